@@ -1,0 +1,1 @@
+"""What every part of tinymlaas speaks: pure data, no I/O."""

@@ -1,0 +1,121 @@
+"""The compiler plugin interface: what goes in (`CompileTask`) and what comes out (`Compiled`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tinymlaas.contract.base import Model
+from tinymlaas.contract.device import CapabilityClass, Core
+from tinymlaas.contract.model import ModelFormat, ModelSummary
+from tinymlaas.contract.tensors import DType, TensorSpec
+
+INTERFACE_VERSION = 1
+
+CIdentifier = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$", max_length=48)]
+_PART = r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*"  # no leading dot, hence neither "." nor ".."
+RelativePath = Annotated[str, Field(pattern=rf"^{_PART}(/{_PART})*$", max_length=200)]
+
+
+class OperatorSupport(Model):
+    """The operators of one model format that a compiler takes, by element type."""
+
+    format: ModelFormat
+    dtype: DType
+    operators: tuple[str, ...]
+
+
+class CompilerDescription(Model):
+    """Answer of ``describe``.
+
+    `build` changes whenever the compiler may produce other bytes from the same task (it goes into
+    the action digest with name and version); `kernels` are the kernel libraries to choose from;
+    `options` are the option names understood with the values allowed for each, first one default.
+    """
+
+    interface: int = INTERFACE_VERSION
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=32)]
+    version: str
+    build: str = ""
+    cores: tuple[Core, ...]
+    operators: tuple[OperatorSupport, ...]
+    kernels: tuple[str, ...] = ("generated",)
+    options: dict[str, tuple[str, ...]] = {}
+
+
+class CompileTask(Model):
+    """``task.json``: one model for one capability class.
+
+    `model` and every other path is relative to the folder of ``task.json``. `name` prefixes every
+    symbol of the module. `shapes` fixes dynamic input dimensions by input name.
+    """
+
+    interface: int = INTERFACE_VERSION
+    name: CIdentifier
+    model: RelativePath
+    format: ModelFormat
+    summary: ModelSummary
+    target: CapabilityClass
+    shapes: dict[str, tuple[int, ...]] = {}
+    kernels: str = "generated"
+    options: dict[str, str] = {}
+
+
+class Support(Model):
+    """Answer of ``supports``: no reasons means yes."""
+
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True if the compiler takes the task."""
+        return not self.reasons
+
+
+class ArenaTensor(Model):
+    """A boundary tensor and its place: `offset` bytes from the start of the arena."""
+
+    spec: TensorSpec
+    offset: Annotated[int, Field(ge=0)]
+
+
+class ArenaPlan(Model):
+    """The one writable memory of a module; both figures in bytes."""
+
+    size: Annotated[int, Field(ge=0)]
+    alignment: Annotated[int, Field(gt=0)] = 16
+
+
+class Compiled(Model):
+    """``compiled.json``: what ``compile`` has written into its output folder.
+
+    `entry` is a C function ``int32_t entry(uint8_t *arena)`` that runs one inference on the arena
+    and returns 0. It must not be called ``<name>_init``, ``_input``, ``_invoke`` or ``_output``:
+    the service generates those. `init` is an optional function of the same type, run once by
+    ``<name>_init``. `sources` (C11 or C++17) and `objects` (ELF for the target) are paths in the
+    output folder, `include_dirs` are folders there. `weight_bytes` counts read-only data as
+    emitted. `cflags` are further compiler flags the sources need, from the service's allow-list.
+    """
+
+    interface: int = INTERFACE_VERSION
+    compiler: str
+    version: str
+    entry: CIdentifier
+    init: CIdentifier | None = None
+    inputs: tuple[ArenaTensor, ...]
+    outputs: tuple[ArenaTensor, ...]
+    arena: ArenaPlan
+    sources: tuple[RelativePath, ...] = ()
+    objects: tuple[RelativePath, ...] = ()
+    include_dirs: tuple[RelativePath, ...] = ()
+    cflags: tuple[str, ...] = ()
+    weight_bytes: int
+    options: dict[str, str] = {}
+
+
+class Unsupported(Model):
+    """``unsupported.json``: why ``compile`` (exit status 3) cannot take this task after all."""
+
+    status: Literal["unsupported"] = "unsupported"
+    reasons: Annotated[tuple[str, ...], Field(min_length=1)]

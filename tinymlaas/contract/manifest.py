@@ -1,0 +1,126 @@
+"""The module manifest: everything a loader, a person or an auditor may ask of an archive."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from tinymlaas.contract.base import Model
+from tinymlaas.contract.compiler import ArenaPlan, ArenaTensor, CIdentifier
+from tinymlaas.contract.device import CapabilityClass
+
+MODULE_FORMAT = 1
+
+
+class Level(StrEnum):
+    """How a number is known. A number is never printed under another's label."""
+
+    ESTIMATED = "estimated"
+    LINKED = "linked"
+    SIMULATED = "simulated"
+    MEASURED = "measured"
+
+
+class SectionUse(Model):
+    """One section of the linked image: bytes it takes and the region it lies in."""
+
+    section: str
+    region: str
+    bytes: int
+
+
+class RegionUse(Model):
+    """One region of the board's map: bytes used of its length."""
+
+    region: str
+    used: int
+    length: int
+
+
+class Footprint(Model):
+    """What the board's own link says. Bytes.
+
+    `flash_bytes` is the whole linked image (start-up code, module, run-time library, initialised
+    data); `ram_bytes` is arena + data + bss + stack, the stack by watermark where the module was
+    run. `code_bytes`/`weight_bytes` split the module's own part of the flash.
+    """
+
+    level: Level
+    flash_bytes: int
+    ram_bytes: int
+    code_bytes: int
+    weight_bytes: int
+    arena_bytes: int
+    static_bytes: int
+    stack_bytes: int | None
+    sections: tuple[SectionUse, ...] = ()
+    regions: tuple[RegionUse, ...] = ()
+
+
+class Numerics(Model):
+    """Largest differences from the reference over all golden outputs.
+
+    `max_rel_error` is `max_abs_error` over the range (max − min) of that output's reference.
+    `tolerance` is the bound on `max_rel_error` that was applied.
+    """
+
+    max_abs_error: float
+    max_rel_error: float
+    bit_exact: bool
+    tolerance: float
+
+
+class Verification(Model):
+    """How the module was proven: where it ran and what came out.
+
+    `machine` is the simulated machine (``mps2-an386``) or ``host``; `instructions` per inference
+    (None where they cannot be counted); `stack_bytes` the watermark below the entry point.
+    """
+
+    level: Level
+    machine: str
+    simulator: str
+    reference: str
+    samples: int
+    instructions: int | None
+    stack_bytes: int | None
+    numerics: Numerics
+
+
+class CompilerUsed(Model):
+    """Which compiler made the module, with what."""
+
+    name: str
+    version: str
+    build: str
+    kernels: str
+    options: dict[str, str]
+    toolchain: str
+    cflags: tuple[str, ...]
+
+
+class FileDigest(Model):
+    """SHA-256 and size of one member of the archive."""
+
+    path: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: int
+
+
+class ModuleManifest(Model):
+    """``manifest.json`` of an inference module archive. All offsets and sizes are bytes."""
+
+    format: int = MODULE_FORMAT
+    name: CIdentifier
+    action_digest: str
+    model_digest: str
+    target: CapabilityClass
+    inputs: tuple[ArenaTensor, ...]
+    outputs: tuple[ArenaTensor, ...]
+    arena: ArenaPlan
+    compiler: CompilerUsed
+    footprint: Footprint
+    verification: Verification | None
+    files: tuple[FileDigest, ...]

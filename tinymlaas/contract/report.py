@@ -1,0 +1,88 @@
+"""Requests, candidates and results: what a user asks and what they get."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from tinymlaas.contract.base import Model
+from tinymlaas.contract.compiler import CIdentifier
+from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.manifest import Level, RegionUse, SectionUse
+
+
+class Objective(StrEnum):
+    """What to make small: instructions per inference, flash or RAM."""
+
+    LATENCY = "latency"
+    FLASH = "flash"
+    RAM = "ram"
+
+
+class CompileRequest(Model):
+    """One job: a model by digest, a device, and what is wanted of the module."""
+
+    model_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    name: CIdentifier
+    device: DeviceProfile
+    compiler: str = "auto"
+    objective: Objective = Objective.LATENCY
+    shapes: dict[str, tuple[int, ...]] = {}
+
+
+class CandidateStatus(StrEnum):
+    """verified: ran and computed the right numbers. built: linked, could not be run. rejected:
+    cannot work, see reasons. failed: broke, which is our fault."""
+
+    VERIFIED = "verified"
+    BUILT = "built"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class CandidateReport(Model):
+    """One compiler's attempt. Byte counts and instructions are None where they are not known;
+    `level` says how the numbers that are there are known."""
+
+    compiler: str
+    kernels: str
+    options: dict[str, str] = {}
+    status: CandidateStatus
+    reasons: tuple[str, ...] = ()
+    action_digest: str | None = None
+    module_digest: str | None = None
+    cached: bool = False
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+    stack_bytes: int | None = None
+    arena_bytes: int | None = None
+    instructions: int | None = None
+    max_abs_error: float | None = None
+    max_rel_error: float | None = None
+    bit_exact: bool | None = None
+    machine: str | None = None
+    level: Level | None = None
+    sections: tuple[SectionUse, ...] = ()
+    regions: tuple[RegionUse, ...] = ()
+
+
+class ResultStatus(StrEnum):
+    """How a job ended."""
+
+    DONE = "done"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class CompileResult(Model):
+    """What `tinymlaas compile --json` prints. `module` is the archive's path, `chosen` an index
+    into `candidates`."""
+
+    status: ResultStatus
+    reasons: tuple[str, ...] = ()
+    module: str | None = None
+    action_digest: str | None = None
+    chosen: int | None = None
+    candidates: tuple[CandidateReport, ...] = ()
