@@ -31,7 +31,7 @@ class CompilerDescription(Model):
 
     `build` changes whenever the compiler may produce other bytes from the same task (it goes into
     the action digest with name and version); `kernels` are the kernel libraries to choose from;
-    `options` are the option names understood with the values allowed for each, first one default.
+    `options` are the option names understood with the values allowed, the first being the default.
     """
 
     interface: int = INTERFACE_VERSION
@@ -47,8 +47,8 @@ class CompilerDescription(Model):
 class CompileTask(Model):
     """``task.json``: one model for one capability class.
 
-    `model` and every other path is relative to the folder of ``task.json``. `name` prefixes every
-    symbol of the module. `shapes` fixes dynamic input dimensions by input name.
+    `model` is relative to the folder of ``task.json``; its dynamic dimensions are already fixed.
+    `name` prefixes every symbol of the module.
     """
 
     interface: int = INTERFACE_VERSION
@@ -57,7 +57,6 @@ class CompileTask(Model):
     format: ModelFormat
     summary: ModelSummary
     target: CapabilityClass
-    shapes: dict[str, tuple[int, ...]] = {}
     kernels: str = "generated"
     options: dict[str, str] = {}
 

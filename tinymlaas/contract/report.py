@@ -34,7 +34,8 @@ class CompileRequest(Model):
 
 class CandidateStatus(StrEnum):
     """verified: ran and computed the right numbers. built: linked, could not be run. rejected:
-    cannot work, see reasons. failed: broke, which is our fault."""
+    cannot work, see reasons. failed: broke, which is our fault.
+    """
 
     VERIFIED = "verified"
     BUILT = "built"
@@ -44,7 +45,8 @@ class CandidateStatus(StrEnum):
 
 class CandidateReport(Model):
     """One compiler's attempt. Byte counts and instructions are None where they are not known;
-    `level` says how the numbers that are there are known."""
+    `level` says how the numbers that are there are known.
+    """
 
     compiler: str
     kernels: str
@@ -78,7 +80,8 @@ class ResultStatus(StrEnum):
 
 class CompileResult(Model):
     """What `tinymlaas compile --json` prints. `module` is the archive's path, `chosen` an index
-    into `candidates`."""
+    into `candidates`.
+    """
 
     status: ResultStatus
     reasons: tuple[str, ...] = ()
