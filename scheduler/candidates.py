@@ -1,0 +1,130 @@
+"""Candidates for a job: compiler × kernel library × options, and which of them cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tinymlaas.contract.compiler import CompilerDescription, CompileTask
+from tinymlaas.contract.device import CapabilityClass, MemoryKind
+from tinymlaas.contract.digest import digest_of
+from tinymlaas.contract.jobs import CandidateJob, Inspection
+from tinymlaas.contract.model import ModelFormat, ModelSummary
+from tinymlaas.contract.report import CandidateReport, CandidateStatus
+
+# Weights may shrink a little in compiling (folded shape constants); far above that they cannot fit.
+_WEIGHT_SLACK = 1.25
+_LISTED_CORES = 8
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to compile: a compiler with one of its kernel libraries and options."""
+
+    compiler: CompilerDescription
+    kernels: str
+    options: dict[str, str] = field(default_factory=dict)
+
+    def rejected(self, reasons: Iterable[str]) -> CandidateReport:
+        """Return the report of this candidate rejected for `reasons`."""
+        return CandidateReport(
+            compiler=self.compiler.name,
+            kernels=self.kernels,
+            options=self.options,
+            status=CandidateStatus.REJECTED,
+            reasons=tuple(reasons),
+        )
+
+
+def list_candidates(descriptions: Iterable[CompilerDescription]) -> list[Candidate]:
+    """Return every candidate of the compilers described, each with its default options."""
+    return [
+        Candidate(description, kernels, {k: v[0] for k, v in sorted(description.options.items())})
+        for description in sorted(descriptions, key=lambda d: d.name)
+        for kernels in description.kernels
+    ]
+
+
+def reasons_against(
+    candidate: Candidate, summary: ModelSummary, target: CapabilityClass
+) -> list[str]:
+    """Return why `candidate` cannot work, from facts alone; empty if it may.
+
+    These need no compiler to run: a core it has no code for, an operator it does not list, weights
+    larger than all flash.
+    """
+    reasons = []
+    if target.core not in candidate.compiler.cores:
+        cores = [str(core) for core in candidate.compiler.cores]
+        known = ", ".join(cores[:_LISTED_CORES]) + (", …" if len(cores) > _LISTED_CORES else "")
+        reasons.append(f"no code generator for {target.core} (it has {known})")
+    reasons += unsupported_operators(candidate.compiler, summary)
+    flash = target.capacity(MemoryKind.FLASH)
+    if flash is not None and summary.weight_bytes > _WEIGHT_SLACK * flash:
+        reasons.append(
+            f"does not fit: the weights alone need {summary.weight_bytes:,} B of "
+            f"{flash:,} B flash (estimated)"
+        )
+    return reasons
+
+
+def unsupported_operators(compiler: CompilerDescription, summary: ModelSummary) -> list[str]:
+    """Return a reason for each operator of the model that the compiler does not list."""
+    known = {
+        (support.dtype, operator)
+        for support in compiler.operators
+        if support.format == summary.format
+        for operator in support.operators
+    }
+    if not any(support.format == summary.format for support in compiler.operators):
+        return [f"does not read {summary.format} models"]
+    return [
+        f"operator {use.name} ({use.dtype}) is not supported"
+        for use in summary.operators
+        if (use.dtype, use.name) not in known
+    ]
+
+
+def job_for(
+    candidate: Candidate,
+    inspection: Inspection,
+    *,
+    name: str,
+    target: CapabilityClass,
+    shapes: dict[str, tuple[int, ...]],
+    service: str,
+) -> CandidateJob:
+    """Return the job that builds `candidate`.
+
+    The action digest is the SHA-256 of the canonical JSON of model digest, fixed shapes, symbol
+    prefix, compiler name, version and build, kernels, options, capability class and the version of
+    our own part of the work (`service`).
+    """
+    compiler = candidate.compiler
+    action = {
+        "model": inspection.source_digest,
+        "shapes": {key: list(value) for key, value in shapes.items()},
+        "name": name,
+        "compiler": {"name": compiler.name, "version": compiler.version, "build": compiler.build},
+        "kernels": candidate.kernels,
+        "options": candidate.options,
+        "target": target.model_dump(mode="json"),
+        "service": service,
+    }
+    task = CompileTask(
+        name=name,
+        model="model.onnx" if inspection.summary.format is ModelFormat.ONNX else "model.tflite",
+        format=inspection.summary.format,
+        summary=inspection.summary,
+        target=target,
+        kernels=candidate.kernels,
+        options=candidate.options,
+    )
+    return CandidateJob(
+        action_digest=digest_of(action),
+        task=task,
+        compiler=compiler.name,
+        source_digest=inspection.source_digest,
+        static_digest=inspection.static_digest,
+        shapes=shapes,
+    )

@@ -1,0 +1,68 @@
+"""Write the JSON Schemas of the contract into tinymlaas/contract/schemas/ (--check: compare)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tinymlaas.contract.base import Model
+from tinymlaas.contract.compiler import (
+    Compiled,
+    CompilerDescription,
+    CompileTask,
+    Support,
+    Unsupported,
+)
+from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
+from tinymlaas.contract.manifest import ModuleManifest
+from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.report import CompileRequest, CompileResult
+
+FOLDER = Path(__file__).parents[1] / "tinymlaas" / "contract" / "schemas"
+SCHEMAS: dict[str, type[Model]] = {
+    "candidate-job": CandidateJob,
+    "compile-request": CompileRequest,
+    "compile-result": CompileResult,
+    "compiled": Compiled,
+    "compiler-description": CompilerDescription,
+    "device-profile": DeviceProfile,
+    "inspection": Inspection,
+    "model-summary": ModelSummary,
+    "module-manifest": ModuleManifest,
+    "outcome": Outcome,
+    "support": Support,
+    "task": CompileTask,
+    "unsupported": Unsupported,
+}
+
+
+def render(model: type[Model]) -> str:
+    """Return the schema of `model` as it is checked in."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **model.model_json_schema(),
+    }
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write all schemas, or with --check say which are stale; return the exit status."""
+    wanted = {f"{name}.schema.json": render(model) for name, model in SCHEMAS.items()}
+    present = {path.name: path.read_text() for path in FOLDER.glob("*.json")}
+    if arguments == ["--check"]:
+        stale = sorted(name for name in wanted | present if wanted.get(name) != present.get(name))
+        if stale:
+            print(f"stale schemas, run 'make schemas': {', '.join(stale)}", file=sys.stderr)
+        return 1 if stale else 0
+    FOLDER.mkdir(exist_ok=True)
+    for name in present.keys() - wanted.keys():
+        (FOLDER / name).unlink()
+    for name, text in wanted.items():
+        (FOLDER / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

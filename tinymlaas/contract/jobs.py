@@ -1,0 +1,50 @@
+"""What travels between scheduler and workers: a candidate to build, and its outcome."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from tinymlaas.contract.base import Model
+from tinymlaas.contract.compiler import CompileTask
+from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.report import CandidateReport
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Inspection(Model):
+    """Finished work of the inspect stage: the facts, and the digest of the static model.
+
+    `source_digest` is of the file as given; `static_digest` of the same model with every dynamic
+    dimension fixed (equal where there was none). Both are stored as blobs.
+    """
+
+    source_digest: Sha256
+    static_digest: Sha256
+    summary: ModelSummary
+
+
+class CandidateJob(Model):
+    """One candidate to build. `action_digest` is over everything that can change its bytes."""
+
+    action_digest: Sha256
+    task: CompileTask
+    compiler: str
+    source_digest: Sha256
+    static_digest: Sha256
+    shapes: dict[str, tuple[int, ...]] = {}
+
+
+class Outcome(Model):
+    """Finished work of a candidate, found again by its action digest.
+
+    `archive_digest` and `statement_digest` name blobs: the module archive and the in-toto
+    statement about it. Both are None where there is no module (rejected).
+    """
+
+    action_digest: Sha256
+    report: CandidateReport
+    archive_digest: Sha256 | None = None
+    statement_digest: Sha256 | None = None

@@ -1,0 +1,129 @@
+"""Run one function in a child process of its own session, with a time limit.
+
+Parsers and compilers are large native programs that may crash or hang; here they can only take
+their own process with them. Children are forked from a fork server, so imports named in
+`preload` are paid once per parent and not once per call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from tinymlaas.contract.errors import CompilerCrashed, TinymlaasError
+
+_GRACE_SECONDS = 2.0
+_LOG_TAIL = 400
+
+_context = multiprocessing.get_context("forkserver")
+
+
+def preload(*modules: str) -> None:
+    """Have the fork server import `modules` before its first fork (no effect once it runs)."""
+    _context.set_forkserver_preload([__name__, *modules])
+
+
+@contextlib.contextmanager
+def _quiet(log: Path) -> Iterator[None]:
+    """Send what native code prints into `log`: stdout belongs to our caller."""
+    with log.open("ab", buffering=0) as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+        yield
+
+
+def _child(function: str, args: tuple[Any, ...], log: str, answer: Connection) -> None:
+    os.setsid()  # a session of our own: the parent can kill all that we may start
+    module, _, name = function.partition(":")
+    with _quiet(Path(log)):
+        try:
+            result = getattr(importlib.import_module(module), name)(*args)
+        except TinymlaasError as error:
+            answer.send((False, error))
+        except MemoryError:
+            answer.send((False, CompilerCrashed(f"{name} ran out of memory")))
+        else:
+            answer.send((True, result))
+
+
+def call(function: str, *args: Any, seconds: float, log: Path, what: str) -> Any:
+    """Call `function` ("module:name") with picklable `args` in a child; return what it returns.
+
+    Args:
+        function: importable function, as ``package.module:name``.
+        args: picklable arguments.
+        seconds: wall-clock limit after which the child and all it started are killed.
+        log: file that gets the child's stdout and stderr.
+        what: the step's name for error messages.
+
+    Raises:
+        TinymlaasError: what the function itself raised of that family.
+        CompilerCrashed: any other exception, a signal, or the time limit.
+    """
+    receiver, sender = _context.Pipe(duplex=False)
+    process = _context.Process(target=_child, args=(function, args, str(log), sender), daemon=True)
+    process.start()
+    sender.close()
+    try:
+        ok, value = _await_answer(receiver, process, seconds, log, what)
+    finally:
+        receiver.close()
+        _stop(process)
+    if ok:
+        return value
+    raise value
+
+
+def _await_answer(
+    receiver: Connection, process: ForkServerProcess, seconds: float, log: Path, what: str
+) -> tuple[bool, Any]:
+    if not receiver.poll(seconds):
+        raise CompilerCrashed(f"{what} took longer than {seconds:g} s and was stopped")
+    try:
+        ok, value = receiver.recv()
+    except EOFError:
+        process.join(_GRACE_SECONDS)
+        raise CompilerCrashed(_cause(process.exitcode, log, what)) from None
+    return ok, value
+
+
+def _cause(exitcode: int | None, log: Path, what: str) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"{what} was killed by {signal.Signals(-exitcode).name}"
+    return f"{what} crashed: {last_line(log)}"
+
+
+def last_line(log: Path) -> str:
+    """Return the last non-blank line of `log`, shortened, or a remark that there is none."""
+    with contextlib.suppress(OSError):
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        if lines:
+            return lines[-1].strip()[-_LOG_TAIL:]
+    return "it said nothing"
+
+
+def kill_session(pid: int) -> None:
+    """Kill every process of the session that `pid` leads, if it still exists."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _stop(process: ForkServerProcess) -> None:
+    deadline = time.monotonic() + _GRACE_SECONDS
+    process.join(0.05)
+    while process.is_alive() and time.monotonic() < deadline and process.pid is not None:
+        kill_session(process.pid)
+        process.kill()  # also before it had time to become a session leader
+        process.join(0.05)
+    if process.pid is not None and process.exitcode != 0:
+        kill_session(process.pid)
+    process.close()

@@ -1,0 +1,65 @@
+"""A compiler of our own: answers questions in-process, compiles in a child process."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask, Support
+from workers import child
+from workers.compilers.output import read_compiled, read_unsupported
+from workers.compilers.plugin import EXIT_UNSUPPORTED, TASK_FILE
+from workers.sources import source_digest
+
+
+class _Plugin(Protocol):
+    def describe(self) -> CompilerDescription: ...
+    def supports(self, task: CompileTask) -> Support: ...
+
+
+class InTreeCompiler:
+    """Wraps a module with `describe()`, `supports(task)` and `compile(task_path, out)`.
+
+    The first two see only facts, never model bytes, so they need no process of their own.
+    """
+
+    def __init__(self, module: str, compile_seconds: float = 600.0) -> None:
+        """Name the plugin module, imported on first use; `compile_seconds` limits a compile."""
+        self._module = module
+        self._compile_seconds = compile_seconds
+
+    @property
+    def origin(self) -> str:
+        """These come with tinymlaas."""
+        return "built in"
+
+    def _plugin(self) -> _Plugin:
+        return cast(_Plugin, importlib.import_module(self._module))
+
+    def describe(self) -> CompilerDescription:
+        """Return the compiler's description; its build is the digest of its own sources."""
+        package = self._module.rpartition(".")[0]
+        described = self._plugin().describe()
+        return described.model_copy(update={"build": source_digest(package)[:16]})
+
+    def supports(self, task: CompileTask, folder: Path) -> Support:
+        """Return whether the compiler takes `task`."""
+        return self._plugin().supports(task)
+
+    def compile(self, folder: Path, out: Path) -> Compiled:
+        """Compile ``folder/task.json`` into `out` in a child process."""
+        description = self.describe()
+        with tempfile.TemporaryDirectory(prefix="tinymlaas-compiler-") as scratch:
+            status: Any = child.call(
+                f"{self._module}:compile",
+                folder / TASK_FILE,
+                out,
+                seconds=self._compile_seconds,
+                log=Path(scratch, "log"),
+                what=f"{description.name} compile",
+            )
+        if status == EXIT_UNSUPPORTED:
+            raise read_unsupported(out, description.name)
+        return read_compiled(out, description)

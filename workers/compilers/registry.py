@@ -1,0 +1,70 @@
+"""Which compilers there are: an explicit table of ours, and folders named by the user."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinymlaas.contract.errors import CompilerCrashed, UsageError
+from workers.compilers import command
+from workers.compilers.in_tree import InTreeCompiler
+from workers.compilers.plugin import Compiler
+
+
+@dataclass(frozen=True)
+class _InTree:
+    module: str  # the plugin module
+    requires: str  # the library it needs
+    extra: str  # the extra of our distribution that installs that library
+
+
+_IN_TREE = {"tvm": _InTree("workers.compilers.tvm.plugin", "tvm", "tvm")}
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The compilers found, by name, and those that cannot be used, with the reason."""
+
+    compilers: dict[str, Compiler]
+    unavailable: dict[str, str]
+
+    def get(self, name: str) -> Compiler:
+        """Return the compiler called `name`.
+
+        Raises:
+            UsageError: there is none; says which there are, or why it cannot be used.
+        """
+        if name in self.compilers:
+            return self.compilers[name]
+        if name in self.unavailable:
+            raise UsageError(f"compiler {name} cannot be used: {self.unavailable[name]}")
+        known = ", ".join(sorted(self.compilers)) or "none"
+        raise UsageError(f"no compiler is called '{name}'; there are: {known}")
+
+
+def discover(folders: Iterable[Path] = ()) -> Registry:
+    """Return all compilers: ours whose library is installed, and one for each of `folders`.
+
+    Raises:
+        UsageError: a folder holds no sound ``compiler.toml``, or a name is taken twice.
+    """
+    compilers: dict[str, Compiler] = {}
+    unavailable: dict[str, str] = {}
+    for name, entry in _IN_TREE.items():
+        if importlib.util.find_spec(entry.requires) is None:
+            unavailable[name] = f"{entry.requires} is not installed (extra '{entry.extra}')"
+        else:
+            compilers[name] = InTreeCompiler(entry.module)
+    for folder in folders:
+        found = command.load(folder.resolve())
+        if found.name in compilers or found.name in _IN_TREE:
+            raise UsageError(f"{folder}: a compiler called '{found.name}' is there already")
+        try:
+            found.describe()
+        except CompilerCrashed as error:
+            unavailable[found.name] = str(error)
+        else:
+            compilers[found.name] = found
+    return Registry(compilers, unavailable)
