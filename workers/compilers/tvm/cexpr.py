@@ -1,0 +1,271 @@
+"""Prints lowered TIR expressions as C11."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tinymlaas.contract.errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    from tvm.ir import Expr
+    from tvm.tirx import Var
+
+C_TYPES = {
+    "bool": "uint8_t",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "int16": "int16_t",
+    "uint16": "uint16_t",
+    "int32": "int32_t",
+    "uint32": "uint32_t",
+    "int64": "int64_t",
+    "uint64": "uint64_t",
+    "float32": "float",
+    "float64": "double",
+}
+ITEMSIZE = {name: int(re.sub(r"\D", "", name) or 8) // 8 for name in C_TYPES}
+
+_INFIX = {
+    "Add": "+",
+    "Sub": "-",
+    "Mul": "*",
+    "Div": "/",
+    "Mod": "%",
+    "EQ": "==",
+    "NE": "!=",
+    "LT": "<",
+    "LE": "<=",
+    "GT": ">",
+    "GE": ">=",
+    "And": "&&",
+    "Or": "||",
+    "BitwiseAnd": "&",
+    "BitwiseOr": "|",
+    "BitwiseXor": "^",
+    "LShift": "<<",
+    "RShift": ">>",
+}
+_CALL_INFIX = {
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "^",
+    "shift_left": "<<",
+    "shift_right": ">>",
+}
+# Functions of math.h, the double's name; float32 takes the name with an f.
+_MATH = frozenset(
+    (  # fmt: skip
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "ceil",
+        "copysign",
+        "cos",
+        "cosh",
+        "erf",
+        "exp",
+        "exp2",
+        "fabs",
+        "floor",
+        "fmod",
+        "hypot",
+        "ldexp",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "nearbyint",
+        "nextafter",
+        "pow",
+        "round",
+        "rint",
+        "sin",
+        "sinh",
+        "sqrt",
+        "tan",
+        "tanh",
+        "trunc",
+        "expm1",
+        "cbrt",
+    )
+)
+
+
+def c_type(dtype: object) -> str:
+    """Return the C type of elements of a TIR `dtype`.
+
+    Raises:
+        UnsupportedModel: there is no portable C type (float16, bfloat16, vectors).
+    """
+    try:
+        return C_TYPES[str(dtype)]
+    except KeyError:
+        raise UnsupportedModel(f"computes in {dtype}, which C for this target lacks") from None
+
+
+def float_literal(value: float, dtype: str) -> str:
+    """Return `value` exactly, as a C11 literal or built-in of the type of `dtype`."""
+    suffix = "f" if dtype == "float32" else ""
+    sign = "-" if math.copysign(1.0, value) < 0 else ""
+    if math.isnan(value):
+        return f'__builtin_nan{suffix}("")'
+    if math.isinf(value):
+        return f"({sign}__builtin_inf{suffix}())"
+    if value == int(value) and abs(value) < 1e6:
+        return f"{sign}{abs(int(value))}.0{suffix}"
+    return re.sub(r"\.?0*p", "p", value.hex()) + suffix
+
+
+def int_literal(value: int, dtype: str, *, wide: bool = False) -> str:
+    """Return `value` as a C literal; `wide` gives it at least 32 bits where int has 16."""
+    if dtype == "int64":
+        return f"(-INT64_C({-value - 1}) - 1)" if value < 0 else f"INT64_C({value})"
+    if dtype.startswith("uint"):
+        return f"UINT64_C({value})" if dtype == "uint64" else f"UINT32_C({value})"
+    if value == -(2**31):
+        return "INT32_MIN"
+    return f"{value}L" if wide and dtype == "int32" else str(value)
+
+
+class ExprPrinter:
+    """Prints expressions of one function; `name_of` gives the C name of a variable or buffer."""
+
+    def __init__(self, name_of: Callable[[Var], str], *, wide: bool) -> None:
+        self._name_of = name_of
+        self._wide = wide
+        self.helpers: set[str] = set()
+
+    def __call__(self, expr: Expr) -> str:
+        """Return `expr` as a C expression that needs no parentheses around it.
+
+        Raises:
+            UnsupportedModel: the expression has no C form here.
+        """
+        kind = type(expr).__name__
+        if kind in _INFIX:
+            return self._narrow(expr, f"{self(expr.a)} {_INFIX[kind]} {self(expr.b)}")
+        handler: Callable[[Any], str] | None = getattr(self, f"_{kind.lower()}", None)
+        if handler is None:
+            raise UnsupportedModel(f"needs a TIR {kind} expression, which has no C form here")
+        return handler(expr)
+
+    def _narrow(self, expr: Expr, text: str) -> str:
+        """Cut the value back to the type TIR gives it where C promotes to int."""
+        dtype = str(expr.ty.dtype)
+        if dtype in ("int8", "uint8", "int16", "uint16"):
+            return f"(({C_TYPES[dtype]})({text}))"
+        if dtype == "bool":
+            return f"({text})"
+        c_type(dtype)
+        return f"({text})"
+
+    def _var(self, expr: Var) -> str:
+        return self._name_of(expr)
+
+    def _intimm(self, expr: Any) -> str:
+        return int_literal(int(expr.value), str(expr.ty.dtype), wide=self._wide)
+
+    def _floatimm(self, expr: Any) -> str:
+        dtype = str(expr.ty.dtype)
+        c_type(dtype)
+        return float_literal(float(expr.value), dtype)
+
+    def _not(self, expr: Any) -> str:
+        return f"(!{self(expr.a)})"
+
+    def _bitwisenot(self, expr: Any) -> str:
+        return self._narrow(expr, f"~{self(expr.a)}")
+
+    def _tensorload(self, expr: Any) -> str:
+        if len(expr.indices) != 1:
+            raise UnsupportedModel("needs a buffer of more than one dimension after flattening")
+        return f"{self._name_of(expr.source)}[{self(expr.indices[0])}]"
+
+    def _select(self, expr: Any) -> str:
+        yes, no = self(expr.true_value), self(expr.false_value)
+        return f"({self(expr.condition)} ? {yes} : {no})"
+
+    def _let(self, expr: Any) -> str:
+        raise UnsupportedModel("needs a let expression, which has no C form here")
+
+    def _cast(self, expr: Any) -> str:
+        dtype, value = str(expr.ty.dtype), self(expr.value)
+        return f"({value} != 0)" if dtype == "bool" else f"(({c_type(dtype)}){value})"
+
+    def _min(self, expr: Any) -> str:
+        return self._extremum("min", expr)
+
+    def _max(self, expr: Any) -> str:
+        return self._extremum("max", expr)
+
+    def _extremum(self, which: str, expr: Any) -> str:
+        dtype = str(expr.ty.dtype)
+        name = f"{which}_{dtype}"
+        c_type(dtype)
+        self.helpers.add(name)
+        return f"{name}({self(expr.a)}, {self(expr.b)})"
+
+    def _floordiv(self, expr: Any) -> str:
+        return self._floored("floordiv", expr)
+
+    def _floormod(self, expr: Any) -> str:
+        return self._floored("floormod", expr)
+
+    def _floored(self, which: str, expr: Any) -> str:
+        dtype = str(expr.ty.dtype)
+        c_type(dtype)
+        if dtype.startswith("float"):
+            raise UnsupportedModel(f"needs {which} of {dtype}, which has no C form here")
+        if dtype.startswith("uint"):
+            return f"({self(expr.a)} {'/' if which == 'floordiv' else '%'} {self(expr.b)})"
+        name = f"{which}_{dtype}"
+        self.helpers.add(name)
+        return f"{name}({self(expr.a)}, {self(expr.b)})"
+
+    def _call(self, expr: Any) -> str:
+        op = str(getattr(expr.op, "name", expr.op)).split(".", 1)[-1]
+        if op in ("call_pure_extern", "call_extern"):
+            return self._extern(str(expr.args[0].value), expr, expr.args[1:])
+        if op in _CALL_INFIX:
+            a, b = expr.args
+            return self._narrow(expr, f"{self(a)} {_CALL_INFIX[op]} {self(b)}")
+        if op == "if_then_else":
+            condition, yes, no = (self(arg) for arg in expr.args)
+            return f"({condition} ? {yes} : {no})"
+        if op == "likely":
+            return self(expr.args[0])
+        if op == "bitwise_not":
+            return self._narrow(expr, f"~{self(expr.args[0])}")
+        if op in ("isnan", "isinf"):
+            return f"(__builtin_{op}({self(expr.args[0])}) != 0)"
+        return self._extern(op, expr, expr.args)
+
+    def _extern(self, name: str, expr: Any, args: Any) -> str:
+        dtype = str(expr.ty.dtype)
+        base = name.removesuffix("f") if name.removesuffix("f") in _MATH else name
+        if base not in _MATH or dtype not in ("float32", "float64"):
+            raise UnsupportedModel(f"needs the function {name} of {dtype}, which C here lacks")
+        suffix = "f" if dtype == "float32" else ""
+        return f"{base}{suffix}({', '.join(self(arg) for arg in args)})"
+
+
+def helper(name: str) -> str:
+    """Return the C definition of a helper `ExprPrinter.helpers` names.
+
+    Minimum and maximum are TVM's on the CPU for NaN: ``a < b ? a : b``.
+    """
+    which, dtype = name.split("_", 1)
+    c = C_TYPES[dtype]
+    head = f"static inline {c} {name}({c} a, {c} b) {{"
+    if which in ("min", "max"):
+        return f"{head} return a {'<' if which == 'min' else '>'} b ? a : b; }}"
+    if which == "floordiv":
+        return f"{head} {c} q = a / b; return (a % b != 0 && (a < 0) != (b < 0)) ? q - 1 : q; }}"
+    return f"{head} {c} r = a % b; return (r != 0 && (r < 0) != (b < 0)) ? r + b : r; }}"
