@@ -1,0 +1,110 @@
+"""The key layout of the object store, in one place.
+
+    blobs/sha256/ab/<sha256>                        any bytes: models, firmware, logs
+    models/<model sha256>/summary/<inspector>.json  what inspecting the model found
+    actions/<action digest>/outcome.json            what became of one compile action
+    modules/<archive sha256>/module.zip             the module archive itself
+    modules/<archive sha256>/provenance/<key fingerprint>.intoto.jsonl
+
+A `Key` can only be made for a path of this layout, so no adapter ever sees a path that leaves its
+root. Keys whose last digest is that of the content carry it (`Key.sha256`); every read checks it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import StoreError
+
+_DIGEST = "[0-9a-f]{64}"
+_LAYOUT = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"blobs/sha256/(?P<shard>[0-9a-f]{2})/(?P<sha256>(?P=shard)[0-9a-f]{62})",
+        rf"models/{_DIGEST}/summary/[a-z0-9][a-z0-9.-]{{0,47}}\.json",
+        rf"actions/{_DIGEST}/outcome\.json",
+        rf"modules/(?P<sha256>{_DIGEST})/module\.zip",
+        rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
+    )
+)
+_PREFIX = re.compile(r"([a-z0-9][a-z0-9.-]*/)*([a-z0-9][a-z0-9.-]*)?")
+
+
+def _match(path: str) -> re.Match[str]:
+    for pattern in _LAYOUT:
+        if found := pattern.fullmatch(path):
+            return found
+    raise StoreError(f"{path[:200]!a} is no key of the object store's layout")
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """One object's place. Raises StoreError for a path outside the layout."""
+
+    path: str
+
+    def __post_init__(self) -> None:
+        _match(self.path)
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest the content must have, or None where the key is not content-addressed."""
+        return _match(self.path).groupdict().get("sha256")
+
+
+def checked_digest(digest: str) -> str:
+    """Return `digest` if it is a lower-case hexadecimal SHA-256.
+
+    Raises:
+        StoreError: it is anything else.
+    """
+    if not re.fullmatch(_DIGEST, digest):
+        raise StoreError(f"{digest[:80]!a} is no SHA-256 digest (64 lower-case hex digits)")
+    return digest
+
+
+def checked_prefix(prefix: str) -> str:
+    """Return `prefix` if some key could begin with it: plain segments, no ``..``, no leading /.
+
+    Raises:
+        StoreError: no key begins so.
+    """
+    if not _PREFIX.fullmatch(prefix) or ".." in prefix:
+        raise StoreError(f"{prefix[:200]!a} is no prefix of object store keys")
+    return prefix
+
+
+def blob(digest: str) -> Key:
+    """Key of the bytes whose SHA-256 is `digest`."""
+    return Key(f"blobs/sha256/{checked_digest(digest)[:2]}/{digest}")
+
+
+def blob_of(data: bytes) -> Key:
+    """Key of `data` as a blob."""
+    return blob(sha256(data))
+
+
+def model_summary(model_digest: str, inspector: str) -> Key:
+    """Key of a model's summary as `inspector` (a name with its version) found it."""
+    return Key(f"models/{checked_digest(model_digest)}/summary/{inspector}.json")
+
+
+def action_outcome(action_digest: str) -> Key:
+    """Key of the outcome of one compile action."""
+    return Key(f"actions/{checked_digest(action_digest)}/outcome.json")
+
+
+def module_archive(archive_digest: str) -> Key:
+    """Key of the module archive whose SHA-256 is `archive_digest`."""
+    return Key(f"modules/{checked_digest(archive_digest)}/module.zip")
+
+
+def module_envelope(archive_digest: str, key_fingerprint: str) -> Key:
+    """Key of the archive's provenance as signed by the key with `key_fingerprint`.
+
+    One envelope a signer: a new signing key never finds an old key's envelope in the cache.
+    """
+    archive = checked_digest(archive_digest)
+    return Key(f"modules/{archive}/provenance/{checked_digest(key_fingerprint)}.intoto.jsonl")

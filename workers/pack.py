@@ -1,0 +1,70 @@
+"""Pack a verified module into its archive, and lay an archive's members out as files again.
+
+The archive's layout is fixed, whatever compiled the module:
+
+    manifest.json         what it is, with the digest of every other file
+    include/<name>.h      the C interface
+    src/...               sources, as far as the compiler gives any
+    lib/lib<name>.a       objects for the target
+    verify/...            golden inputs and outputs (`workers.golden`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from storage.archive import Archive, write_archive
+from tinymlaas.contract.errors import Failure
+from tinymlaas.contract.manifest import ModuleManifest
+
+FOLDERS = ("include", "lib", "src", "verify")
+
+
+def header_path(name: str) -> str:
+    """Return the path of the C header in the archive of module `name`."""
+    return f"include/{name}.h"
+
+
+def library_path(name: str) -> str:
+    """Return the path of the static library in the archive of module `name`."""
+    return f"lib/lib{name}.a"
+
+
+def pack(manifest: ModuleManifest, members: Mapping[str, bytes]) -> bytes:
+    """Return the module archive; the same arguments give the same bytes.
+
+    `members` are all files but the manifest, by path; `manifest.files` is computed from them,
+    whatever it was.
+
+    Raises:
+        Failure: a member lies outside the layout, the header or the library is missing, or the
+            archive cannot be written (see `storage.archive.write_archive`).
+    """
+    for path in sorted(members):
+        if path.partition("/")[0] not in FOLDERS or "/" not in path:
+            raise Failure(f"cannot pack {path!a}: it lies in none of {', '.join(FOLDERS)}")
+    for path in (header_path(manifest.name), library_path(manifest.name)):
+        if path not in members:
+            raise Failure(f"cannot pack module {manifest.name}: {path} is missing")
+    return write_archive(manifest, members)
+
+
+def unpack(archive: Archive, folder: Path) -> None:
+    """Write the archive's members below `folder`, which must be new or empty.
+
+    The paths were checked when the archive was read: plain, relative, none a folder of another.
+
+    Raises:
+        Failure: the folder holds something, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise Failure(f"cannot unpack into {folder}: it is not empty")
+        for path, content in archive.members.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+    except OSError as error:
+        raise Failure(f"cannot unpack into {folder}: {error.strerror or error}") from error
