@@ -1,0 +1,179 @@
+"""Compilers from outside that misbehave: each fault is named, none takes us with it."""
+
+import json
+import os
+import stat
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.contract.compilers.cases import task_of, write_task
+from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel, UsageError
+from workers.compilers import command
+from workers.compilers.registry import discover
+
+GOOD = {
+    "compiler": "bad",
+    "version": "1",
+    "entry": "tiny_run",
+    "inputs": [],
+    "outputs": [],
+    "arena": {"size": 64},
+    "sources": ["m.c"],
+    "weight_bytes": 0,
+}
+
+
+def plugin(folder: Path, compile_body: str, describe: str | None = None) -> command.CommandCompiler:
+    """Make a compiler called `bad` whose compile step is `compile_body` (Python)."""
+    description = {"name": "bad", "version": "1", "cores": ["host"], "operators": []}
+    code = f"""
+import json, os, pathlib, sys, time
+if sys.argv[1] == "describe":
+    print({describe or json.dumps(description)!r})
+elif sys.argv[1] == "supports":
+    print("{{}}")
+else:
+    out = pathlib.Path(sys.argv[3])
+    good = {GOOD!r}
+{textwrap.indent(textwrap.dedent(compile_body), "    ")}
+"""
+    folder.mkdir()
+    (folder / "p.py").write_text(code)
+    (folder / "compiler.toml").write_text(
+        'name = "bad"\nversion = "1"\ncommand = ["python3", "p.py"]\n'
+    )
+    return command.load(folder)
+
+
+def compile_with(tmp_path: Path, body: str) -> None:
+    compiler = plugin(tmp_path / "plugin", body)
+    task, data = task_of(["Relu"])
+    out = tmp_path / "out"
+    out.mkdir()
+    compiler.compile(write_task(tmp_path / "in", task, data), out)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("sys.exit('no licence')", "status 1: no licence"),
+        ("os.abort()", "status -6"),
+        ("pass", "compiled.json was not written"),
+        ("(out/'compiled.json').write_text('{')", "breaks the interface"),
+        ("(out/'compiled.json').write_text(json.dumps(good))", "names m.c"),
+        (
+            "os.symlink('/etc/hostname', out/'m.c')\n"
+            "(out/'compiled.json').write_text(json.dumps(good))",
+            "names m.c",
+        ),
+        (
+            "os.symlink('/etc', out/'d')\n"
+            "(out/'compiled.json').write_text(json.dumps({**good, 'sources': ['d/hostname']}))",
+            "names d/hostname",
+        ),
+        (
+            "(out/'compiled.json').write_text(json.dumps({**good, 'sources': ['../m.c']}))",
+            "sources",
+        ),
+        ("(out/'compiled.json').write_text(json.dumps({**good, 'version': '2'}))", "is of bad 2"),
+        ("(out/'compiled.json').write_text(json.dumps({**good, 'sources': []}))", "neither"),
+        ("os.mkfifo(out/'compiled.json')", "not a regular file"),
+        ("sys.exit(3)", "unsupported.json was not written"),
+    ],
+)
+def test_broken_compile_is_named(tmp_path: Path, body: str, reason: str) -> None:
+    with pytest.raises(CompilerCrashed, match=reason):
+        compile_with(tmp_path, body)
+
+
+def test_unsupported_carries_its_reasons(tmp_path: Path) -> None:
+    body = "(out/'unsupported.json').write_text(json.dumps({'reasons': ['no Foo']}))\nsys.exit(3)"
+    with pytest.raises(UnsupportedModel, match="no Foo"):
+        compile_with(tmp_path, body)
+
+
+def test_a_hanging_compile_and_its_children_are_killed(tmp_path: Path) -> None:
+    body = """
+    pid = os.fork()
+    if pid:
+        (out/'pid').write_text(str(pid))
+    time.sleep(60)
+    """
+    folder = tmp_path / "plugin"
+    plugin(folder, body)
+    config = command.CommandConfig(name="bad", version="1", command=("python3", "p.py"))
+    compiler = command.CommandCompiler(folder, config, compile_seconds=2)
+    task, data = task_of(["Relu"])
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(CompilerCrashed, match="longer than 2 s"):
+        compiler.compile(write_task(tmp_path / "in", task, data), out)
+    child = int((out / "pid").read_text())
+    deadline = time.monotonic() + 10
+    while _running(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _running(child)
+
+
+def _running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_no_credentials_reach_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("TINYMLAAS_KEY", "secret")
+    body = "sys.exit(' '.join(sorted(os.environ)))"
+    with pytest.raises(CompilerCrashed) as caught:
+        compile_with(tmp_path, body)
+    assert "AWS" not in str(caught.value)
+    assert "TINYMLAAS" not in str(caught.value)
+    assert "PATH" in str(caught.value)
+
+
+def test_a_folder_without_configuration_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"compiler\.toml"):
+        discover([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("name = ", "not TOML"),
+        ('name = "x"\nversion = "1"', "command"),
+        ('name = "X!"\nversion = "1"\ncommand = ["a"]', "name"),
+        ('name = "x"\nversion = "1"\ncommand = ["a"]\nextra = 1', "extra"),
+    ],
+)
+def test_wrong_configuration_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "compiler.toml").write_text(text)
+    with pytest.raises(UsageError, match=reason):
+        discover([tmp_path])
+
+
+def test_a_taken_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "compiler.toml").write_text('name = "tvm"\nversion = "1"\ncommand = ["a"]')
+    with pytest.raises(UsageError, match="there already"):
+        discover([tmp_path])
+
+
+def test_a_compiler_that_cannot_describe_itself_is_listed_as_unavailable(tmp_path: Path) -> None:
+    plugin(tmp_path / "plugin", "pass", describe="nonsense")
+    registry = discover([tmp_path / "plugin"])
+    assert "breaks the interface" in registry.unavailable["bad"]
+    with pytest.raises(UsageError, match="cannot be used"):
+        registry.get("bad")
+
+
+def test_an_executable_of_the_folder_is_found(tmp_path: Path) -> None:
+    script = tmp_path / "run"
+    script.write_text('#!/bin/sh\necho \'{"name":"sh","version":"1","cores":[],"operators":[]}\'\n')
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "compiler.toml").write_text('name = "sh"\nversion = "1"\ncommand = ["run"]')
+    assert discover([tmp_path]).get("sh").describe().version == "1"
+    assert os.access(script, os.X_OK)

@@ -1,0 +1,249 @@
+"""The command line: reads arguments, asks a composition root, shows what comes back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from tinymlaas import __version__, render
+from tinymlaas.cli_options import Output, parse_shapes
+from tinymlaas.contract.errors import InvalidBoard, TinymlaasError, UsageError
+from tinymlaas.contract.report import CompileResult, Objective, ResultStatus
+
+app = typer.Typer(
+    help="TinyML as a Service: from a trained model to a verified, signed inference module.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+boards_app = typer.Typer(help="Boards: list them, show one, check a profile of your own.")
+keys_app = typer.Typer(help="The signing key.", no_args_is_help=True)
+app.add_typer(boards_app, name="boards")
+app.add_typer(keys_app, name="keys")
+
+out = Console()
+err = Console(stderr=True)
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX or TFLite file.")]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=D,D,…", help="Fix an input's shape; repeatable."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+@app.command("compile")
+def compile_command(
+    model: ModelPath,
+    board: Annotated[str, typer.Option(help="A board's name, or a profile ending in .toml.")],
+    compiler: Annotated[str, typer.Option(help="auto, or a compiler's name.")] = "auto",
+    objective: Annotated[Objective, typer.Option(help="What to make small.")] = Objective.LATENCY,
+    shape: ShapeOption = None,
+    directory: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the module goes.")
+    ] = Path(),
+    as_json: JsonOption = False,
+) -> None:
+    """Compile a model into a verified, signed inference module for a board."""
+    output = Output(out, err, as_json)
+    try:
+        from tinymlaas import local
+
+        with output.progress() as progress:
+            done = local.open_service(progress).compile(
+                model,
+                board,
+                compiler=compiler,
+                objective=objective,
+                shapes=parse_shapes(shape or ()),
+                directory=directory,
+            )
+    except TinymlaasError as error:
+        status = ResultStatus.REJECTED if error.exit_code == 2 else ResultStatus.FAILED
+        _finish(output, CompileResult(status=status, reasons=error.reasons), board)
+    else:
+        output.notices(done.notices)
+        _finish(output, done.result, board)
+
+
+def _finish(output: Output, result: CompileResult, board: str) -> None:
+    """Show `result` and leave with its exit status: 0 done, 2 rejected, 1 failed."""
+    if output.as_json:
+        output.json(result)
+    else:
+        render.show(out, render.compile_result(result, board))
+        if result.module:
+            out.print(f"module      {result.module}", soft_wrap=True, highlight=False)
+            out.print(f"signature   {result.module}.dsse.json", soft_wrap=True, highlight=False)
+            out.print(f"action      {result.action_digest}", soft_wrap=True, highlight=False)
+    if result.status is not ResultStatus.DONE:
+        output.reasons(result.status.value, result.reasons)
+        raise typer.Exit(2 if result.status is ResultStatus.REJECTED else 1)
+
+
+@app.command()
+def inspect(model: ModelPath, shape: ShapeOption = None, as_json: JsonOption = False) -> None:
+    """Show a model's operators, tensors, work and size before compiling it."""
+    from tinymlaas import local
+
+    output = Output(out, err, as_json)
+    found = local.open_service().inspect(model, parse_shapes(shape or ())).summary
+    if as_json:
+        output.json(found)
+    else:
+        render.show(out, render.summary(model.name, found))
+
+
+@app.command()
+def verify(
+    module: Annotated[Path, typer.Argument(metavar="MODULE", help="A module archive.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="PUB", help="The signer's public key (PEM).")
+    ] = None,
+    rerun: Annotated[bool, typer.Option(help="Run the golden inputs again.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a module's signature and content, and with --rerun its numbers."""
+    from tinymlaas import modules
+
+    output = Output(out, err, as_json)
+    checked = modules.verify(module, key)
+    verification = (
+        modules.rerun(checked.archive) if rerun else checked.archive.manifest.verification
+    )
+    if as_json:
+        output.json(modules.VerifyReport(signer=checked.signer, rerun=rerun, found=verification))
+        return
+    out.print(f"[green]ok[/green] {module.name}: signature and content are sound", highlight=False)
+    out.print(f"   signed by {checked.signer}", highlight=False)
+    if verification is None:
+        out.print("   the module was built, not run: there are no numbers to repeat")
+    else:
+        out.print("   run again now:" if rerun else "   numbers in the signed manifest:")
+        out.print(render.verification(verification))
+
+
+@app.command()
+def run(
+    module: Annotated[Path, typer.Argument(metavar="MODULE", help="A module archive.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="An .npz with inputs by name, or x, and labels.")
+    ],
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a module in its simulator on samples of your own; with labels, report accuracy."""
+    from tinymlaas import modules
+
+    output = Output(out, err, as_json)
+    report = modules.run_samples(module, data, limit)
+    if as_json:
+        output.json(report)
+    else:
+        render.show(out, *modules.describe_run(report))
+
+
+@app.command()
+def compilers(as_json: JsonOption = False) -> None:
+    """List the compilers there are and what each can do."""
+    from tinymlaas import local
+
+    output = Output(out, err, as_json)
+    found = local.open_service().compilers()
+    if as_json:
+        output.json(found)
+    else:
+        rows = [(c.description, c.origin) for c in found.compilers]
+        render.show(out, render.compilers(rows, found.unavailable))
+
+
+@boards_app.callback(invoke_without_command=True)
+def boards(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the boards known."""
+    if context.invoked_subcommand is None:
+        from tinymlaas.boards import catalog
+
+        profiles = catalog.all_boards()
+        if as_json:
+            Output(out, err, True).json_list(profiles)
+        else:
+            render.show(out, render.boards(profiles))
+
+
+@boards_app.command("show")
+def boards_show(
+    name: Annotated[str, typer.Argument(metavar="NAME")], as_json: JsonOption = False
+) -> None:
+    """Show one board in full."""
+    from tinymlaas.boards import catalog
+
+    profile = catalog.get(name)
+    if as_json:
+        Output(out, err, True).json(profile)
+    else:
+        render.show(out, render.board(profile))
+
+
+@boards_app.command("check")
+def boards_check(file: Annotated[Path, typer.Argument(metavar="FILE.toml")]) -> None:
+    """Say every mistake of a board profile at once, each with its line."""
+    from tinymlaas.boards import check
+
+    mistakes = check.check_file(file)
+    for mistake in mistakes:
+        err.print(f"{file}:{mistake}", soft_wrap=True, highlight=False, markup=False)
+    if mistakes:
+        count = len(mistakes)
+        raise InvalidBoard(f"{file}: {count} mistake{'s' if count > 1 else ''} found")
+    out.print(f"[green]ok[/green] {file}", highlight=False)
+
+
+@keys_app.command("show")
+def keys_show() -> None:
+    """Print the public key that others need to verify your modules."""
+    from tinymlaas import local
+
+    sys.stdout.write(local.open_service().public_key_pem())
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"tinymlaas {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """TinyML as a Service: from a trained model to a verified, signed inference module."""
+
+
+def main() -> None:
+    """Run the command line: errors become one line each on stderr and the documented status."""
+    try:
+        app()
+    except UsageError as error:
+        _die("error", error.reasons, 2)
+    except TinymlaasError as error:
+        _die("error", error.reasons, error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("TINYMLAAS_DEBUG"):
+            raise
+        reason = f"{type(error).__name__}: {error} (ours; TINYMLAAS_DEBUG=1 shows where)"
+        _die("internal error", (reason,), 1)
+
+
+def _die(kind: str, reasons: tuple[str, ...], status: int) -> None:
+    Output(out, err, False).reasons(kind, reasons)
+    sys.exit(status)

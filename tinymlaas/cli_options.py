@@ -1,0 +1,103 @@
+"""Parts the commands share: option parsing, output as text or JSON, the progress display."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from tinymlaas.contract.base import Model
+from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.progress import Progress, Silent
+
+
+def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Parse ``name=1,49,10,1`` options; the last ``=`` divides, since names may hold one.
+
+    Raises:
+        UsageError: an option has no name, a dimension is no positive integer, or a name is twice.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for option in options:
+        name, equals, dims = option.rpartition("=")
+        parts = [part.strip() for part in dims.split(",")]
+        if not equals or not name or not all(p.isascii() and p.isdigit() for p in parts):
+            raise UsageError(f"--shape {option}: write NAME=D,D,… as in input=1,49,10,1")
+        if name in shapes:
+            raise UsageError(f"--shape {option}: {name} is given twice")
+        shapes[name] = tuple(int(part) for part in parts)
+        if 0 in shapes[name]:
+            raise UsageError(f"--shape {option}: a dimension must be positive")
+    return shapes
+
+
+class _Spinners:
+    """Shows the current stage of each candidate on its own line, with the time it has taken."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._tasks: dict[str, TaskID] = {}
+
+    def stage(self, who: str, what: str) -> None:
+        if who not in self._tasks:
+            self._tasks[who] = self._bar.add_task(who, total=None, what=what)
+        self._bar.update(self._tasks[who], what=what)
+
+
+class _Lines:
+    """One plain line a stage, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def stage(self, who: str, what: str) -> None:
+        line = f"{who}: {what}"
+        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+class Output:
+    """Where results and messages go: with JSON wanted, stdout carries that object alone."""
+
+    def __init__(self, out: Console, err: Console, as_json: bool) -> None:
+        """Print results on `out` (or as JSON on stdout), all messages on `err`."""
+        self._out = out
+        self._err = err
+        self.as_json = as_json
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Yield a progress display on stderr: live on a terminal, else a line a stage."""
+        if not self._err.is_terminal:
+            yield Silent() if self.as_json else _Lines(self._err)
+            return
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TextColumn("{task.fields[what]}", style="cyan"),
+            TimeElapsedColumn(),
+        )
+        with Bar(*columns, console=self._err, transient=True) as bar:
+            yield _Spinners(bar)
+
+    def notices(self, notices: Iterable[str]) -> None:
+        """Print remarks a person should see, on stderr."""
+        for notice in notices:
+            self._err.print(f"note: {notice}", soft_wrap=True, highlight=False, markup=False)
+
+    def reasons(self, kind: str, reasons: Iterable[str]) -> None:
+        """Print one line a reason on stderr."""
+        for reason in reasons:
+            self._err.print(f"{kind}: {reason}", soft_wrap=True, highlight=False, markup=False)
+
+    def json(self, value: Model) -> None:
+        """Print `value` as one JSON object on stdout."""
+        sys.stdout.write(value.model_dump_json(indent=2) + "\n")
+
+    def json_list(self, values: Iterable[Model]) -> None:
+        """Print `values` as one JSON array on stdout."""
+        sys.stdout.write(json.dumps([v.model_dump(mode="json") for v in values], indent=2) + "\n")

@@ -1,0 +1,228 @@
+"""What a person reads: tables and lines for the terminal, made from contract types only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinymlaas.contract.compiler import CompilerDescription
+from tinymlaas.contract.device import DeviceProfile, MemoryKind
+from tinymlaas.contract.manifest import RegionUse, SectionUse, Verification
+from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult
+from tinymlaas.contract.tensors import TensorSpec
+
+_STYLES = {
+    CandidateStatus.VERIFIED: "green",
+    CandidateStatus.BUILT: "yellow",
+    CandidateStatus.REJECTED: "red",
+    CandidateStatus.FAILED: "bold red",
+}
+
+
+def number(value: int | None, unit: str = "") -> str:
+    """Return `value` with thousands separators, or a dash where it is not known."""
+    return "–" if value is None else f"{value:,}{unit}"
+
+
+def error(value: float | None, bit_exact: bool | None) -> str:
+    """Return a relative error, or that there is none."""
+    if value is None:
+        return "–"
+    return "bit-exact" if bit_exact else f"{value:.1e}"
+
+
+def candidates(result: CompileResult) -> Table:
+    """Return the table of all candidates, the chosen one marked."""
+    table = Table(title="Candidates", title_justify="left", header_style="bold")
+    table.add_column("")
+    for heading in ("compiler", "kernels", "status"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("flash B", "RAM B", "stack B", "instructions", "rel. error"):
+        table.add_column(heading, justify="right")
+    table.add_column("known by")
+    table.add_column("reason", overflow="fold")
+    for index, report in enumerate(result.candidates):
+        table.add_row(*_candidate_row(report, index == result.chosen))
+    return table
+
+
+def _candidate_row(report: CandidateReport, chosen: bool) -> Sequence[RenderableType]:
+    if chosen:
+        why = "chosen" + (" (from the store)" if report.cached else "")
+    else:
+        why = report.reasons[0] if report.reasons else ""
+    level = report.level.value if report.level else "–"
+    return (
+        "➜" if chosen else "",
+        report.compiler,
+        report.kernels,
+        Text(report.status.value, style=_STYLES[report.status]),
+        number(report.flash_bytes),
+        number(report.ram_bytes),
+        number(report.stack_bytes),
+        number(report.instructions),
+        error(report.max_rel_error, report.bit_exact),
+        f"{level} ({report.machine})" if report.machine else level,
+        why,
+    )
+
+
+def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str) -> Table:
+    """Return the fit verdict: bytes by section, and each region's use of its length."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("region")
+    table.add_column("section")
+    for heading in ("bytes", "of", "used"):
+        table.add_column(heading, justify="right")
+    rows = list(sections)
+    for region in regions:
+        for section in rows:
+            if section.region == region.region:
+                table.add_row("", section.section, number(section.bytes), "", "")
+        share = region.used / region.length
+        style = "bold red" if share > 1 else "bold"
+        cells = (region.region, "", number(region.used), number(region.length), f"{share:.1%}")
+        table.add_row(*cells, style=style, end_section=True)
+    return table
+
+
+def compile_result(result: CompileResult, board: str) -> RenderableType:
+    """Return everything a person wants to know of a finished compile."""
+    parts: list[RenderableType] = []
+    if result.candidates:
+        parts.append(candidates(result))
+    for index, report in enumerate(result.candidates):
+        misfit = result.chosen is None and report.status is CandidateStatus.REJECTED
+        if report.regions and (index == result.chosen or misfit):
+            parts.append(
+                fit(report.sections, report.regions, f"Fit on {board} ({report.compiler})")
+            )
+    return Group(*parts)
+
+
+def summary(name: str, found: ModelSummary) -> RenderableType:
+    """Return what `tinymlaas inspect` shows of a model."""
+    facts = Table(title=name, title_justify="left", show_header=False)
+    facts.add_column(style="bold")
+    facts.add_column()
+    opset = f", opset {found.opset}" if found.opset else ""
+    facts.add_row("format", f"{found.format}{opset}")
+    facts.add_row("activations", str(found.dtype))
+    for label, tensors in (("input", found.inputs), ("output", found.outputs)):
+        for tensor in tensors:
+            facts.add_row(label, describe_tensor(tensor))
+    facts.add_row("MACs", number(found.macs))
+    facts.add_row("weights", f"{found.weight_bytes:,} B in {found.parameters:,} parameters")
+    facts.add_row("flash", f"{found.estimated_flash_bytes:,} B (estimated)")
+    facts.add_row("RAM", f"{found.estimated_ram_bytes:,} B (estimated)")
+    facts.add_row("SHA-256", found.digest)
+    operators = Table(header_style="bold")
+    operators.add_column("operator")
+    operators.add_column("dtype")
+    operators.add_column("count", justify="right")
+    for use in found.operators:
+        operators.add_row(use.name, str(use.dtype), number(use.count))
+    return Group(facts, operators)
+
+
+def describe_tensor(tensor: TensorSpec) -> str:
+    """Return ``name 1×49×10×1 int8 (scale …, zero point …)``."""
+    shape = "×".join(map(str, tensor.shape)) or "scalar"
+    text = f"{tensor.name} {shape} {tensor.dtype}"
+    if tensor.quantization:
+        quantization = tensor.quantization
+        text += f" (scale {quantization.scale:g}, zero point {quantization.zero_point})"
+    return text
+
+
+def boards(profiles: Iterable[DeviceProfile]) -> Table:
+    """Return the table of known boards."""
+    table = Table(header_style="bold")
+    for heading in ("name", "MCU", "core"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("MHz", "flash KiB", "RAM KiB"):
+        table.add_column(heading, justify="right")
+    table.add_column("simulator")
+    for profile in profiles:
+        capability = profile.capability_class()
+        sizes = [capability.capacity(kind) for kind in (MemoryKind.FLASH, MemoryKind.RAM)]
+        table.add_row(
+            profile.name,
+            profile.mcu,
+            str(profile.core),
+            f"{profile.clock_hz / 1e6:g}",
+            *("–" if size is None else f"{size / 1024:,g}" for size in sizes),
+            profile.simulator or "–",
+        )
+    return table
+
+
+def board(profile: DeviceProfile) -> Table:
+    """Return one board in full."""
+    table = Table(title=profile.title, title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("name", profile.name)
+    table.add_row("MCU", f"{profile.mcu} ({profile.vendor})")
+    table.add_row("core", f"{profile.core} {profile.cpu}".strip())
+    extensions = f"FPU {profile.fpu}, DSP {'yes' if profile.dsp else 'no'}, MVE {profile.mve}"
+    table.add_row("extensions", f"{extensions}, float ABI {profile.float_abi}")
+    table.add_row("clock", f"{profile.clock_hz / 1e6:g} MHz")
+    for region in profile.memory:
+        place = f"{region.origin:#010x} … {region.origin + region.length - 1:#010x}"
+        table.add_row(f"{region.kind} {region.name}", f"{place}, {region.length / 1024:g} KiB")
+    table.add_row("peripherals", ", ".join(profile.peripherals) or "–")
+    table.add_row("RTOSes", ", ".join(profile.rtoses) or "–")
+    table.add_row("simulator", profile.simulator or "none: modules are linked, not run")
+    table.add_row("datasheet", profile.datasheet)
+    return table
+
+
+def compilers(found: Iterable[tuple[CompilerDescription, str]], missing: dict[str, str]) -> Table:
+    """Return the table of compilers: what each can do, and why one cannot be used."""
+    table = Table(header_style="bold")
+    for heading in ("compiler", "version", "kernels", "cores", "operators", "found"):
+        table.add_column(heading, overflow="fold")
+    for description, origin in found:
+        counts = (
+            f"{support.format} {support.dtype}: {len(support.operators)}"
+            for support in description.operators
+        )
+        table.add_row(
+            description.name,
+            description.version,
+            ", ".join(description.kernels),
+            ", ".join(map(str, description.cores)),
+            "\n".join(counts),
+            origin,
+        )
+    for name, reason in sorted(missing.items()):
+        table.add_row(name, "–", "–", "–", "–", f"cannot be used: {reason}", style="dim")
+    return table
+
+
+def verification(found: Verification) -> Table:
+    """Return the numbers of one verification, each with how it is known."""
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    numerics = found.numerics
+    table.add_row("ran on", f"{found.machine} ({found.simulator})")
+    table.add_row("reference", f"{found.reference}, {found.samples} golden samples")
+    table.add_row("max abs error", f"{numerics.max_abs_error:.3g}")
+    bound = f"{numerics.max_rel_error:.3g} of the output's range (allowed {numerics.tolerance:g})"
+    table.add_row("max rel error", bound)
+    table.add_row("bit-exact", "yes" if numerics.bit_exact else "no")
+    table.add_row("instructions", f"{number(found.instructions)} per inference ({found.level})")
+    table.add_row("stack", f"{number(found.stack_bytes)} B ({found.level})")
+    return table
+
+
+def show(console: Console, *parts: RenderableType) -> None:
+    """Print `parts` one under the other."""
+    for part in parts:
+        console.print(part)
