@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh Debian or Ubuntu with Python 3.11 or newer: `make demo` and
+# `make test`. Both set up what is missing (system packages, .venv) first and are safe to repeat.
+
+PYTHON_IN_VENV := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format schemas docs-boards docs-operators docs wheel clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+setup:  ## install what is missing: system packages, .venv, tinymlaas itself
+	@scripts/setup.sh
+
+demo: setup  ## compile the digits model for a Cortex-M4 board, run it there, show the result
+	@$(PYTHON_IN_VENV) examples/digits/demo.py
+
+test: setup  ## linters, type checker, layers, generated files, all tests but the slow ones
+	@scripts/test.sh
+
+test-all: setup  ## the same with the slow tests
+	@scripts/test.sh --all
+
+lint: setup  ## everything `make test` does before pytest
+	@scripts/test.sh --lint
+
+format: setup  ## reformat the code and apply the linter's safe fixes
+	@.venv/bin/ruff check --fix . ; .venv/bin/ruff format .
+
+schemas: setup  ## regenerate the JSON Schemas of the contract
+	@$(PYTHON_IN_VENV) scripts/schemas.py
+
+docs-boards: setup  ## regenerate the table of boards in docs/boards.md
+	@$(PYTHON_IN_VENV) scripts/boards_table.py
+
+docs-operators: setup  ## run all ONNX backend node tests and regenerate docs/operators.md
+	@$(PYTHON_IN_VENV) scripts/operators_table.py
+
+docs: schemas docs-boards docs-operators  ## regenerate everything that is generated
+
+wheel: setup  ## build the wheel into out/
+	@$(PYTHON_IN_VENV) -m hatchling build -t wheel -d out
+
+clean:  ## remove caches and build output, keep .venv
+	@rm -rf out .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Everything a change must pass, cheapest first; stops at the first failure.
+#   --all   with the tests marked slow          --lint   without pytest
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+select=(-m "not slow")
+lint_only=
+for argument in "$@"; do
+  case $argument in
+    --all) select=() ;;
+    --lint) lint_only=yes ;;
+    *) echo "test.sh: unknown argument $argument (--all, --lint)" >&2 && exit 2 ;;
+  esac
+done
+
+step() {
+  printf '== %s\n' "$*"
+  "$@"
+}
+
+step .venv/bin/ruff check .
+step .venv/bin/ruff format --check .
+step .venv/bin/mypy
+step .venv/bin/mypy scripts
+step .venv/bin/lint-imports
+step .venv/bin/python scripts/schemas.py --check
+step .venv/bin/python scripts/boards_table.py --check
+[ -z "$lint_only" ] || exit 0
+step .venv/bin/pytest -n 2 ${select[@]+"${select[@]}"}
