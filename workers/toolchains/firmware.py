@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import CompilerCrashed, ToolchainError
@@ -35,13 +36,24 @@ class LinkOverflow(ToolchainError):
     """The image does not fit the memory map of its linker script."""
 
 
-@dataclass(frozen=True)
-class Built:
-    """A module as the linker and the simulator need it: ``lib<name>.a`` and its header."""
+class ModuleFiles(Protocol):
+    """A module as the linker needs it: ``lib<name>.a`` and its header."""
 
-    library: Path
+    @property
+    def path(self) -> Path:
+        """The static library."""
+
+    @property
+    def header(self) -> Path:
+        """The header with the module's ABI."""
+
+
+@dataclass(frozen=True)
+class Prebuilt:
+    """A module whose files were not built here, but taken out of an archive."""
+
+    path: Path
     header: Path
-    name: str
 
 
 def startup_sources(core: Core) -> tuple[Path, ...]:
@@ -94,20 +106,20 @@ def _compile_part(
     return kept
 
 
-def compile_table(built: Built, target: CapabilityClass, work_dir: Path) -> Path:
+def compile_table(module: ModuleFiles, name: str, target: CapabilityClass, work_dir: Path) -> Path:
     """Compile the table that names the module's functions and reserves its arena."""
     source = work_dir / "module_table.c"
-    source.write_text(_TABLE.format(name=built.name, upper=built.name.upper()), encoding="utf-8")
+    source.write_text(_TABLE.format(name=name, upper=name.upper()), encoding="utf-8")
     made = work_dir / "module_table.o"
     toolchain = toolchain_for(target.core)
-    flags = [*toolchain.cflags(target), f"-I{FIRMWARE_DIR}", f"-I{built.header.parent.resolve()}"]
+    flags = [*toolchain.cflags(target), f"-I{FIRMWARE_DIR}", f"-I{module.header.parent.resolve()}"]
     compile_source(toolchain, flags, source.name, made.name, work_dir)
     return made
 
 
-def link(
+def link_image(
     objects: Sequence[Path],
-    built: Built,
+    module: ModuleFiles,
     target: CapabilityClass,
     work_dir: Path,
     *,
@@ -132,7 +144,7 @@ def link(
         command += ["-pie", "-Wl,-z,now"]  # no lazy binding: it would use the measured stack
     command += [*extra, "-Wl,-Map=firmware.map", "-o", image.name]
     command += [str(path) for path in objects]
-    command += [str(built.library.resolve()), "-lm"]
+    command += [str(module.path.resolve()), "-lm"]
     done = process.run(command, work_dir, _LINK_TIMEOUT)
     if done.returncode == 0:
         return image

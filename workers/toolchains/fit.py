@@ -8,39 +8,39 @@ from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 
+from tinymlaas.contract.compiler import Compiled
 from tinymlaas.contract.device import CapabilityClass, Core, MemoryKind, MemoryRegion
 from tinymlaas.contract.errors import ToolchainError
-from tinymlaas.contract.manifest import Footprint
+from tinymlaas.contract.manifest import Footprint, Level
 from workers.toolchains import image, linker
 from workers.toolchains.firmware import (
     ARENA_SYMBOL,
     FIRMWARE_DIR,
-    Built,
     LinkOverflow,
+    ModuleFiles,
     compile_parts,
     compile_table,
-    link,
+    link_image,
     startup_sources,
 )
 from workers.toolchains.footprint import (
+    ARENA,
     Linked,
     ModuleDoesNotFit,
     footprint_of,
     reasons_against,
+    with_stack,
 )
 from workers.toolchains.linker import Placement
+
+__all__ = ["ModuleDoesNotFit", "link", "object_footprint", "with_stack"]
 
 # avr-gcc's own linker script takes the lengths of its two regions from symbols.
 _AVR_RELAXED = ("-Wl,--defsym=__TEXT_REGION_LENGTH__=8M,--defsym=__DATA_REGION_LENGTH__=8M",)
 
 
-def fit(
-    library: Path,
-    header: Path,
-    name: str,
-    target: CapabilityClass,
-    *,
-    cache: Path | None = None,
+def link(
+    module: ModuleFiles, name: str, target: CapabilityClass, *, cache: Path | None = None
 ) -> Footprint:
     """Link ``lib<name>.a`` with a minimal firmware for the memory map of `target`.
 
@@ -52,9 +52,9 @@ def fit(
         CompilerCrashed: the module needs symbols no library for the core has (a heap, say).
         ToolchainError: the toolchain is missing or failed, or the board has no flash or no RAM.
     """
-    built = Built(library, header, name)
     with tempfile.TemporaryDirectory(prefix="tinymlaas-fit-") as folder:
-        job = _Job(built, target, Path(folder), _prepare(built, target, Path(folder), cache))
+        work_dir = Path(folder)
+        job = _Job(module, name, target, work_dir, _prepare(module, name, target, work_dir, cache))
         if target.core is Core.HOST:
             return footprint_of(job.link(None), None, target)
         if target.core is Core.AVR:
@@ -63,33 +63,63 @@ def fit(
         return _fit_placed(job)
 
 
+def object_footprint(module: ModuleFiles, compiled: Compiled, target: CapabilityClass) -> Footprint:
+    """Return what a library takes at least, where it cannot be linked: its objects and its arena.
+
+    The level is `estimated`: start-up code and what the C library adds are not in it.
+
+    Raises:
+        ModuleDoesNotFit: that alone is more than the board has.
+    """
+    found = image.object_sections(module.path)
+    code = sum(section.size for section in found if section.executable)
+    constant = sum(s.size for s in found if not s.executable and not s.writable)
+    initial = sum(s.size for s in found if s.writable and s.stored)
+    zero = sum(s.size for s in found if s.writable and not s.stored)
+    arena = compiled.arena.size
+    sections = (
+        image.Section(".text", 0, 0, code, writable=False, stored=True, executable=True),
+        image.Section(".weights", 0, 0, constant, writable=False, stored=True, executable=False),
+        image.Section(".data", 0, 0, initial, writable=True, stored=True, executable=False),
+        image.Section(".bss", 0, 0, zero, writable=True, stored=False, executable=False),
+        image.Section(ARENA, 0, 0, arena, writable=True, stored=False, executable=False),
+    )
+    share = image.ModuleShare(code, constant)
+    linked = Linked(sections, arena, share)
+    footprint = footprint_of(linked, _first_placement(target), target)
+    return _judged(footprint.model_copy(update={"level": Level.ESTIMATED}), target)
+
+
 @dataclass(frozen=True)
 class _Job:
-    built: Built
+    module: ModuleFiles
+    name: str
     target: CapabilityClass
     work_dir: Path
     objects: list[Path]
 
     def link(self, script: str | None, extra: tuple[str, ...] = ()) -> Linked:
-        elf = link(self.objects, self.built, self.target, self.work_dir, script=script, extra=extra)
+        elf = link_image(
+            self.objects, self.module, self.target, self.work_dir, script=script, extra=extra
+        )
         linker_map = elf.with_suffix(".map").read_text(encoding="utf-8", errors="replace")
         return Linked(
             sections=image.sections(elf),
             arena_bytes=image.symbol_size(elf, ARENA_SYMBOL),
-            share=image.module_share(linker_map, self.built.name),
+            share=image.module_share(linker_map, self.name),
         )
 
     def place(self, placement: Placement) -> Footprint:
-        linked = self.link(linker.script(placement, self.built.name))
+        linked = self.link(linker.script(placement, self.name))
         return footprint_of(linked, placement, self.target)
 
 
 def _prepare(
-    built: Built, target: CapabilityClass, work_dir: Path, cache: Path | None
+    module: ModuleFiles, name: str, target: CapabilityClass, work_dir: Path, cache: Path | None
 ) -> list[Path]:
     sources = [*startup_sources(target.core), FIRMWARE_DIR / "fit_main.c"]
     parts = compile_parts(sources, target, work_dir, cache=cache)
-    return [*parts, compile_table(built, target, work_dir)]
+    return [*parts, compile_table(module, name, target, work_dir)]
 
 
 def _fit_placed(job: _Job) -> Footprint:
@@ -101,7 +131,7 @@ def _fit_placed(job: _Job) -> Footprint:
         return job.place(first)
     except LinkOverflow as overflow:
         said = overflow.reasons
-    relaxed = linker.script(first, job.built.name, relaxed=True)
+    relaxed = linker.script(first, job.name, relaxed=True)
     needed = job.link(relaxed, ("-Wl,--no-check-sections",))
     best = first
     for placement in _placements(job.target, footprint_of(needed, first, job.target)):

@@ -69,7 +69,7 @@ def _uses(linked: Linked, placement: Placement | None) -> Iterator[SectionUse]:
             yield SectionUse(section=ARENA, region=region, bytes=linked.arena_bytes)
         if size:
             yield SectionUse(section=section.name, region=region, bytes=size)
-        if section.stored and section.writable and placement is not None:
+        if size and section.stored and section.writable and placement is not None:
             where = placement.code.name
             yield SectionUse(section=f"{section.name} (initial values)", region=where, bytes=size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ _MAP_START = "Linker script and memory map"
 _MAP_LINE = re.compile(
     r"^ (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S.*)$", re.MULTILINE | re.IGNORECASE
 )
+_AR_MAGIC = b"!<arch>\n"
+_AR_HEADER = 60
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,32 @@ def _sections(elf: ELFFile) -> Iterator[Section]:
             stored=section["sh_type"] != "SHT_NOBITS",
             executable=bool(flags & SH_FLAGS.SHF_EXECINSTR),
         )
+
+
+def object_sections(archive: Path) -> tuple[Section, ...]:
+    """Return the sections that will take memory of every object in the static library `archive`.
+
+    Nothing is placed yet: all addresses are 0.
+    """
+    found: list[Section] = []
+    for member in _members(archive.read_bytes()):
+        found.extend(_sections(ELFFile(io.BytesIO(member))))
+    return tuple(found)
+
+
+def _members(archive: bytes) -> Iterator[bytes]:
+    """Yield the files of a GNU ar archive: a 60-byte header each, its size at 48, padded to even.
+
+    Names that start with a slash and no number are the symbol index and the table of long names.
+    """
+    at = len(_AR_MAGIC)
+    while at + _AR_HEADER <= len(archive):
+        name = archive[at : at + 16].rstrip()
+        size = int(archive[at + 48 : at + 58])
+        start = at + _AR_HEADER
+        if name not in (b"/", b"//", b"/SYM64/"):
+            yield archive[start : start + size]
+        at = start + size + size % 2
 
 
 def symbol_size(path: Path, name: str) -> int:

@@ -12,7 +12,7 @@ from tinymlaas.contract.compiler import Compiled
 from tinymlaas.contract.device import CapabilityClass
 from tinymlaas.contract.errors import CompilerCrashed, ToolchainError
 from workers.toolchains import abi, cflags, image, process
-from workers.toolchains.toolchain import Toolchain, toolchain_for
+from workers.toolchains.toolchain import Toolchain, archiver_for, cannot_link
 
 _HEADERS = {".h", ".hh", ".hpp", ".inc", ".def"}
 _JOBS = 2
@@ -42,23 +42,32 @@ def build_library(
 
     The library's bytes depend on the sources, the flags and the toolchain, not on where
     `compiled_dir` and `work_dir` lie: every path given to a tool is relative, and the archive
-    carries no times or owners.
+    carries no times or owners. Where there is no gcc for the core (MSP430) the library holds the
+    compiler's objects alone, and the ABI is left as a source to compile elsewhere.
 
     Raises:
         CompilerCrashed: the output breaks the interface: files missing or outside the folder,
             flags not allowed, objects for another machine, sources that do not compile.
         ToolchainError: the toolchain is missing or failed.
     """
-    toolchain = toolchain_for(target.core)
+    toolchain = archiver_for(target.core)
     version = toolchain.version()
     extra = cflags.check_extra(compiled.cflags)
     glue = f"{name}_module.c"
     sources = _copy_in(compiled_dir, compiled, work_dir, glue)
+    (work_dir / "obj").mkdir(parents=True, exist_ok=True)
     _write(work_dir / "include" / f"{name}.h", abi.header(name, compiled))
     _write(work_dir / "src" / glue, abi.source(name, compiled))
     includes = [f"-Isrc/{folder}" for folder in compiled.include_dirs]
     flags = (*toolchain.cflags(target), *extra)
-    objects = _compile_all(toolchain, [*flags, "-Iinclude", *includes], [glue, *sources], work_dir)
+    reason = cannot_link(target.core)
+    if reason is None:
+        flags_here = [*flags, "-Iinclude", *includes]
+        objects = _compile_all(toolchain, flags_here, [glue, *sources], work_dir)
+    elif sources:
+        raise ToolchainError(f"the compiler wrote sources, but {reason}")
+    else:
+        objects = []
     objects += _copy_objects(toolchain, compiled_dir, compiled, work_dir)
     library = work_dir / "lib" / f"lib{name}.a"
     _archive(toolchain, objects, library, work_dir)
@@ -118,8 +127,6 @@ def _copy(compiled_dir: Path, relative: str, work_dir: Path) -> None:
 def _compile_all(
     toolchain: Toolchain, flags: list[str], sources: list[str], work_dir: Path
 ) -> list[str]:
-    (work_dir / "obj").mkdir(parents=True, exist_ok=True)
-
     def compile_one(source: str) -> str:
         made = f"obj/{source.replace('/', '_')}.o"
         compile_source(toolchain, flags, f"src/{source}", made, work_dir)

@@ -20,7 +20,8 @@ class Toolchain:
 
     `prefix` stands before every tool's name, `packages` are the Debian packages that hold them,
     `probe` is a file of the C library that gcc must be able to name, `specs` are flags that choose
-    that library, `elf_machine` is the ELF header's machine name of its objects.
+    that library, `elf_machine` is the ELF header's machine name of its objects, `compiler` the
+    tool whose version is the toolchain's.
     """
 
     prefix: str
@@ -28,6 +29,7 @@ class Toolchain:
     probe: str
     elf_machine: tuple[str, ...]
     specs: tuple[str, ...] = ()
+    compiler: str = "gcc"
 
     def tool(self, name: str) -> str:
         """Return the path of a tool (``gcc``, ``ar``).
@@ -43,7 +45,7 @@ class Toolchain:
         Raises:
             ToolchainError: the compiler or its C library is not installed.
         """
-        return _version(self, self.tool("gcc"))
+        return _version(self, self.tool(self.compiler))
 
     def cflags(self, target: CapabilityClass) -> tuple[str, ...]:
         """Return the flags every translation unit for `target` is compiled with."""
@@ -66,6 +68,9 @@ _RISCV = Toolchain(
 _AVR = Toolchain("avr-", "gcc-avr avr-libc binutils-avr", "libm.a", ("EM_AVR",))
 _HOST = Toolchain("", "gcc libc6-dev binutils", "libc.so", ("EM_X86_64", "EM_AARCH64"))
 
+# No gcc for MSP430 is packaged: a compiler's objects can be put into a library, and no more.
+_ARCHIVER = Toolchain("", "binutils", "", ("EM_MSP430",), compiler="ar")
+
 _TOOLCHAINS: dict[Core, Toolchain] = {
     Core.CORTEX_M0: _ARM,
     Core.CORTEX_M0PLUS: _ARM,
@@ -87,8 +92,13 @@ def cannot_link(core: Core) -> str | None:
         return None
     return (
         f"modules for {core.value} cannot be linked: there is no {core.value} gcc to link with, "
-        "only objects can be made"
+        "a library of objects is all that can be made"
     )
+
+
+def can_link(core: Core) -> bool:
+    """Return whether modules for `core` can be linked here."""
+    return cannot_link(core) is None
 
 
 def toolchain_for(core: Core) -> Toolchain:
@@ -103,15 +113,25 @@ def toolchain_for(core: Core) -> Toolchain:
     return _TOOLCHAINS[core]
 
 
+def archiver_for(core: Core) -> Toolchain:
+    """Return the toolchain that can at least put objects for `core` into a library."""
+    return _TOOLCHAINS.get(core, _ARCHIVER)
+
+
 @functools.cache
 def _version(toolchain: Toolchain, gcc: str) -> str:
     here = Path(os.sep)
+    if toolchain.probe:
+        _find_libc(toolchain, gcc, here)
+    said = process.run([gcc, "--version"], here, _PROBE_TIMEOUT)
+    if said.returncode != 0 or not said.stdout:
+        raise ToolchainError(f"{Path(gcc).name} --version failed: {said.stderr}")
+    return said.stdout.splitlines()[0].strip()
+
+
+def _find_libc(toolchain: Toolchain, gcc: str, here: Path) -> None:
     found = process.run([gcc, f"-print-file-name={toolchain.probe}"], here, _PROBE_TIMEOUT)
     if found.returncode != 0 or not os.path.isabs(found.stdout.strip()):
         raise ToolchainError(
             f"{Path(gcc).name} has no C library: apt-get install {toolchain.packages}"
         )
-    said = process.run([gcc, "--version"], here, _PROBE_TIMEOUT)
-    if said.returncode != 0 or not said.stdout:
-        raise ToolchainError(f"{Path(gcc).name} --version failed: {said.stderr}")
-    return said.stdout.splitlines()[0].strip()

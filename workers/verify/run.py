@@ -7,18 +7,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from tinymlaas.contract.compiler import ArenaTensor
 from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import ToolchainError
 from tinymlaas.contract.manifest import Level
 from tinymlaas.contract.tensors import TensorSpec
 from workers.toolchains import linker, process
 from workers.toolchains.firmware import (
-    Built,
     LinkOverflow,
+    ModuleFiles,
     compile_parts,
     compile_table,
-    link,
+    link_image,
     startup_sources,
 )
 from workers.toolchains.toolchain import cannot_link, toolchain_for
@@ -56,9 +58,9 @@ class RunResult:
 
 @dataclass(frozen=True)
 class _Job:
-    built: Built
+    module: ModuleFiles
+    name: str
     target: CapabilityClass
-    inputs: Sequence[TensorSpec]
     outputs: Sequence[TensorSpec]
     samples: Sequence[Sample]
     cache: Path | None
@@ -68,8 +70,8 @@ class _Job:
     def link(self, sources: Sequence[str], defines: Sequence[str], script: str | None) -> Path:
         paths = [*startup_sources(self.target.core), *(HARNESS_DIR / name for name in sources)]
         parts = compile_parts(paths, self.target, self.work_dir, defines=defines, cache=self.cache)
-        objects = [*parts, compile_table(self.built, self.target, self.work_dir)]
-        return link(objects, self.built, self.target, self.work_dir, script=script)
+        objects = [*parts, compile_table(self.module, self.name, self.target, self.work_dir)]
+        return link_image(objects, self.module, self.target, self.work_dir, script=script)
 
     def answer(self) -> Answer:
         path = self.work_dir / "outputs.bin"
@@ -80,13 +82,23 @@ class _Job:
             raise RunFailed(f"the harness ended early, after {error} of its answer") from None
 
 
+class Boundary(Protocol):
+    """The tensors at a module's boundary, as `Compiled` and `ModuleManifest` have them."""
+
+    @property
+    def inputs(self) -> tuple[ArenaTensor, ...]:
+        """The module's inputs, in order."""
+
+    @property
+    def outputs(self) -> tuple[ArenaTensor, ...]:
+        """The module's outputs, in order."""
+
+
 def run_module(
-    library: Path,
-    header: Path,
+    module: ModuleFiles,
     name: str,
     target: CapabilityClass,
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec],
+    boundary: Boundary,
     samples: Sequence[Sample],
     *,
     cache: Path | None = None,
@@ -101,15 +113,16 @@ def run_module(
         CannotSimulate: nothing here runs code for the target, or no machine has room.
         RunFailed: the module faulted, crashed, reported an error or did not end in time.
         ToolchainError: a toolchain or simulator is missing or failed.
-        ValueError: a sample does not have the shapes and dtypes of `inputs`.
+        ValueError: a sample does not have the shapes and dtypes of the inputs.
     """
     reason = cannot_link(target.core)
     if reason is not None:
         raise CannotSimulate(reason)
+    inputs = [tensor.spec for tensor in boundary.inputs]
+    outputs = [tensor.spec for tensor in boundary.outputs]
     stream = streams.encode(samples, inputs, outputs)
     with tempfile.TemporaryDirectory(prefix="tinymlaas-run-") as folder:
-        built = Built(library, header, name)
-        job = _Job(built, target, inputs, outputs, samples, cache, timeout, Path(folder))
+        job = _Job(module, name, target, outputs, samples, cache, timeout, Path(folder))
         (job.work_dir / "inputs.bin").write_bytes(stream)
         if target.core is Core.HOST:
             return _run_on_host(job)
@@ -137,7 +150,7 @@ def _run_simulated(job: _Job) -> RunResult:
         raise CannotSimulate(f"no simulated machine runs code for {job.target.core.value}")
     for machine in machines:
         sources = ["run_main.c", "measure.c", "semihost.c", machine.clock.source]
-        script = linker.script(machine.placement(), job.built.name, stack_bytes=machine.stack_bytes)
+        script = linker.script(machine.placement(), job.name, stack_bytes=machine.stack_bytes)
         try:
             program = job.link(sources, machine.clock.defines, script)
         except LinkOverflow:
