@@ -33,7 +33,7 @@ _ALLOWED = (
     r"-O[0123s]",
     r"-D[A-Za-z_][A-Za-z0-9_]*(=[A-Za-z0-9_.+-]*)?",
     r"-W(no-)?[a-z-]+",
-    r"-f(no-)?(strict-aliasing|unroll-loops|wrapv|fast-math|finite-math-only|tree-vectorize"
+    r"-f(no-)?(strict-aliasing|math-errno|unroll-loops|wrapv|fast-math|finite-math-only|tree-vectorize"
     r"|tree-loop-distribute-patterns|builtin|inline|signed-char|unsigned-char|ivopts|gcse"
     r"|schedule-insns2?|associative-math|signed-zeros|trapping-math|reciprocal-math)",
     r"-ffp-contract=(off|on|fast)",
