@@ -45,7 +45,13 @@ def millions(value: int | None) -> str:
 
 def _table(title: str, *left: str) -> Table:
     """Return an empty table narrow enough for 80 columns, its text columns `left`."""
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for heading in left:
         table.add_column(heading, overflow="fold")
     return table
@@ -61,10 +67,11 @@ def _facts(title: str) -> Table:
 
 def candidates(result: CompileResult) -> Table:
     """Return the table of all candidates, the chosen one marked."""
-    table = _table("Candidates", "", "compiler", "status")
+    table = _table("Candidates", "", "compiler")
+    table.add_column("status", no_wrap=True)
     for heading in ("flash B", "RAM B", "stack B", "instr.", "error"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("known by")
+    table.add_column("known by", no_wrap=True)
     for index, report in enumerate(result.candidates):
         own = report.kernels in ("", "generated")
         table.add_row(
@@ -173,7 +180,7 @@ def boards(profiles: Iterable[DeviceProfile]) -> Table:
             profile.name,
             profile.mcu,
             str(profile.core),
-            f"{profile.clock_hz / 1e6:g}",
+            "–" if profile.clock_hz is None else f"{profile.clock_hz / 1e6:g}",
             *("–" if size is None else f"{size / 1024:,g}" for size in sizes),
             profile.simulator or "–",
         )
@@ -188,7 +195,8 @@ def board(profile: DeviceProfile) -> Table:
     table.add_row("core", f"{profile.core} {profile.cpu}".strip())
     extensions = f"FPU {profile.fpu}, DSP {'yes' if profile.dsp else 'no'}, MVE {profile.mve}"
     table.add_row("extensions", f"{extensions}, float ABI {profile.float_abi}")
-    table.add_row("clock", f"{profile.clock_hz / 1e6:g} MHz")
+    if profile.clock_hz is not None:
+        table.add_row("clock", f"{profile.clock_hz / 1e6:g} MHz")
     for region in profile.memory:
         place = f"{region.origin:#010x} … {region.origin + region.length - 1:#010x}"
         table.add_row(f"{region.kind} {region.name}", f"{place}, {region.length / 1024:g} KiB")
@@ -224,7 +232,8 @@ def verification(found: Verification) -> Table:
     """Return the numbers of one verification, each with how it is known."""
     table = _facts("")
     numerics = found.numerics
-    table.add_row("ran on", f"{found.machine} ({found.simulator})")
+    simulator = found.simulator.partition(" (")[0]  # without the distribution's package version
+    table.add_row("ran on", f"{found.machine} ({simulator})")
     table.add_row("reference", f"{found.reference}, {found.samples} golden samples")
     table.add_row("max abs error", f"{numerics.max_abs_error:.3g}")
     bound = f"{numerics.max_rel_error:.3g} of the output's range (allowed {numerics.tolerance:g})"
