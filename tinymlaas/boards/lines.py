@@ -27,7 +27,8 @@ def line_index(text: str) -> dict[KeyPath, int]:
         if statement:
             if lines[start].lstrip().startswith("["):
                 table = _header(statement, index)
-                index.setdefault(table, start + 1)
+                for depth in range(1, len(table) + 1):
+                    index.setdefault(table[:depth], start + 1)
             else:
                 _enter(statement, table, start + 1, index)
         start = end

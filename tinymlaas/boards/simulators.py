@@ -9,6 +9,8 @@ HOST = "host"
 # ARMv6-M, the instruction set of the M0 and the M0+, is the same for both and a part of the M3's.
 MACHINES: dict[str, frozenset[Core]] = {
     HOST: frozenset({Core.HOST}),
+    "mega": frozenset({Core.AVR}),
+    "mega2560": frozenset({Core.AVR}),
     "microbit": frozenset({Core.CORTEX_M0, Core.CORTEX_M0PLUS}),
     "mps2-an385": frozenset({Core.CORTEX_M3, Core.CORTEX_M0, Core.CORTEX_M0PLUS}),
     "mps2-an386": frozenset({Core.CORTEX_M4}),
