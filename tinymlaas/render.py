@@ -169,7 +169,10 @@ def describe_tensor(tensor: TensorSpec) -> str:
 
 def boards(profiles: Iterable[DeviceProfile]) -> Table:
     """Return the table of known boards."""
-    table = _table("", "name", "MCU", "core")
+    table = _table("")
+    table.add_column("name", no_wrap=True)
+    table.add_column("MCU", overflow="fold")
+    table.add_column("core", no_wrap=True)
     for heading in ("MHz", "flash KiB", "RAM KiB"):
         table.add_column(heading, justify="right")
     table.add_column("simulator")
