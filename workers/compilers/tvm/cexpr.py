@@ -48,54 +48,25 @@ _INFIX = {
     "LShift": "<<",
     "RShift": ">>",
 }
-_CALL_INFIX = {
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "shift_left": "<<",
-    "shift_right": ">>",
+_CALL_FORMS = {
+    "bitwise_and": "{} & {}",
+    "bitwise_not": "~{}",
+    "bitwise_or": "{} | {}",
+    "bitwise_xor": "{} ^ {}",
+    "if_then_else": "{} ? {} : {}",
+    "isinf": "__builtin_isinf({}) != 0",
+    "isnan": "__builtin_isnan({}) != 0",
+    "likely": "{}",
+    "shift_left": "{} << {}",
+    "shift_right": "{} >> {}",
 }
 # Functions of math.h, the double's name; float32 takes the name with an f.
-_MATH = frozenset(
-    (  # fmt: skip
-        "acos",
-        "acosh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "ceil",
-        "copysign",
-        "cos",
-        "cosh",
-        "erf",
-        "exp",
-        "exp2",
-        "fabs",
-        "floor",
-        "fmod",
-        "hypot",
-        "ldexp",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "nearbyint",
-        "nextafter",
-        "pow",
-        "round",
-        "rint",
-        "sin",
-        "sinh",
-        "sqrt",
-        "tan",
-        "tanh",
-        "trunc",
-        "expm1",
-        "cbrt",
-    )
-)
+_MATH_WORDS = """
+    acos acosh asin asinh atan atan2 atanh ceil copysign cos cosh erf exp exp2 fabs floor
+    fmod hypot ldexp log log10 log1p log2 nearbyint nextafter pow round rint sin sinh sqrt
+    tan tanh trunc expm1 cbrt
+"""
+_MATH = frozenset(_MATH_WORDS.split())
 
 
 def c_type(dtype: object) -> str:
@@ -135,12 +106,16 @@ def int_literal(value: int, dtype: str, *, wide: bool = False) -> str:
 
 
 class ExprPrinter:
-    """Prints expressions of one function; `name_of` gives the C name of a variable or buffer."""
+    """Prints expressions of one function; `name_of` gives the C name of a variable or buffer.
+
+    `helpers` collects the helper functions and `loads` the buffers that the expressions need.
+    """
 
     def __init__(self, name_of: Callable[[Var], str], *, wide: bool) -> None:
         self._name_of = name_of
         self._wide = wide
         self.helpers: set[str] = set()
+        self.loads: set[str] = set()
 
     def __call__(self, expr: Expr) -> str:
         """Return `expr` as a C expression that needs no parentheses around it.
@@ -186,7 +161,9 @@ class ExprPrinter:
     def _tensorload(self, expr: Any) -> str:
         if len(expr.indices) != 1:
             raise UnsupportedModel("needs a buffer of more than one dimension after flattening")
-        return f"{self._name_of(expr.source)}[{self(expr.indices[0])}]"
+        name = self._name_of(expr.source)
+        self.loads.add(name)
+        return f"{name}[{self(expr.indices[0])}]"
 
     def _select(self, expr: Any) -> str:
         yes, no = self(expr.true_value), self(expr.false_value)
@@ -233,19 +210,10 @@ class ExprPrinter:
         op = str(getattr(expr.op, "name", expr.op)).split(".", 1)[-1]
         if op in ("call_pure_extern", "call_extern"):
             return self._extern(str(expr.args[0].value), expr, expr.args[1:])
-        if op in _CALL_INFIX:
-            a, b = expr.args
-            return self._narrow(expr, f"{self(a)} {_CALL_INFIX[op]} {self(b)}")
-        if op == "if_then_else":
-            condition, yes, no = (self(arg) for arg in expr.args)
-            return f"({condition} ? {yes} : {no})"
-        if op == "likely":
-            return self(expr.args[0])
-        if op == "bitwise_not":
-            return self._narrow(expr, f"~{self(expr.args[0])}")
-        if op in ("isnan", "isinf"):
-            return f"(__builtin_{op}({self(expr.args[0])}) != 0)"
-        return self._extern(op, expr, expr.args)
+        form = _CALL_FORMS.get(op)
+        if form is None:
+            return self._extern(op, expr, expr.args)
+        return self._narrow(expr, form.format(*(self(arg) for arg in expr.args)))
 
     def _extern(self, name: str, expr: Any, args: Any) -> str:
         dtype = str(expr.ty.dtype)

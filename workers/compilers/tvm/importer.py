@@ -24,7 +24,10 @@ def _from_onnx(data: bytes) -> tvm.IRModule:
     import onnx
     from tvm.relax.frontend.onnx import from_onnx
 
-    return from_onnx(onnx.load_from_string(data), keep_params_in_input=False)
+    from workers.compilers.tvm.graph.walk import prepare
+
+    model = prepare(onnx.load_from_string(data))
+    return from_onnx(model, keep_params_in_input=False)
 
 
 def _from_tflite(data: bytes) -> tvm.IRModule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from tinymlaas.contract.errors import UnsupportedModel
@@ -60,6 +60,15 @@ def make_kernel(name: str, func: PrimFunc, *, wide: bool) -> Kernel:
     return _Builder(func, wide=wide).build(name)
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A line of C, the buffer it stores to or declares, and the buffers it loads from."""
+
+    text: str
+    target: str | None = None
+    loads: frozenset[str] = frozenset()
+
+
 class _Builder:
     """State while one function is printed: names in use, lines so far."""
 
@@ -67,22 +76,36 @@ class _Builder:
         self._func = func
         self._names: dict[Var, str] = {}
         self._taken: set[str] = set(_RESERVED)
-        self._lines: list[str] = []
+        self._lines: list[_Line] = []
         self._workspaces: list[Parameter] = []
-        self._roots: dict[Var, str] = {}
+        self._roots: dict[str, str] = {}
         self._written: set[str] = set()
         self._expr = ExprPrinter(self._name, wide=wide)
 
     def build(self, name: str) -> Kernel:
-        func = self._func
-        params = [self._parameter(p) for p in func.params]
-        self._statements(func.body, 1, top=True)
+        params = [self._parameter(p) for p in self._func.params]
+        self._statements(self._func.body, 1, top=True)
+        lines = self._live({p.name for p in params})
+        targets = {line.target for line in lines}
+        workspaces = [w for w in self._workspaces if w.name in targets]
         parameters = tuple(
-            Parameter(p.name, p.dtype, p.nbytes, p.name in self._written)
-            for p in (*params, *self._workspaces)
+            replace(p, written=p.name in self._written) for p in (*params, *workspaces)
         )
-        body = "".join(self._lines)
-        return Kernel(name, parameters, len(self._workspaces), body, frozenset(self._expr.helpers))
+        body = "".join(line.text for line in lines)
+        return Kernel(name, parameters, len(workspaces), body, frozenset(self._expr.helpers))
+
+    def _live(self, params: set[str]) -> list[_Line]:
+        """Return the lines without stores to scratch buffers that nothing reads afterwards.
+
+        Fused functions compute all results of a group, also those the model has no use for.
+        """
+        lines = self._lines
+        while True:
+            needed = params.union(*(line.loads for line in lines))
+            kept = [line for line in lines if line.target is None or line.target in needed]
+            if len(kept) == len(lines):
+                return kept
+            lines = kept
 
     def _parameter(self, var: Var) -> Parameter:
         if not _is_buffer(var):
@@ -105,8 +128,15 @@ class _Builder:
         except KeyError:
             raise UnsupportedModel(f"needs the undefined variable {var.name}") from None
 
-    def _emit(self, depth: int, text: str) -> None:
-        self._lines.append(f"{'  ' * depth}{text}\n")
+    def _emit(self, depth: int, text: str, target: str | None = None) -> None:
+        root = None if target is None else self._root(target)
+        loads = frozenset(map(self._root, self._expr.loads))
+        self._expr.loads.clear()
+        self._lines.append(_Line(f"{'  ' * depth}{text}\n", root, loads))
+
+    def _root(self, name: str) -> str:
+        """Return the name of the buffer that `name` is a view of, or `name`."""
+        return self._roots.get(name, name)
 
     def _statements(self, stmt: Stmt, depth: int, *, top: bool = False) -> None:
         for s in getattr(stmt, "seq", (stmt,)):
@@ -129,20 +159,23 @@ class _Builder:
         if top and nbytes > LOCAL_BYTES:
             self._workspaces.append(Parameter(name, dtype, nbytes, written=True))
         else:
-            self._emit(depth, f"{c_type(dtype)} {name}[{max(nbytes // ITEMSIZE[dtype], 1)}];")
+            size = max(nbytes // ITEMSIZE[dtype], 1)
+            self._emit(depth, f"{c_type(dtype)} {name}[{size}];", name)
 
     def _declbuffer(self, s: Any, depth: int) -> None:
         """Give a view of a buffer the same C name, or a cast pointer if the type differs."""
         source, view = s.data.args[0], s.buffer
         if str(getattr(s.data.op, "name", "")) != "tirx.buffer_data":
             raise UnsupportedModel("needs a buffer at a computed address")
-        root = self._roots[view] = self._roots.get(source, self._name(source))
+        origin = self._name(source)
         if str(source.ty.dtype) == str(view.ty.dtype):
-            self._names[view] = self._name(source)
+            self._names[view] = origin
             return
-        self._written.add(root)
+        self._written.add(self._root(origin))
         c = c_type(view.ty.dtype)
-        self._emit(depth, f"{c} *{self._declare(view)} = ({c} *){self._name(source)};")
+        name = self._declare(view)
+        self._roots[name] = self._root(origin)
+        self._emit(depth, f"{c} *{name} = ({c} *){origin};", name)
 
     def _bind(self, s: Any, depth: int) -> None:
         value = self._expr(s.value)
@@ -152,9 +185,9 @@ class _Builder:
         if len(s.indices) != 1:
             raise UnsupportedModel("needs a buffer of more than one dimension after flattening")
         name = self._name(s.buffer)
-        self._written.add(self._roots.get(s.buffer, name))
+        self._written.add(self._root(name))
         target = f"{name}[{self._expr(s.indices[0])}]"
-        self._emit(depth, f"{target} = {self._expr(s.value)};")
+        self._emit(depth, f"{target} = {self._expr(s.value)};", name)
 
     def _for(self, s: Any, depth: int) -> None:
         low = self._expr(s.min)
@@ -187,64 +220,13 @@ class _Builder:
 
 
 # C keywords and the names of math.h and of this compiler's helpers that loop variables may hit.
-_RESERVED = frozenset(
-    (  # fmt: skip
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "main",
-        "exp",
-        "log",
-        "sin",
-        "cos",
-        "tan",
-        "pow",
-        "floor",
-        "ceil",
-        "round",
-        "fabs",
-        "gamma",
-        "index",
-        "y0",
-        "y1",
-        "yn",
-        "j0",
-        "j1",
-        "jn",
-        "erf",
-    )
-)
+_RESERVED_WORDS = """
+    auto break case char const continue default do double else enum extern float for goto
+    if inline int long register restrict return short signed sizeof static struct switch
+    typedef union unsigned void volatile while main exp log sin cos tan pow floor ceil
+    round fabs gamma index y0 y1 yn j0 j1 jn erf
+"""
+_RESERVED = frozenset(_RESERVED_WORDS.split())
 
 
 def _is_buffer(var: Var) -> bool:
