@@ -22,7 +22,8 @@ class _Plugin(Protocol):
 class InTreeCompiler:
     """Wraps a module with `describe()`, `supports(task)` and `compile(task_path, out)`.
 
-    The last writes ``compiled.json`` or ``unsupported.json`` into `out`, as the program would. The first two see only facts, never model bytes, so they need no process of their own.
+    The last writes ``compiled.json`` or ``unsupported.json`` into `out`, as the program would. The
+    first two see only facts, never model bytes, so they need no process of their own.
     """
 
     def __init__(self, module: str, compile_seconds: float = 600.0) -> None:
