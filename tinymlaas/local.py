@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from broker.in_process import run_all
 from scheduler.candidates import Candidate, job_for, list_candidates, reasons_against
 from scheduler.choice import conclude
 from storage import keys
 from storage.directory import DirectoryStore
+from storage.port import ObjectDamaged, ObjectNotFound
 from storage.signing import DevelopmentKey, development_key
 from tinymlaas.boards import catalog
 from tinymlaas.contract.base import Model
@@ -112,8 +115,9 @@ class LocalService:
         digest = sha256(data)
         facts = {"shapes": {k: list(v) for k, v in shapes.items()}, "service": self._service}
         key = keys.model_summary(digest, digest_of(facts)[:40])
-        if self._store.head(key) is not None:
-            return Inspection.model_validate_json(self._store.get(key))
+        stored = self._stored_inspection(key)
+        if stored is not None:
+            return stored
         self._progress.stage("model", "inspecting")
         with tempfile.TemporaryDirectory(prefix="tinymlaas-inspect-") as scratch:
             found = child.call(
@@ -131,6 +135,18 @@ class LocalService:
         )
         self._store.put_if_absent(key, inspection.model_dump_json().encode())
         return inspection
+
+    def _stored_inspection(self, key: keys.Key) -> Inspection | None:
+        """Return a stored inspection if it and its model are whole; what is damaged is dropped."""
+        if self._store.head(key) is None:
+            return None
+        try:
+            found = Inspection.model_validate_json(self._store.get(key))
+            self._store.get(keys.blob(found.static_digest))
+        except (ValidationError, ObjectNotFound, ObjectDamaged):
+            self._store.delete(key)
+            return None
+        return found
 
     def compile(self, path: Path, board: str, wish: Wish, directory: Path) -> Compiled:
         """Compile `path` for `board`, choose the best candidate and write it into `directory`.

@@ -6,8 +6,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from storage import keys
-from storage.port import ObjectStore
+from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from storage.provenance import LOCAL_BUILDER, Builder, ExternalParameters, sign_module
 from storage.signing import Signer
 from tinymlaas.contract.digest import sha256
@@ -39,11 +41,10 @@ def build(job: CandidateJob, bench: Workbench) -> Outcome:
     answered at once. What failed by our fault is returned but not stored, so it is tried again.
     """
     key = keys.action_outcome(job.action_digest)
-    if bench.store.head(key) is not None:
-        stored = Outcome.model_validate_json(bench.store.get(key))
-        return stored.model_copy(
-            update={"report": stored.report.model_copy(update={"cached": True})}
-        )
+    stored = _stored(key, bench.store)
+    if stored is not None:
+        report = stored.report.model_copy(update={"cached": True})
+        return stored.model_copy(update={"report": report})
     try:
         outcome = _built(job, bench)
     except ModuleDoesNotFit as error:
@@ -73,6 +74,20 @@ def module_of(outcome: Outcome, job: CandidateJob, bench: Workbench) -> tuple[by
     if bench.store.head(key) is None:
         bench.store.put_if_absent(key, _sign(archive, job, bench.signer))
     return archive, bench.store.get(key)
+
+
+def _stored(key: keys.Key, store: ObjectStore) -> Outcome | None:
+    """Return the stored outcome if it and its archive are whole; what is damaged is dropped."""
+    if store.head(key) is None:
+        return None
+    try:
+        outcome = Outcome.model_validate_json(store.get(key))
+        if outcome.archive_digest is not None:
+            store.get(keys.module_archive(outcome.archive_digest))
+    except (ValidationError, ObjectNotFound, ObjectDamaged):
+        store.delete(key)
+        return None
+    return outcome
 
 
 def _sign(archive: bytes, job: CandidateJob, signer: Signer) -> bytes:

@@ -181,3 +181,15 @@ def test_boards(cli: Cli, tmp_path: Path) -> None:
     assert checked.status == 2
     assert f"{bad}:2:" in checked.err
     assert f"{bad}:3:" in checked.err
+
+
+@pytest.mark.parametrize("what", ["actions", "modules", "models", "blobs"])
+def test_a_damaged_store_heals_itself(cli: Cli, model: Path, tmp_path: Path, what: str) -> None:
+    first = compile_for(cli, model, "host", tmp_path)
+    whole = Path(first["module"]).read_bytes()
+    for path in (cli.home / "store" / what).rglob("*"):
+        if path.is_file():
+            path.chmod(0o600)
+            path.write_bytes(path.read_bytes()[:-1])
+    again = compile_for(cli, model, "host", tmp_path)
+    assert Path(again["module"]).read_bytes() == whole
