@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tinymlaas.contract.errors import UnsupportedModel
-
 if TYPE_CHECKING:
     from tvm.ir import Expr
     from tvm.tirx import Var
+
+
+class NoCodeError(Exception):
+    """There is no C here for something the model needs; reads on after an operator's name."""
+
 
 C_TYPES = {
     "bool": "uint8_t",
@@ -33,7 +36,6 @@ _INFIX = {
     "Sub": "-",
     "Mul": "*",
     "Div": "/",
-    "Mod": "%",
     "EQ": "==",
     "NE": "!=",
     "LT": "<",
@@ -73,12 +75,12 @@ def c_type(dtype: object) -> str:
     """Return the C type of elements of a TIR `dtype`.
 
     Raises:
-        UnsupportedModel: there is no portable C type (float16, bfloat16, vectors).
+        NoCodeError: there is no portable C type (float16, bfloat16, vectors).
     """
     try:
         return C_TYPES[str(dtype)]
     except KeyError:
-        raise UnsupportedModel(f"computes in {dtype}, which C for this target lacks") from None
+        raise NoCodeError(f"computes in {dtype}, which C for this target lacks") from None
 
 
 def float_literal(value: float, dtype: str) -> str:
@@ -121,14 +123,14 @@ class ExprPrinter:
         """Return `expr` as a C expression that needs no parentheses around it.
 
         Raises:
-            UnsupportedModel: the expression has no C form here.
+            NoCodeError: the expression has no C form here.
         """
         kind = type(expr).__name__
         if kind in _INFIX:
             return self._narrow(expr, f"{self(expr.a)} {_INFIX[kind]} {self(expr.b)}")
         handler: Callable[[Any], str] | None = getattr(self, f"_{kind.lower()}", None)
         if handler is None:
-            raise UnsupportedModel(f"needs a TIR {kind} expression, which has no C form here")
+            raise NoCodeError(f"needs a TIR {kind} expression, which has no C form here")
         return handler(expr)
 
     def _narrow(self, expr: Expr, text: str) -> str:
@@ -140,6 +142,13 @@ class ExprPrinter:
             return f"({text})"
         c_type(dtype)
         return f"({text})"
+
+    def _mod(self, expr: Any) -> str:
+        """Print the remainder of truncating division; C's % is for integers only."""
+        dtype = str(expr.ty.dtype)
+        if dtype.startswith("float"):
+            return self._extern("fmod", expr, (expr.a, expr.b))
+        return self._narrow(expr, f"{self(expr.a)} % {self(expr.b)}")
 
     def _var(self, expr: Var) -> str:
         return self._name_of(expr)
@@ -160,7 +169,7 @@ class ExprPrinter:
 
     def _tensorload(self, expr: Any) -> str:
         if len(expr.indices) != 1:
-            raise UnsupportedModel("needs a buffer of more than one dimension after flattening")
+            raise NoCodeError("needs a buffer of more than one dimension after flattening")
         name = self._name_of(expr.source)
         self.loads.add(name)
         return f"{name}[{self(expr.indices[0])}]"
@@ -170,7 +179,7 @@ class ExprPrinter:
         return f"({self(expr.condition)} ? {yes} : {no})"
 
     def _let(self, expr: Any) -> str:
-        raise UnsupportedModel("needs a let expression, which has no C form here")
+        raise NoCodeError("needs a let expression, which has no C form here")
 
     def _cast(self, expr: Any) -> str:
         dtype, value = str(expr.ty.dtype), self(expr.value)
@@ -199,7 +208,7 @@ class ExprPrinter:
         dtype = str(expr.ty.dtype)
         c_type(dtype)
         if dtype.startswith("float"):
-            raise UnsupportedModel(f"needs {which} of {dtype}, which has no C form here")
+            raise NoCodeError(f"needs {which} of {dtype}, which has no C form here")
         if dtype.startswith("uint"):
             return f"({self(expr.a)} {'/' if which == 'floordiv' else '%'} {self(expr.b)})"
         name = f"{which}_{dtype}"
@@ -219,7 +228,7 @@ class ExprPrinter:
         dtype = str(expr.ty.dtype)
         base = name.removesuffix("f") if name.removesuffix("f") in _MATH else name
         if base not in _MATH or dtype not in ("float32", "float64"):
-            raise UnsupportedModel(f"needs the function {name} of {dtype}, which C here lacks")
+            raise NoCodeError(f"needs the function {name} of {dtype}, which C here lacks")
         suffix = "f" if dtype == "float32" else ""
         return f"{base}{suffix}({', '.join(self(arg) for arg in args)})"
 

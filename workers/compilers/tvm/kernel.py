@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tinymlaas.contract.errors import UnsupportedModel
-from workers.compilers.tvm.cexpr import ITEMSIZE, ExprPrinter, c_type
+from workers.compilers.tvm.cexpr import ITEMSIZE, ExprPrinter, NoCodeError, c_type
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc, Stmt, Var
@@ -19,12 +18,16 @@ workspaces in the arena. The blocks of accumulators that scheduled loops use are
 
 @dataclass(frozen=True)
 class Parameter:
-    """A pointer parameter of a kernel: C element type, whether it is written, bytes needed."""
+    """A pointer parameter of a kernel: TIR element type, bytes, and what is done with it.
+
+    One that is neither read nor written is not part of the C function.
+    """
 
     name: str
     dtype: str
     nbytes: int
-    written: bool
+    written: bool = False
+    used: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Kernel:
         """Return the C text. Pointers are ``restrict`` but those numbered in `no_restrict`."""
         parts = []
         for number, p in enumerate(self.parameters):
+            if not p.used:
+                continue
             const = "" if p.written else "const "
             restrict = "" if number in no_restrict else "restrict "
             parts.append(f"{const}{c_type(p.dtype)} *{restrict}{p.name}")
@@ -55,7 +60,7 @@ def make_kernel(name: str, func: PrimFunc, *, wide: bool) -> Kernel:
     """Return `func` (lowered, see `lower`) as a C function called `name`.
 
     Raises:
-        UnsupportedModel: something in it has no C form here.
+        NoCodeError: something in it has no C form here.
     """
     return _Builder(func, wide=wide).build(name)
 
@@ -79,17 +84,18 @@ class _Builder:
         self._lines: list[_Line] = []
         self._workspaces: list[Parameter] = []
         self._roots: dict[str, str] = {}
-        self._written: set[str] = set()
         self._expr = ExprPrinter(self._name, wide=wide)
 
     def build(self, name: str) -> Kernel:
         params = [self._parameter(p) for p in self._func.params]
         self._statements(self._func.body, 1, top=True)
         lines = self._live({p.name for p in params})
-        targets = {line.target for line in lines}
-        workspaces = [w for w in self._workspaces if w.name in targets]
+        stored = {line.target for line in lines}
+        used = stored.union(*(line.loads for line in lines))
+        workspaces = [w for w in self._workspaces if w.name in used]
         parameters = tuple(
-            replace(p, written=p.name in self._written) for p in (*params, *workspaces)
+            replace(p, written=p.name in stored, used=p.name in used)
+            for p in (*params, *workspaces)
         )
         body = "".join(line.text for line in lines)
         return Kernel(name, parameters, len(workspaces), body, frozenset(self._expr.helpers))
@@ -109,8 +115,8 @@ class _Builder:
 
     def _parameter(self, var: Var) -> Parameter:
         if not _is_buffer(var):
-            raise UnsupportedModel("needs a scalar parameter: shapes are not static")
-        return Parameter(self._declare(var), str(var.ty.dtype), _nbytes(var), written=False)
+            raise NoCodeError("needs a scalar parameter: shapes are not static")
+        return Parameter(self._declare(var), str(var.ty.dtype), _nbytes(var))
 
     def _declare(self, var: Var) -> str:
         base = re.sub(r"\W+", "_", var.name)[:40].strip("_") or "v"
@@ -126,7 +132,7 @@ class _Builder:
         try:
             return self._names[var]
         except KeyError:
-            raise UnsupportedModel(f"needs the undefined variable {var.name}") from None
+            raise NoCodeError(f"needs the undefined variable {var.name}") from None
 
     def _emit(self, depth: int, text: str, target: str | None = None) -> None:
         root = None if target is None else self._root(target)
@@ -150,14 +156,14 @@ class _Builder:
             else:
                 handler = getattr(self, f"_{kind.lower()}", None)
                 if handler is None:
-                    raise UnsupportedModel(f"needs a TIR {kind} statement, which has no C form")
+                    raise NoCodeError(f"needs a TIR {kind} statement, which has no C form")
                 handler(s, depth)
 
     def _alloc(self, buffer: Var, depth: int, *, top: bool) -> None:
         nbytes, dtype = _nbytes(buffer), str(buffer.ty.dtype)
         name = self._declare(buffer)
         if top and nbytes > LOCAL_BYTES:
-            self._workspaces.append(Parameter(name, dtype, nbytes, written=True))
+            self._workspaces.append(Parameter(name, dtype, nbytes))
         else:
             size = max(nbytes // ITEMSIZE[dtype], 1)
             self._emit(depth, f"{c_type(dtype)} {name}[{size}];", name)
@@ -166,12 +172,11 @@ class _Builder:
         """Give a view of a buffer the same C name, or a cast pointer if the type differs."""
         source, view = s.data.args[0], s.buffer
         if str(getattr(s.data.op, "name", "")) != "tirx.buffer_data":
-            raise UnsupportedModel("needs a buffer at a computed address")
+            raise NoCodeError("needs a buffer at a computed address")
         origin = self._name(source)
         if str(source.ty.dtype) == str(view.ty.dtype):
             self._names[view] = origin
             return
-        self._written.add(self._root(origin))
         c = c_type(view.ty.dtype)
         name = self._declare(view)
         self._roots[name] = self._root(origin)
@@ -183,9 +188,8 @@ class _Builder:
 
     def _bufferstore(self, s: Any, depth: int) -> None:
         if len(s.indices) != 1:
-            raise UnsupportedModel("needs a buffer of more than one dimension after flattening")
+            raise NoCodeError("needs a buffer of more than one dimension after flattening")
         name = self._name(s.buffer)
-        self._written.add(self._root(name))
         target = f"{name}[{self._expr(s.indices[0])}]"
         self._emit(depth, f"{target} = {self._expr(s.value)};", name)
 
@@ -239,6 +243,6 @@ def _nbytes(buffer: Var) -> int:
     elements = 1
     for dim in buffer.ty.shape:
         if not hasattr(dim, "value"):
-            raise UnsupportedModel("needs a buffer whose size is not known at compile time")
+            raise NoCodeError("needs a buffer whose size is not known at compile time")
         elements *= int(dim.value)
     return elements * ITEMSIZE[str(buffer.ty.dtype)]

@@ -32,6 +32,17 @@ def dropout(node: onnx.NodeProto, walk: Walk) -> bool:
     return True
 
 
+def binarizer(node: onnx.NodeProto, walk: Walk) -> bool:
+    """ai.onnx.ml Binarizer: 1 above the threshold, else 0."""
+    from onnx.helper import np_dtype_to_tensor_dtype
+
+    dtype = walk.dtype(node.input[0])
+    threshold = np.array(attributes(node).get("threshold", 0.0), dtype=dtype)
+    above = walk.op("Greater", node.input[0], walk.const(threshold))
+    walk.op("Cast", above, outputs=node.output, to=np_dtype_to_tensor_dtype(dtype))
+    return True
+
+
 def isinf(node: onnx.NodeProto, walk: Walk) -> bool:
     """IsInf of one sign only: TVM's importer takes both signs whatever the attributes say."""
     attrs = attributes(node)

@@ -24,6 +24,12 @@ def _text(value: Any) -> Any:
     return value
 
 
+def operator_name(node: onnx.NodeProto) -> str:
+    """Return the operator as `OperatorUse.name` writes it: other domains with a dot before it."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
+    return f"{domain}.{node.op_type}" if domain else str(node.op_type)
+
+
 def optional(node: onnx.NodeProto, index: int) -> str:
     """Return the name of input `index`, or an empty string if it is left out."""
     return str(node.input[index]) if index < len(node.input) else ""

@@ -32,6 +32,7 @@ REWRITES: dict[str, Rewrite] = {
     "Attention": by_definition,  # TVM's converter of this name is com.microsoft's operator
     "BatchNormalization": normalisation.batch_normalization,
     "Bernoulli": _random,
+    "ai.onnx.ml.Binarizer": ew.binarizer,
     "Celu": by_definition,
     "ConvInteger": quantised.conv_integer,
     "ConvTranspose": convolution.conv_transpose,

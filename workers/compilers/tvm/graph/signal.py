@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from workers.compilers.tvm.graph.walk import Walk
 
 _AXIS_INPUT_OPSET = 20
-_FLOAT, _DOUBLE = 1, 11  # onnx.TensorProto
 
 
 def dft(node: onnx.NodeProto, walk: Walk) -> bool:
     """DFT along one axis of a real or complex (last dimension 2) tensor (ONNX DFT-17, DFT-20).
 
-    y[k] = Σ x[n] e^(∓2πikn/N), the sum over n < N; the inverse is divided by N.
+    y[k] = Σ x[n] e^(-2πikn/N), the sum over n < N.
     """
     attrs = attributes(node)
     x = node.input[0]
@@ -30,19 +29,15 @@ def dft(node: onnx.NodeProto, walk: Walk) -> bool:
     axis = _axis(node, walk) % len(shape)
     length = optional(node, 1)
     size = shape[axis] if not length else _known(walk, length)
-    onesided, inverse = attrs.get("onesided", 0), attrs.get("inverse", 0)
-    if onesided and inverse:
-        raise UnsupportedModel("DFT: onesided together with inverse is not supported")
+    if attrs.get("inverse", 0):
+        # Its results are small differences of large terms: float32 does not hold them.
+        raise UnsupportedModel("DFT: the inverse transform is not supported")
+    onesided = attrs.get("onesided", 0)
     bins = size // 2 + 1 if onesided else size
     taken = min(size, shape[axis])  # zero padding adds nothing to the sums
     angles = 2 * np.pi * np.outer(np.arange(taken), np.arange(bins)) / size
-    scale = 1 / size if inverse else 1.0
-    # The inverse undoes a transform: its results are small differences of large terms.
-    dtype = np.float64 if inverse else np.float32
-    cosine = walk.const((np.cos(angles) * scale).astype(dtype))
-    sine = walk.const((np.sin(angles) * (-scale if inverse else scale)).astype(dtype))
-    if inverse:
-        x = walk.op("Cast", x, to=_DOUBLE)
+    cosine = walk.const(np.cos(angles).astype(np.float32))
+    sine = walk.const(np.sin(angles).astype(np.float32))
     parts = _parts(walk, x, axis, taken)
     real, imaginary = walk.op("MatMul", parts[0], cosine), walk.op("MatMul", parts[0], sine)
     imaginary = walk.op("Neg", imaginary)
@@ -52,8 +47,6 @@ def dft(node: onnx.NodeProto, walk: Walk) -> bool:
     rank = len(shape) - 1
     back = [walk.op("Transpose", part, perm=_swap(rank, axis)) for part in (real, imaginary)]
     wide = [reshape(walk, part, [*walk.shape(part), 1]) for part in back]
-    if inverse:
-        wide = [walk.op("Cast", part, to=_FLOAT) for part in wide]
     walk.op("Concat", *wide, outputs=node.output, axis=rank)
     return True
 

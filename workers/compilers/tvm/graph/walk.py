@@ -9,6 +9,7 @@ import numpy as np
 
 from tinymlaas.contract.errors import UnsupportedModel
 from workers.compilers.tvm.graph.evaluate import NOT_FOLDED, Array, evaluate
+from workers.compilers.tvm.graph.nodes import operator_name
 
 if TYPE_CHECKING:
     import onnx
@@ -109,14 +110,25 @@ class Walk:
             raise UnsupportedModel(f"{node.op_type}: unrolled, the graph exceeds {MAX_NODES} nodes")
         if self._fold(node):
             return
-        rewrite = REWRITES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        rewrite = REWRITES.get(operator_name(node))
         if rewrite is None or not rewrite(node, self):
             self.keep(node)
 
     def keep(self, node: onnx.NodeProto) -> None:
-        """Add `node` as it is."""
-        self.types.update(self._infer(node))
+        """Add `node` as it is.
+
+        Raises:
+            UnsupportedModel: its results have no static shape.
+        """
+        types = self._infer(node)
+        self.types.update(types)
         self._nodes.append(node)
+        for name in node.output:
+            kind = types.get(name)
+            if kind is not None and kind.HasField("tensor_type") and static_shape(kind) is None:
+                raise UnsupportedModel(
+                    f"{node.op_type}: the shape of its output depends on input values"
+                )
 
     def fresh(self) -> str:
         """Return a name no value has yet."""
@@ -131,7 +143,7 @@ class Walk:
 
     def _fold(self, node: onnx.NodeProto) -> bool:
         """Compute `node` now if shapes and constants alone decide it."""
-        if node.op_type in ("Shape", "Size") and node.domain == "":
+        if operator_name(node) in ("Shape", "Size"):
             shape = static_shape(self.types.get(node.input[0]))
             if shape is None:
                 return False
