@@ -7,12 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinymlaas.contract.errors import ToolchainError
 
+_POLL = 0.02  # seconds between two looks at `until`
 _PASSED_ON = ("PATH", "TMPDIR", "HOME")
 
 
@@ -47,29 +49,57 @@ def require(tool: str, package: str) -> str:
     return found
 
 
-def run(command: Sequence[str], cwd: Path, timeout: float, stdin: Path | None = None) -> Completed:
+def run(
+    command: Sequence[str],
+    cwd: Path,
+    timeout: float,
+    *,
+    stdin: Path | None = None,
+    stdout: Path | None = None,
+    until: Callable[[], bool] | None = None,
+) -> Completed:
     """Run `command` in `cwd` in a process group of its own and return how it ended.
+
+    `stdin` and `stdout` are files in place of nothing and of `Completed.stdout`. A command that
+    cannot end by itself is killed, with `returncode` 0, once `until()` is true.
 
     Raises:
         TimedOut: it ran longer than `timeout` seconds; the whole group has been killed.
     """
-    with open(stdin or os.devnull, "rb") as source:
+    with contextlib.ExitStack() as files:
+        source = files.enter_context((stdin or Path(os.devnull)).open("rb"))
+        sink = subprocess.PIPE if stdout is None else files.enter_context(stdout.open("wb"))
         child = subprocess.Popen(
             command,
             cwd=cwd,
             env=child_environment(),
             stdin=source,
-            stdout=subprocess.PIPE,
+            stdout=sink,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
     try:
-        out, err = child.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        raise TimedOut(f"{Path(command[0]).name} did not end within {timeout:g} s") from None
+        return _wait(child, Path(command[0]).name, timeout, until)
     finally:
         _end_group(child)
-    return Completed(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+def _wait(
+    child: subprocess.Popen[bytes], name: str, timeout: float, until: Callable[[], bool] | None
+) -> Completed:
+    deadline = time.monotonic() + timeout
+    while True:
+        left = max(deadline - time.monotonic(), 0.0)
+        try:
+            out, err = child.communicate(timeout=left if until is None else min(left, _POLL))
+        except subprocess.TimeoutExpired:
+            if until is not None and until():
+                return Completed(0, "", "")
+            if time.monotonic() >= deadline:
+                raise TimedOut(f"{name} did not end within {timeout:g} s") from None
+            continue
+        said, complained = (out or b"").decode(errors="replace"), err.decode(errors="replace")
+        return Completed(child.returncode, said, complained)
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import tempfile
 from collections.abc import Sequence
@@ -25,12 +26,21 @@ from workers.toolchains.firmware import (
 )
 from workers.toolchains.toolchain import cannot_link, toolchain_for
 from workers.verify import streams
-from workers.verify.machines import CannotSimulate, Machine, machines_for
+from workers.verify.clocks import Clock
+from workers.verify.machines import UART, CannotSimulate, Machine, machines_for
 from workers.verify.streams import Answer, Array, Sample
 
 HARNESS_DIR = Path(__file__).parent / "harness"
 HOST = "host"
+INPUTS = "inputs.bin"
+OUTPUTS = "outputs.bin"
 _DEFAULT_TIMEOUT = 300.0
+
+_SEMIHOSTING = ("-serial", "none", "-semihosting-config", "enable=on,target=native")
+_UART = ("-chardev", "stdio,id=uart,signal=off", "-serial", "chardev:uart")
+# Where nothing but a UART leads out, the last line of the output says how the run ended.
+_END = b"TINYMLAAS-END:"
+_LONGEST_END = 200
 
 
 class RunFailed(ToolchainError):
@@ -67,14 +77,21 @@ class _Job:
     timeout: float
     work_dir: Path
 
-    def link(self, sources: Sequence[str], defines: Sequence[str], script: str | None) -> Path:
-        paths = [*startup_sources(self.target.core), *(HARNESS_DIR / name for name in sources)]
-        parts = compile_parts(paths, self.target, self.work_dir, defines=defines, cache=self.cache)
-        objects = [*parts, compile_table(self.module, self.name, self.target, self.work_dir)]
-        return link_image(objects, self.module, self.target, self.work_dir, script=script)
+    def link(
+        self,
+        target: CapabilityClass,
+        sources: Sequence[str],
+        defines: Sequence[str] = (),
+        script: str | None = None,
+        extra: Sequence[str] = (),
+    ) -> Path:
+        paths = [*startup_sources(target.core), *(HARNESS_DIR / name for name in sources)]
+        parts = compile_parts(paths, target, self.work_dir, defines=defines, cache=self.cache)
+        objects = [*parts, compile_table(self.module, self.name, target, self.work_dir)]
+        return link_image(objects, self.module, target, self.work_dir, script=script, extra=extra)
 
     def answer(self) -> Answer:
-        path = self.work_dir / "outputs.bin"
+        path = self.work_dir / OUTPUTS
         stream = path.read_bytes() if path.exists() else b""
         try:
             return streams.decode(stream, len(self.samples), self.outputs)
@@ -123,14 +140,14 @@ def run_module(
     stream = streams.encode(samples, inputs, outputs)
     with tempfile.TemporaryDirectory(prefix="tinymlaas-run-") as folder:
         job = _Job(module, name, target, outputs, samples, cache, timeout, Path(folder))
-        (job.work_dir / "inputs.bin").write_bytes(stream)
+        (job.work_dir / INPUTS).write_bytes(stream)
         if target.core is Core.HOST:
             return _run_on_host(job)
         return _run_simulated(job)
 
 
 def _run_on_host(job: _Job) -> RunResult:
-    program = job.link(["run_main.c", "host.c"], [], None)
+    program = job.link(job.target, ["run_main.c", "port_host.c"])
     _run(job, [str(program)], HOST)
     answer = job.answer()
     return RunResult(
@@ -149,10 +166,8 @@ def _run_simulated(job: _Job) -> RunResult:
     if not machines:
         raise CannotSimulate(f"no simulated machine runs code for {job.target.core.value}")
     for machine in machines:
-        sources = ["run_main.c", "measure.c", "semihost.c", machine.clock.source]
-        script = linker.script(machine.placement(), job.name, stack_bytes=machine.stack_bytes)
         try:
-            program = job.link(sources, machine.clock.defines, script)
+            program = _link_for(job, machine)
         except LinkOverflow:
             continue
         return _run_on(job, machine, program)
@@ -161,25 +176,47 @@ def _run_simulated(job: _Job) -> RunResult:
     )
 
 
+def _link_for(job: _Job, machine: Machine) -> Path:
+    clock = machine.clock
+    ticks = clock.source if clock is not None else "ticks_none.c"
+    sources = ["run_main.c", "measure.c", machine.port, ticks]
+    defines = clock.defines if clock is not None else ()
+    if not machine.cpu:
+        script = linker.script(machine.placement(), job.name, stack_bytes=machine.stack_bytes)
+        return job.link(job.target, sources, defines, script)
+    target = job.target.model_copy(update={"cpu": machine.cpu})
+    data_bytes = machine.ram.length - machine.stack_bytes
+    extra = (
+        "-Wl,--defsym=tinymlaas_stack_limit=__heap_start",
+        f"-Wl,--defsym=__TEXT_REGION_LENGTH__={machine.flash.length}",
+        f"-Wl,--defsym=__DATA_REGION_LENGTH__={data_bytes}",
+    )
+    return job.link(target, sources, defines, None, extra)
+
+
 def _run_on(job: _Job, machine: Machine, program: Path) -> RunResult:
     emulator = process.require(machine.emulator, machine.package)
     command = [
         emulator,
         *machine.arguments,
-        *("-nodefaults", "-display", "none", "-serial", "none", "-monitor", "none"),
-        *("-semihosting-config", "enable=on,target=native"),
-        *("-icount", f"shift={machine.clock.shift}", "-kernel", program.name),
+        *("-nodefaults", "-display", "none", "-monitor", "none"),
+        *(("-icount", f"shift={machine.clock.shift}") if machine.clock is not None else ()),
+        *(_UART if machine.port == UART else _SEMIHOSTING),
+        *("-bios" if machine.port == UART else "-kernel", program.name),
     ]
-    _run(job, command, machine.name)
+    if machine.port == UART:
+        _run_uart(job, command, machine.name)
+    else:
+        _run(job, command, machine.name)
     answer = job.answer()
-    counts = _instructions(answer, machine)
+    counts = _instructions(answer, machine.clock)
     return RunResult(
         outputs=answer.outputs,
         instructions=max(counts, default=None),
         instructions_by_sample=counts,
         stack_bytes=_deepest(answer),
         machine=machine.name,
-        simulator=_simulator_version(emulator, job.work_dir),
+        simulator=_simulator_version(emulator),
         level=Level.SIMULATED,
     )
 
@@ -188,10 +225,38 @@ def _run(job: _Job, command: Sequence[str], where: str) -> None:
     try:
         done = process.run(command, job.work_dir, job.timeout)
     except process.TimedOut:
-        raise RunFailed(
-            f"the module did not end on {where} within {job.timeout:g} s "
-            f"({len(job.samples)} samples)"
-        ) from None
+        raise _no_end(job, where) from None
+    _check(done, where)
+
+
+def _run_uart(job: _Job, command: Sequence[str], where: str) -> None:
+    """Run an emulator whose machine cannot end it: its output's last line says when and how."""
+    inputs, outputs = job.work_dir / INPUTS, job.work_dir / OUTPUTS
+    try:
+        done = process.run(
+            command,
+            job.work_dir,
+            job.timeout,
+            stdin=inputs,
+            stdout=outputs,
+            until=lambda: _END in _tail(outputs),
+        )
+    except process.TimedOut:
+        raise _no_end(job, where) from None
+    _check(done, where)
+    stream, _, why = outputs.read_bytes().rpartition(_END)
+    outputs.write_bytes(stream)
+    if why.strip():
+        raise RunFailed(f"the module failed on {where}: {why.decode(errors='replace')}")
+
+
+def _no_end(job: _Job, where: str) -> RunFailed:
+    return RunFailed(
+        f"the module did not end on {where} within {job.timeout:g} s ({len(job.samples)} samples)"
+    )
+
+
+def _check(done: process.Completed, where: str) -> None:
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise RunFailed(f"the module crashed on {where}: {name}")
@@ -200,13 +265,19 @@ def _run(job: _Job, command: Sequence[str], where: str) -> None:
         raise RunFailed(f"the module failed on {where}: {lines[0] if lines else 'no message'}")
 
 
-def _instructions(answer: Answer, machine: Machine) -> tuple[int, ...]:
-    clock = machine.clock
-    empty = clock.ticks(answer.empty.fine, answer.empty.coarse)
-    return tuple(
-        clock.instructions(clock.ticks(sample.fine, sample.coarse) - empty)
-        for sample in answer.samples
-    )
+def _tail(path: Path) -> bytes:
+    """Return the last bytes of the output so far if they end a line, else nothing."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _LONGEST_END, 0))
+        tail = file.read()
+    return tail if tail.endswith(b"\n") else b""
+
+
+def _instructions(answer: Answer, clock: Clock | None) -> tuple[int, ...]:
+    if clock is None:
+        return ()
+    empty = clock.instructions(answer.empty.fine, answer.empty.coarse)
+    return tuple(clock.instructions(m.fine, m.coarse) - empty for m in answer.samples)
 
 
 def _deepest(answer: Answer) -> int | None:
@@ -214,6 +285,7 @@ def _deepest(answer: Answer) -> int | None:
     return None if streams.STACK_UNKNOWN in depths else max(depths)
 
 
-def _simulator_version(emulator: str, work_dir: Path) -> str:
-    said = process.run([emulator, "--version"], work_dir, 30.0)
+@functools.cache
+def _simulator_version(emulator: str) -> str:
+    said = process.run([emulator, "--version"], Path(emulator).parent, 30.0)
     return said.stdout.splitlines()[0] if said.stdout else Path(emulator).name

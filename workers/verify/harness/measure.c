@@ -2,6 +2,7 @@
 #include "port.h"
 
 #ifdef __AVR__
+#include <avr/io.h>
 typedef uint8_t stack_word; /* its stack pointer is not aligned */
 #define PAINT 0xA5
 #else
@@ -13,7 +14,7 @@ extern stack_word tinymlaas_stack_limit[];
 
 static inline stack_word *stack_pointer(void) {
 #if defined(__AVR__)
-  return (stack_word *)(uintptr_t)__builtin_frame_address(0);
+  return (stack_word *)(SP + 1); /* it points at the next free byte */
 #elif defined(__riscv)
   stack_word *sp;
   __asm volatile("mv %0, sp" : "=r"(sp));
@@ -42,7 +43,6 @@ __attribute__((noinline)) void measure(measured_call call, struct measurement *r
     port_fail("the stack is deeper than there is room for, bytes:",
               (uint32_t)((uintptr_t)top - (uintptr_t)word), 0, 0);
   }
-  result->ticks.fine = after.fine - before.fine;
-  result->ticks.coarse = after.coarse - before.coarse;
+  result->ticks = ticks_between(before, after);
   result->stack = (uint32_t)((uintptr_t)top - (uintptr_t)word);
 }

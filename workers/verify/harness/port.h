@@ -14,13 +14,15 @@ void port_finish(void) __attribute__((noreturn));
 /* End the run with one line that says why, followed by three numbers in hexadecimal. */
 void port_fail(const char *why, uint32_t a, uint32_t b, uint32_t c) __attribute__((noreturn));
 
-/* Two free-running up-counters: `fine` ticks fast and wraps early, `coarse` tells how often. */
+/* The state of two free-running up-counters: `fine` ticks fast and wraps early, `coarse` tells how
+ * often. What lies between two states is for the clock's own reader on our side to interpret. */
 struct ticks {
   uint32_t fine;
   uint32_t coarse;
 };
 void ticks_start(void);
 struct ticks ticks_now(void);
+struct ticks ticks_between(struct ticks from, struct ticks to);
 
 /* One call on a painted stack. `stack` is the depth in bytes below the caller's stack pointer. */
 struct measurement {

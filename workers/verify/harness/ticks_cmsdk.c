@@ -16,3 +16,8 @@ struct ticks ticks_now(void) {
   const struct ticks now = {~TIMER[VALUE], ~TIMER[SECOND + VALUE]};
   return now;
 }
+
+struct ticks ticks_between(struct ticks from, struct ticks to) {
+  const struct ticks passed = {to.fine - from.fine, to.coarse - from.coarse};
+  return passed;
+}

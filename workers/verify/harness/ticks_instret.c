@@ -5,7 +5,17 @@ void ticks_start(void) {}
 
 struct ticks ticks_now(void) {
   struct ticks now;
-  __asm volatile(".option push\n.option arch, +zicsr\ncsrr %0, minstret\n.option pop" : "=r"(now.fine));
-  now.coarse = 0;
+  __asm volatile(
+      ".option push\n"
+      ".option arch, +zicsr\n"
+      "csrr %0, minstreth\n"
+      "csrr %1, minstret\n"
+      ".option pop"
+      : "=r"(now.coarse), "=r"(now.fine));
   return now;
+}
+
+struct ticks ticks_between(struct ticks from, struct ticks to) {
+  const struct ticks passed = {to.fine - from.fine, to.coarse - from.coarse};
+  return passed;
 }
