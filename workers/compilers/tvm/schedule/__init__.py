@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     import tvm
 
 
-def schedule(
-    mod: tvm.IRModule, target: CapabilityClass, options: dict[str, str]
-) -> tvm.IRModule:
+def schedule(mod: tvm.IRModule, target: CapabilityClass, options: dict[str, str]) -> tvm.IRModule:
     """Return `mod` with every loop function rearranged for `target`.
 
     `mod` is what Relax fusion leaves: functions over blocks and a ``main`` that calls them. What

@@ -105,7 +105,8 @@ def _merge(nest: Nest, kind: str, position: int) -> Nest | None:
         outer.var: tirx.floordiv(whole.var, extent),
         inner.var: tirx.floormod(whole.var, extent),
     }
-    joined = replace(nest, **{kind: (*axes[:position], whole, *axes[position + 2 :])})
+    changes: dict[str, Any] = {kind: (*axes[:position], whole, *axes[position + 2 :])}
+    joined = replace(nest, **changes)
     return joined.rewrite(parts)
 
 

@@ -104,11 +104,11 @@ class _Body:
     def _reduction(self, cells: list[Any], points: list[dict[Any, Expr]]) -> Statements:
         """Return the loops over the reduction axes that have one."""
         looped = self.tiling.looped(self.nest)
-        bounding: dict[Any, list[Guard]] = {axis.var: [] for axis in looped}
+        bounding: dict[Axis, list[Guard]] = {axis: [] for axis in looped}
         tested: list[Guard] = []
         for guard in self._open_guards():
-            var = clamped_by(guard, self.nest, looped)
-            (tested if var is None or self._varies(guard) else bounding[var]).append(guard)
+            axis = clamped_by(guard, self.nest, looped)
+            (tested if axis is None or self._varies(guard) else bounding[axis]).append(guard)
         step = self.tiling.step if looped else 1
         steps = [
             self._updates(cells, points, looped[-1].var if looped else None, n, tested)
@@ -117,7 +117,7 @@ class _Body:
         body = _merge_tests([pair for pairs in steps for pair in pairs])
         for axis in reversed(looped):
             loop_step = step if axis is looped[-1] else 1
-            low, high = self._bounds(axis, bounding[axis.var])
+            low, high = self._bounds(axis, bounding[axis])
             if loop_step > 1:
                 count = const(axis.extent // loop_step, axis.var)
                 outer = Axis.like(f"{axis.var.name}_s", axis.extent // loop_step, axis.var)
@@ -133,7 +133,11 @@ class _Body:
         return any(axis.var in guard.variables and s.size > 1 for (axis, _), s in sizes)
 
     def _updates(
-        self, cells: list[Any], points: list[dict[Any, Expr]], inner: Any, step: int,
+        self,
+        cells: list[Any],
+        points: list[dict[Any, Expr]],
+        inner: Any,
+        step: int,
         tested: list[Guard],
     ) -> list[tuple[list[Expr], Any]]:
         """Return (conditions, update) for each point and unrolled value, in order."""
@@ -156,8 +160,7 @@ class _Body:
         """Return the range of `axis` in which `guards` hold, for this tile."""
         low, high = const(0, axis.var), const(axis.extent, axis.var)
         for guard in guards:
-            assert guard.form is not None
-            slope, rest = guard.form.coefs[axis.var], guard.form.without(axis.var)
+            slope, rest = guard.affine.coefs[axis.var], guard.affine.without(axis.var)
             value = const(rest.const, axis.var)
             for var, coef in rest.coefs.items():
                 value = value + self.place[var] * const(coef, axis.var)
@@ -216,5 +219,3 @@ def _loop(var: Any, low: Expr, extent: Expr, body: Any) -> Any:
 
 def _sequence(statements: Statements) -> Any:
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(statements)
-
-

@@ -33,6 +33,13 @@ class Guard:
     form: Linear | None
     variables: frozenset[Any]
 
+    @property
+    def affine(self) -> Linear:
+        """Return `form`, which must be there."""
+        if self.form is None:
+            raise ValueError(f"guard is not affine: {self.condition}")
+        return self.form
+
 
 @dataclass(frozen=True)
 class Nest:

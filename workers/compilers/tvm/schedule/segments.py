@@ -31,8 +31,7 @@ def free_range(var: Any, extent: int, guards: Sequence[Guard], extents: dict[Any
     """
     low, high = 0, extent
     for guard in guards:
-        form = guard.form
-        assert form is not None
+        form = guard.affine
         slope, least = form.coefs[var], form.without(var).least(extents)
         if slope > 0:
             low = max(low, -(least // slope))

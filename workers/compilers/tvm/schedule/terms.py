@@ -15,9 +15,9 @@ Expr = Any
 """A TIR expression (TVM ships no types for these)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Axis:
-    """One loop of an iteration space: `var` runs over 0 … `extent` - 1."""
+    """One loop of an iteration space: `var` runs over 0 … `extent` - 1. Equal only to itself."""
 
     var: Any
     extent: int

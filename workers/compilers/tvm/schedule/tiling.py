@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from workers.compilers.tvm.schedule.nest import Guard, Nest
 from workers.compilers.tvm.schedule.segments import Segment, cut, free_range
@@ -34,9 +33,9 @@ class Tiling:
 class GuardMap:
     """Which guards belong to which spatial axis, and which axes may be tiled at all."""
 
-    by_axis: dict[Any, tuple[Guard, ...]]
+    by_axis: dict[Axis, tuple[Guard, ...]]
     tileable: tuple[Axis, ...]
-    free: dict[Any, range] = field(default_factory=dict)
+    free: dict[Axis, range]
 
 
 def map_guards(nest: Nest) -> GuardMap:
@@ -44,28 +43,28 @@ def map_guards(nest: Nest) -> GuardMap:
 
     An axis may be tiled if every guard on it is affine and has no other spatial axis in it.
     """
-    by_axis: dict[Any, tuple[Guard, ...]] = {}
+    by_axis: dict[Axis, tuple[Guard, ...]] = {}
     tileable: list[Axis] = []
-    free: dict[Any, range] = {}
+    free: dict[Axis, range] = {}
     reduced = {axis.var for axis in nest.reduce}
     for axis in nest.spatial:
         guards = tuple(g for g in nest.guards if axis.var in g.variables)
-        by_axis[axis.var] = guards
+        by_axis[axis] = guards
         if all(g.form is not None and g.variables <= {axis.var} | reduced for g in guards):
             tileable.append(axis)
-            free[axis.var] = free_range(axis.var, axis.extent, guards, nest.extents)
+            free[axis] = free_range(axis.var, axis.extent, guards, nest.extents)
     return GuardMap(by_axis, tuple(tileable), free)
 
 
 def segments_of(axis: Axis, size: int, tiling: Tiling, guards: GuardMap) -> list[Segment]:
     """Return the segments of a tiled `axis`."""
-    fixed = tiling.fixed_borders and bool(guards.by_axis[axis.var])
-    return cut(axis.extent, size, guards.free[axis.var], fixed_borders=fixed)
+    fixed = tiling.fixed_borders and bool(guards.by_axis[axis])
+    return cut(axis.extent, size, guards.free[axis], fixed_borders=fixed)
 
 
-def clamped_by(guard: Guard, nest: Nest, looped: tuple[Axis, ...]) -> Any:
-    """Return the looped reduction variable whose loop bounds can stand for `guard`, or None."""
+def clamped_by(guard: Guard, nest: Nest, looped: tuple[Axis, ...]) -> Axis | None:
+    """Return the looped reduction axis whose loop bounds can stand for `guard`, or None."""
     if guard.form is None:
         return None
-    mine = [axis.var for axis in nest.reduce if axis.var in guard.variables]
-    return mine[0] if len(mine) == 1 and mine[0] in {axis.var for axis in looped} else None
+    mine = [axis for axis in nest.reduce if axis.var in guard.variables]
+    return mine[0] if len(mine) == 1 and mine[0] in looped else None
