@@ -38,6 +38,9 @@ static void halt(void) {
 
 void port_open(void) {
   UCSR0B = _BV(RXEN0) | _BV(TXEN0);
+  /* QEMU 7.2 does not look for input again when the receiver is switched on, but whenever a timer
+   * expires; this one does so every 4 ms. */
+  TCCR1B = _BV(CS10);
   if (started == STARTED) {
     port_fail("the firmware started twice: a jump to address 0", 0, 0, 0);
   }
