@@ -13,7 +13,7 @@ from tinymlaas.contract.tensors import DType, TensorSpec
 from workers.models.memory import Step, estimated_flash, estimated_ram
 from workers.models.onnx_checks import default_opset, parse_onnx
 from workers.models.onnx_macs import Shape, macs
-from workers.models.onnx_shapes import infer, reads, real_inputs
+from workers.models.onnx_shapes import infer, reads, real_inputs, stated
 from workers.models.summary import count_operators, dominant_dtype, module_dtype
 
 _RENAMING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
@@ -65,7 +65,7 @@ def summarise_onnx(model: bytes, digest: str) -> ModelSummary:
 
 def _values(graph: Any) -> _Values:
     values = _Values({}, {}, {})
-    for value in [*graph.input, *graph.value_info, *graph.output]:
+    for value in stated(graph):
         _learn(value, values)
     for tensor in [*graph.initializer, *_constant_nodes(graph)]:
         _constant(tensor.name, tensor.data_type, tuple(tensor.dims), values)
