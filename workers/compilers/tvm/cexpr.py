@@ -110,14 +110,14 @@ def int_literal(value: int, dtype: str, *, wide: bool = False) -> str:
 class ExprPrinter:
     """Prints expressions of one function; `name_of` gives the C name of a variable or buffer.
 
-    `helpers` collects the helper functions and `loads` the buffers that the expressions need.
+    `helpers` collects the helper functions and `loads` the elements (buffer, index) that are read.
     """
 
     def __init__(self, name_of: Callable[[Var], str], *, wide: bool) -> None:
         self._name_of = name_of
         self._wide = wide
         self.helpers: set[str] = set()
-        self.loads: set[str] = set()
+        self.loads: set[tuple[str, str]] = set()
 
     def __call__(self, expr: Expr) -> str:
         """Return `expr` as a C expression that needs no parentheses around it.
@@ -171,8 +171,9 @@ class ExprPrinter:
         if len(expr.indices) != 1:
             raise NoCodeError("needs a buffer of more than one dimension after flattening")
         name = self._name_of(expr.source)
-        self.loads.add(name)
-        return f"{name}[{self(expr.indices[0])}]"
+        index = self(expr.indices[0])
+        self.loads.add((name, index))
+        return f"{name}[{index}]"
 
     def _select(self, expr: Any) -> str:
         yes, no = self(expr.true_value), self(expr.false_value)

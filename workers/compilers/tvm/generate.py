@@ -15,11 +15,13 @@ from tinymlaas.contract.model import ModelFormat
 from workers.compilers.tvm import blame, importer
 from workers.compilers.tvm.cexpr import NoCodeError
 from workers.compilers.tvm.emit import emit_c, used_constants
+from workers.compilers.tvm.hybrid import CFLAGS
 from workers.compilers.tvm.kernel import make_kernel
 from workers.compilers.tvm.layout import Layout, lay_out
 from workers.compilers.tvm.lower import lower
-from workers.compilers.tvm.pipeline import apply_schedule, fuse
+from workers.compilers.tvm.pipeline import fuse
 from workers.compilers.tvm.program import Program, read_program
+from workers.compilers.tvm.schedule import schedule
 
 if TYPE_CHECKING:
     import tvm
@@ -30,12 +32,16 @@ _ALIGNMENT = 16
 
 @dataclass(frozen=True)
 class Generated:
-    """What was made of a model: C text with the function `entry`, and where its tensors lie."""
+    """What was made of a model: C text with the function `entry`, and where its tensors lie.
+
+    `cflags` are compiler flags that its numbers rely on.
+    """
 
     entry: str
     source: str
     program: Program
     layout: Layout
+    cflags: tuple[str, ...] = ()
 
     @property
     def weight_bytes(self) -> int:
@@ -76,7 +82,8 @@ def generate(
 def _build(
     mod: tvm.IRModule, target: CapabilityClass, name: str, options: Mapping[str, str]
 ) -> Generated:
-    mod = apply_schedule(fuse(mod), target, options)
+    cflags = tuple(str((mod.attrs or {}).get(CFLAGS, "")).split())
+    mod = schedule(fuse(mod), target, dict(options))
     program = read_program(mod)
     functions = lower(mod)
     wide = target.core in _INT_IS_16_BITS
@@ -86,7 +93,7 @@ def _build(
     }
     layout = lay_out(program, kernels, _ALIGNMENT)
     entry = f"{name}_run"
-    return Generated(entry, emit_c(entry, program, kernels, layout), program, layout)
+    return Generated(entry, emit_c(entry, program, kernels, layout), program, layout, cflags)
 
 
 def _kernel_name(number: int, name: str) -> str:

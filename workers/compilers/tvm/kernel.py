@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from workers.compilers.tvm.cexpr import ITEMSIZE, ExprPrinter, NoCodeError, c_type
+from workers.compilers.tvm.lines import Access, Line, live, may_share
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc, Stmt, Var
@@ -35,7 +37,8 @@ class Kernel:
     """One C function. The first parameters are those of the TIR function, in its order (inputs,
     then outputs); the last `workspaces` are scratch memory.
 
-    `helpers` are the functions of `cexpr.helper` that `body` needs.
+    `helpers` are the functions of `cexpr.helper` that `body` needs, `shareable` the pairs of input
+    and output parameters, by number, that may be the same memory (see `lines.may_share`).
     """
 
     name: str
@@ -43,15 +46,16 @@ class Kernel:
     workspaces: int
     body: str
     helpers: frozenset[str]
+    shareable: frozenset[tuple[int, int]] = frozenset()
 
-    def definition(self, *, no_restrict: frozenset[int] = frozenset()) -> str:
-        """Return the C text. Pointers are ``restrict`` but those numbered in `no_restrict`."""
+    def definition(self, overlapping: frozenset[int] = frozenset()) -> str:
+        """Return the C text. Parameters are ``restrict`` but those numbered in `overlapping`."""
         parts = []
         for number, p in enumerate(self.parameters):
             if not p.used:
                 continue
             const = "" if p.written else "const "
-            restrict = "" if number in no_restrict else "restrict "
+            restrict = "" if number in overlapping else "restrict "
             parts.append(f"{const}{c_type(p.dtype)} *{restrict}{p.name}")
         return f"static void {self.name}({', '.join(parts) or 'void'}) {{\n{self.body}}}\n"
 
@@ -65,15 +69,6 @@ def make_kernel(name: str, func: PrimFunc, *, wide: bool) -> Kernel:
     return _Builder(func, wide=wide).build(name)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A line of C, the buffer it stores to or declares, and the buffers it loads from."""
-
-    text: str
-    target: str | None = None
-    loads: frozenset[str] = frozenset()
-
-
 class _Builder:
     """State while one function is printed: names in use, lines so far."""
 
@@ -81,7 +76,8 @@ class _Builder:
         self._func = func
         self._names: dict[Var, str] = {}
         self._taken: set[str] = set(_RESERVED)
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
+        self._times: int | None = 1
         self._workspaces: list[Parameter] = []
         self._roots: dict[str, str] = {}
         self._expr = ExprPrinter(self._name, wide=wide)
@@ -89,29 +85,22 @@ class _Builder:
     def build(self, name: str) -> Kernel:
         params = [self._parameter(p) for p in self._func.params]
         self._statements(self._func.body, 1, top=True)
-        lines = self._live({p.name for p in params})
+        lines = live(self._lines, {p.name for p in params})
         stored = {line.target for line in lines}
-        used = stored.union(*(line.loads for line in lines))
+        used = stored.union(*(line.reads for line in lines))
         workspaces = [w for w in self._workspaces if w.name in used]
         parameters = tuple(
             replace(p, written=p.name in stored, used=p.name in used)
             for p in (*params, *workspaces)
         )
-        body = "".join(line.text for line in lines)
-        return Kernel(name, parameters, len(workspaces), body, frozenset(self._expr.helpers))
-
-    def _live(self, params: set[str]) -> list[_Line]:
-        """Return the lines without stores to scratch buffers that nothing reads afterwards.
-
-        Fused functions compute all results of a group, also those the model has no use for.
-        """
-        lines = self._lines
-        while True:
-            needed = params.union(*(line.loads for line in lines))
-            kept = [line for line in lines if line.target is None or line.target in needed]
-            if len(kept) == len(lines):
-                return kept
-            lines = kept
+        return Kernel(
+            name,
+            parameters,
+            len(workspaces),
+            "".join(line.text for line in lines),
+            frozenset(self._expr.helpers),
+            _shareable(lines, parameters[: len(params)]),
+        )
 
     def _parameter(self, var: Var) -> Parameter:
         if not _is_buffer(var):
@@ -134,11 +123,14 @@ class _Builder:
         except KeyError:
             raise NoCodeError(f"needs the undefined variable {var.name}") from None
 
-    def _emit(self, depth: int, text: str, target: str | None = None) -> None:
+    def _emit(
+        self, depth: int, text: str, target: str | None = None, index: str | None = None
+    ) -> None:
         root = None if target is None else self._root(target)
-        loads = frozenset(map(self._root, self._expr.loads))
+        store = None if root is None or index is None else Access(root, index)
+        loads = frozenset(Access(self._root(name), at) for name, at in self._expr.loads)
         self._expr.loads.clear()
-        self._lines.append(_Line(f"{'  ' * depth}{text}\n", root, loads))
+        self._lines.append(Line(f"{'  ' * depth}{text}\n", root, store, loads, self._times))
 
     def _root(self, name: str) -> str:
         """Return the name of the buffer that `name` is a view of, or `name`."""
@@ -190,8 +182,8 @@ class _Builder:
         if len(s.indices) != 1:
             raise NoCodeError("needs a buffer of more than one dimension after flattening")
         name = self._name(s.buffer)
-        target = f"{name}[{self._expr(s.indices[0])}]"
-        self._emit(depth, f"{target} = {self._expr(s.value)};", name)
+        index = self._expr(s.indices[0])
+        self._emit(depth, f"{name}[{index}] = {self._expr(s.value)};", name, index)
 
     def _for(self, s: Any, depth: int) -> None:
         low = self._expr(s.min)
@@ -199,12 +191,17 @@ class _Builder:
         var = self._declare(s.loop_var)
         c = c_type(s.loop_var.ty.dtype)
         self._emit(depth, f"for ({c} {var} = {low}; {var} < {high}; ++{var}) {{")
-        self._statements(s.body, depth + 1)
-        self._emit(depth, "}")
+        self._repeated(s.body, depth, getattr(s.extent, "value", None))
 
     def _while(self, s: Any, depth: int) -> None:
         self._emit(depth, f"while ({self._expr(s.condition)}) {{")
-        self._statements(s.body, depth + 1)
+        self._repeated(s.body, depth, None)
+
+    def _repeated(self, body: Stmt, depth: int, times: int | None) -> None:
+        outer = self._times
+        self._times = None if outer is None or times is None else outer * int(times)
+        self._statements(body, depth + 1)
+        self._times = outer
         self._emit(depth, "}")
 
     def _ifthenelse(self, s: Any, depth: int) -> None:
@@ -231,6 +228,21 @@ _RESERVED_WORDS = """
     round fabs gamma index y0 y1 yn j0 j1 jn erf
 """
 _RESERVED = frozenset(_RESERVED_WORDS.split())
+
+
+def _shareable(
+    lines: Sequence[Line], parameters: Sequence[Parameter]
+) -> frozenset[tuple[int, int]]:
+    """Return the pairs of an input and an output, by number, that may lie in the same memory."""
+    return frozenset(
+        (i, o)
+        for i, source in enumerate(parameters)
+        for o, result in enumerate(parameters)
+        if result.written
+        and not source.written
+        and (source.nbytes, source.dtype) == (result.nbytes, result.dtype)
+        and may_share(lines, source.name, result.name, source.nbytes // ITEMSIZE[source.dtype])
+    )
 
 
 def _is_buffer(var: Var) -> bool:
