@@ -23,9 +23,7 @@ MODELS = Path(__file__).parents[2] / "shared" / "models" / "mlperf-tiny"
 NAMES = [f"{name}_{kind}" for kind in ("fp32", "int8") for name in ("ad", "kws", "ic", "vww")]
 # One simulated machine for each Cortex-M core; any other board can be named.
 BOARDS = ["mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"]
-_HEAD = (
-    f"{'model':<10} {'board':<11} {'compiler':<20} {'Minstr':>8} {'code B':>8} {'weights B':>10}"
-)
+_HEAD = f"{'model':<10} {'board':<11} {'compiler':<20} {'Minstr':>8} {'code B':>8}"
 
 
 def rows(model: str, board: str, directory: Path) -> list[str]:
@@ -61,7 +59,7 @@ def main() -> None:
     if not MODELS.is_dir():
         sys.exit("the reference models are not beside the project")
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{_HEAD} {'arena B':>9} {'stack B':>7}  error")
+    console.print(f"{_HEAD} {'weights B':>10} {'arena B':>9} {'stack B':>7}  error")
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models.split(","):
             for board in arguments.boards.split(","):
