@@ -19,6 +19,7 @@ from workers.compilers.tvm.hybrid import CFLAGS
 from workers.compilers.tvm.kernel import make_kernel
 from workers.compilers.tvm.layout import Layout, lay_out
 from workers.compilers.tvm.lower import lower
+from workers.compilers.tvm.objects import emit_object
 from workers.compilers.tvm.pipeline import fuse
 from workers.compilers.tvm.program import Program, read_program
 from workers.compilers.tvm.schedule import schedule
@@ -27,20 +28,23 @@ if TYPE_CHECKING:
     import tvm
 
 _INT_IS_16_BITS = (Core.AVR, Core.MSP430)
+_OBJECT_ONLY = (Core.MSP430,)
 _ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What was made of a model: C text with the function `entry`, and where its tensors lie.
+    """What was made of a model: C text or an ELF object with the function `entry`, and where its
+    tensors lie.
 
     `cflags` are compiler flags that its numbers rely on.
     """
 
-    entry: str
-    source: str
     program: Program
     layout: Layout
+    entry: str
+    source: str = ""
+    obj: bytes = b""
     cflags: tuple[str, ...] = ()
 
     @property
@@ -56,7 +60,8 @@ def generate(
     name: str = "model",
     options: Mapping[str, str] | None = None,
 ) -> Generated:
-    """Return C for the model in `data`, its external symbols beginning with `name`.
+    """Return code for the model in `data`, its external symbols beginning with `name`: C, or for
+    cores without a C compiler an object.
 
     Raises:
         UnsupportedModel: it cannot be compiled; the reason names the operators.
@@ -85,6 +90,7 @@ def _build(
     cflags = tuple(str((mod.attrs or {}).get(CFLAGS, "")).split())
     mod = schedule(fuse(mod), target, dict(options))
     program = read_program(mod)
+    as_object = target.core in _OBJECT_ONLY
     functions = lower(mod)
     wide = target.core in _INT_IS_16_BITS
     kernels = {
@@ -93,7 +99,10 @@ def _build(
     }
     layout = lay_out(program, kernels, _ALIGNMENT)
     entry = f"{name}_run"
-    return Generated(entry, emit_c(entry, program, kernels, layout), program, layout, cflags)
+    parts = (entry, program, kernels, layout)
+    if as_object:
+        return Generated(program, layout, entry, obj=emit_object(*parts, functions))
+    return Generated(program, layout, entry, source=emit_c(*parts), cflags=cflags)
 
 
 def _kernel_name(number: int, name: str) -> str:

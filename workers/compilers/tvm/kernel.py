@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from workers.compilers.tvm.cexpr import ITEMSIZE, ExprPrinter, NoCodeError, c_type
 from workers.compilers.tvm.lines import Access, Line, live, may_share
+from workers.compilers.tvm.workspaces import LoopFunction, nbytes
 
 if TYPE_CHECKING:
-    from tvm.tirx import PrimFunc, Stmt, Var
-
-LOCAL_BYTES = 256
-"""Buffers of a function up to this size are C locals (registers or stack); larger ones become
-workspaces in the arena. The blocks of accumulators that scheduled loops use are well below."""
+    from tvm.tirx import Stmt, Var
 
 
 @dataclass(frozen=True)
@@ -60,52 +57,51 @@ class Kernel:
         return f"static void {self.name}({', '.join(parts) or 'void'}) {{\n{self.body}}}\n"
 
 
-def make_kernel(name: str, func: PrimFunc, *, wide: bool) -> Kernel:
-    """Return `func` (lowered, see `lower`) as a C function called `name`.
+def make_kernel(name: str, function: LoopFunction, *, wide: bool) -> Kernel:
+    """Return `function` as a C function called `name`.
 
     Raises:
         NoCodeError: something in it has no C form here.
     """
-    return _Builder(func, wide=wide).build(name)
+    return _Builder(function, wide=wide).build(name)
 
 
 class _Builder:
     """State while one function is printed: names in use, lines so far."""
 
-    def __init__(self, func: PrimFunc, *, wide: bool) -> None:
-        self._func = func
+    def __init__(self, function: LoopFunction, *, wide: bool) -> None:
+        self._func = function.func
+        self._workspaces = function.workspaces
         self._names: dict[Var, str] = {}
         self._taken: set[str] = set(_RESERVED)
         self._lines: list[Line] = []
         self._times: int | None = 1
-        self._workspaces: list[Parameter] = []
         self._roots: dict[str, str] = {}
         self._expr = ExprPrinter(self._name, wide=wide)
 
     def build(self, name: str) -> Kernel:
-        params = [self._parameter(p) for p in self._func.params]
-        self._statements(self._func.body, 1, top=True)
-        lines = live(self._lines, {p.name for p in params})
+        declared = [self._parameter(p) for p in self._func.params]
+        tensors = {p.name for p in declared[: len(declared) - self._workspaces]}
+        self._statements(self._func.body, 1)
+        lines = live(self._lines, tensors)
         stored = {line.target for line in lines}
         used = stored.union(*(line.reads for line in lines))
-        workspaces = [w for w in self._workspaces if w.name in used]
         parameters = tuple(
-            replace(p, written=p.name in stored, used=p.name in used)
-            for p in (*params, *workspaces)
+            replace(p, written=p.name in stored, used=p.name in used) for p in declared
         )
         return Kernel(
             name,
             parameters,
-            len(workspaces),
+            self._workspaces,
             "".join(line.text for line in lines),
             frozenset(self._expr.helpers),
-            _shareable(lines, parameters[: len(params)]),
+            _shareable(lines, parameters[: len(tensors)]),
         )
 
     def _parameter(self, var: Var) -> Parameter:
         if not _is_buffer(var):
             raise NoCodeError("needs a scalar parameter: shapes are not static")
-        return Parameter(self._declare(var), str(var.ty.dtype), _nbytes(var))
+        return Parameter(self._declare(var), str(var.ty.dtype), nbytes(var))
 
     def _declare(self, var: Var) -> str:
         base = re.sub(r"\W+", "_", var.name)[:40].strip("_") or "v"
@@ -136,29 +132,26 @@ class _Builder:
         """Return the name of the buffer that `name` is a view of, or `name`."""
         return self._roots.get(name, name)
 
-    def _statements(self, stmt: Stmt, depth: int, *, top: bool = False) -> None:
+    def _statements(self, stmt: Stmt, depth: int) -> None:
         for s in getattr(stmt, "seq", (stmt,)):
             kind = type(s).__name__
             if kind == "AllocBuffer":
-                self._alloc(s.buffer, depth, top=top)
+                self._alloc(s.buffer, depth)
             elif kind == "SeqStmt":
-                self._statements(s, depth, top=top)
+                self._statements(s, depth)
             elif kind == "AttrStmt":
-                self._statements(s.body, depth, top=top)
+                self._statements(s.body, depth)
             else:
                 handler = getattr(self, f"_{kind.lower()}", None)
                 if handler is None:
                     raise NoCodeError(f"needs a TIR {kind} statement, which has no C form")
                 handler(s, depth)
 
-    def _alloc(self, buffer: Var, depth: int, *, top: bool) -> None:
-        nbytes, dtype = _nbytes(buffer), str(buffer.ty.dtype)
+    def _alloc(self, buffer: Var, depth: int) -> None:
+        dtype = str(buffer.ty.dtype)
+        size = max(nbytes(buffer) // ITEMSIZE[dtype], 1)
         name = self._declare(buffer)
-        if top and nbytes > LOCAL_BYTES:
-            self._workspaces.append(Parameter(name, dtype, nbytes))
-        else:
-            size = max(nbytes // ITEMSIZE[dtype], 1)
-            self._emit(depth, f"{c_type(dtype)} {name}[{size}];", name)
+        self._emit(depth, f"{c_type(dtype)} {name}[{size}];", name)
 
     def _declbuffer(self, s: Any, depth: int) -> None:
         """Give a view of a buffer the same C name, or a cast pointer if the type differs."""
@@ -247,14 +240,3 @@ def _shareable(
 
 def _is_buffer(var: Var) -> bool:
     return type(var.ty).__name__ == "BufferType"
-
-
-def _nbytes(buffer: Var) -> int:
-    """Return the bytes of a buffer of constant shape."""
-    c_type(buffer.ty.dtype)
-    elements = 1
-    for dim in buffer.ty.shape:
-        if not hasattr(dim, "value"):
-            raise NoCodeError("needs a buffer whose size is not known at compile time")
-        elements *= int(dim.value)
-    return elements * ITEMSIZE[str(buffer.ty.dtype)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from workers.compilers.tvm.kernel import Kernel, Parameter
 from workers.compilers.tvm.plan import Lifetime, place
@@ -67,7 +67,9 @@ def _place(
 
 
 def _workspaces(kernel: Kernel) -> Sequence[Parameter]:
-    return kernel.parameters[len(kernel.parameters) - kernel.workspaces :]
+    """Return the scratch parameters; those that are not used take no memory."""
+    scratch = kernel.parameters[len(kernel.parameters) - kernel.workspaces :]
+    return [p if p.used else replace(p, nbytes=0) for p in scratch]
 
 
 def _spans(program: Program) -> dict[int, tuple[int, int]]:

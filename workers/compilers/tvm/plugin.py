@@ -61,7 +61,10 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
         (out_dir / "unsupported.json").write_text(refused.model_dump_json(indent=1) + "\n")
         return refused
     answer = _compiled(task, made)
-    (out_dir / answer.sources[0]).write_text(made.source)
+    for path in answer.sources:
+        (out_dir / path).write_text(made.source)
+    for path in answer.objects:
+        (out_dir / path).write_bytes(made.obj)
     (out_dir / "compiled.json").write_text(answer.model_dump_json(indent=1) + "\n")
     return answer
 
@@ -78,7 +81,8 @@ def _compiled(task: CompileTask, made: Generated) -> Compiled:
         inputs=tuple(map(place, summary.inputs, program.inputs)),
         outputs=tuple(map(place, summary.outputs, program.outputs)),
         arena=ArenaPlan(size=made.layout.size, alignment=made.layout.alignment),
-        sources=("model.c",),
+        sources=() if made.obj else ("model.c",),
+        objects=("model.o",) if made.obj else (),
         cflags=(_OPT_FLAGS[task.options.get("opt", "O2")], *_CFLAGS, *made.cflags),
         weight_bytes=made.weight_bytes,
         options=dict(task.options),
