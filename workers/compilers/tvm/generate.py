@@ -13,7 +13,7 @@ from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
 from workers.compilers.tvm import blame, importer
-from workers.compilers.tvm.cexpr import NoCodeError
+from workers.compilers.tvm.cexpr import AVR, STANDARD, NoCodeError
 from workers.compilers.tvm.emit import emit_c, used_constants
 from workers.compilers.tvm.hybrid import CFLAGS
 from workers.compilers.tvm.kernel import make_kernel
@@ -27,7 +27,6 @@ from workers.compilers.tvm.schedule import schedule
 if TYPE_CHECKING:
     import tvm
 
-_INT_IS_16_BITS = (Core.AVR, Core.MSP430)
 _OBJECT_ONLY = (Core.MSP430,)
 _ALIGNMENT = 16
 
@@ -92,9 +91,9 @@ def _build(
     program = read_program(mod)
     as_object = target.core in _OBJECT_ONLY
     functions = lower(mod)
-    wide = target.core in _INT_IS_16_BITS
+    dialect = AVR if target.core == Core.AVR else STANDARD
     kernels = {
-        used: make_kernel(_kernel_name(number, used), functions[used], wide=wide)
+        used: make_kernel(_kernel_name(number, used), functions[used], dialect)
         for number, used in enumerate(dict.fromkeys(call.kernel for call in program.calls))
     }
     layout = lay_out(program, kernels, _ALIGNMENT)

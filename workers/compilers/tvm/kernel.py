@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from workers.compilers.tvm.cexpr import ITEMSIZE, ExprPrinter, NoCodeError, c_type
+from workers.compilers.tvm.cexpr import ITEMSIZE, Dialect, ExprPrinter, NoCodeError, c_type
 from workers.compilers.tvm.lines import Access, Line, live, may_share
 from workers.compilers.tvm.workspaces import LoopFunction, nbytes
 
@@ -57,19 +57,19 @@ class Kernel:
         return f"static void {self.name}({', '.join(parts) or 'void'}) {{\n{self.body}}}\n"
 
 
-def make_kernel(name: str, function: LoopFunction, *, wide: bool) -> Kernel:
+def make_kernel(name: str, function: LoopFunction, dialect: Dialect) -> Kernel:
     """Return `function` as a C function called `name`.
 
     Raises:
         NoCodeError: something in it has no C form here.
     """
-    return _Builder(function, wide=wide).build(name)
+    return _Builder(function, dialect).build(name)
 
 
 class _Builder:
     """State while one function is printed: names in use, lines so far."""
 
-    def __init__(self, function: LoopFunction, *, wide: bool) -> None:
+    def __init__(self, function: LoopFunction, dialect: Dialect) -> None:
         self._func = function.func
         self._workspaces = function.workspaces
         self._names: dict[Var, str] = {}
@@ -77,7 +77,7 @@ class _Builder:
         self._lines: list[Line] = []
         self._times: int | None = 1
         self._roots: dict[str, str] = {}
-        self._expr = ExprPrinter(self._name, wide=wide)
+        self._expr = ExprPrinter(self._name, dialect)
 
     def build(self, name: str) -> Kernel:
         declared = [self._parameter(p) for p in self._func.params]
@@ -101,6 +101,7 @@ class _Builder:
     def _parameter(self, var: Var) -> Parameter:
         if not _is_buffer(var):
             raise NoCodeError("needs a scalar parameter: shapes are not static")
+        self._expr.c_type(var.ty.dtype)
         return Parameter(self._declare(var), str(var.ty.dtype), nbytes(var))
 
     def _declare(self, var: Var) -> str:
@@ -151,7 +152,7 @@ class _Builder:
         dtype = str(buffer.ty.dtype)
         size = max(nbytes(buffer) // ITEMSIZE[dtype], 1)
         name = self._declare(buffer)
-        self._emit(depth, f"{c_type(dtype)} {name}[{size}];", name)
+        self._emit(depth, f"{self._expr.c_type(dtype)} {name}[{size}];", name)
 
     def _declbuffer(self, s: Any, depth: int) -> None:
         """Give a view of a buffer the same C name, or a cast pointer if the type differs."""
@@ -162,14 +163,16 @@ class _Builder:
         if str(source.ty.dtype) == str(view.ty.dtype):
             self._names[view] = origin
             return
-        c = c_type(view.ty.dtype)
+        c = self._expr.c_type(view.ty.dtype)
         name = self._declare(view)
         self._roots[name] = self._root(origin)
         self._emit(depth, f"{c} *{name} = ({c} *){origin};", name)
 
     def _bind(self, s: Any, depth: int) -> None:
         value = self._expr(s.value)
-        self._emit(depth, f"const {c_type(s.var.ty.dtype)} {self._declare(s.var)} = {value};")
+        self._emit(
+            depth, f"const {self._expr.c_type(s.var.ty.dtype)} {self._declare(s.var)} = {value};"
+        )
 
     def _bufferstore(self, s: Any, depth: int) -> None:
         if len(s.indices) != 1:
@@ -182,7 +185,7 @@ class _Builder:
         low = self._expr(s.min)
         high = self._expr(s.min + s.extent)
         var = self._declare(s.loop_var)
-        c = c_type(s.loop_var.ty.dtype)
+        c = self._expr.c_type(s.loop_var.ty.dtype)
         self._emit(depth, f"for ({c} {var} = {low}; {var} < {high}; ++{var}) {{")
         self._repeated(s.body, depth, getattr(s.extent, "value", None))
 

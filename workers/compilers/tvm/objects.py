@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinymlaas.contract.errors import UnsupportedModel
 from workers.compilers.tvm.cexpr import ITEMSIZE
 from workers.compilers.tvm.emit import used_constants
 from workers.compilers.tvm.kernel import Kernel
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import tvm
 
 MSP430 = {"kind": "llvm", "mtriple": "msp430-unknown-elf", "vector-width": 16}
+_ADDRESSES = 1 << 16
 _LLVM_TYPES = {"float32": "float", "float64": "double", "bool": "i8"}
 
 
@@ -36,10 +38,15 @@ def emit_object(
 ) -> bytes:
     """Return an ELF object for `machine` (a TVM target) whose function ``int32_t entry(uint8_t
     *arena)`` runs `program`; `functions` are the loop functions behind `kernels`.
+
+    Raises:
+        UnsupportedModel: the arena is larger than the addresses there are.
     """
     import tvm
     from tvm import tirx
 
+    if layout.size > _ADDRESSES:
+        raise UnsupportedModel(f"needs {layout.size} bytes of RAM; 16-bit pointers reach 65536")
     target = tvm.target.Target(dict(machine))
     prefix = entry.removesuffix("run")
     funcs = {
@@ -58,7 +65,9 @@ def emit_object(
         var: func.with_attr("global_symbol", var.name_hint).with_attr("target", target)
         for var, func in funcs.items()
     }
-    module = tvm.get_global_func("target.build.llvm")(tvm.IRModule(named), target)
+    # What C calls by name (fabsf) LLVM has as intrinsics.
+    lowered = tirx.transform.LowerIntrin()(tvm.IRModule(named))
+    module = tvm.get_global_func("target.build.llvm")(lowered, target)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.o")
         module.write_to_file(str(path), "o")
