@@ -17,6 +17,12 @@ from workers.models.onnx_shapes import infer, reads, real_inputs, stated
 from workers.models.summary import count_operators, dominant_dtype, module_dtype
 
 _RENAMING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
+_ELEMENTWISE = frozenset(
+    (
+        *("Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "Elu", "Selu", "Gelu", "HardSwish"),
+        *("HardSigmoid", "Softplus", "Softsign", "BatchNormalization", "Exp", "Sqrt", "Neg"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,7 @@ def _ram(graph: Any, values: _Values) -> int:
             reads=(*node.input, *sorted(reads(node))),
             writes=tuple(name for name in node.output if name),
             renames=node.op_type in _RENAMING,
+            elementwise=node.op_type in _ELEMENTWISE,
         )
         for node in graph.node
     ]

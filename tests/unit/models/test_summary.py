@@ -61,8 +61,7 @@ def test_onnx_summary():
     assert summary.macs == 8 * 8 * 4 * 3 * 3 * 3 + 256 * 5
     assert summary.parameters == 4 * 27 + 4 + 5 * 256
     assert summary.weight_bytes == 4 * summary.parameters
-    # x with c, then c with r; r and f are one; f with y
-    assert summary.estimated_ram_bytes == 2 * 4 * 256 + STACK_BYTES
+    assert summary.estimated_ram_bytes == 4 * (192 + 256) + STACK_BYTES  # x beside c; c, r, f one
     assert summary.estimated_flash_bytes > summary.weight_bytes
 
 
@@ -313,6 +312,26 @@ def test_all_inputs_and_outputs_live_from_start_and_to_the_end():
 def test_renaming_takes_no_memory_and_keeps_the_source_alive():
     steps = [Step(("x",), ("r",), renames=True), Step(("r",), ("y",)), Step(("r", "y"), ("z",))]
     assert ram(steps, ["x"], ["z"], x=10, r=10, y=3, z=1) == 14
+
+
+def relu(source: str, result: str) -> Step:
+    return Step((source,), (result,), elementwise=True)
+
+
+def test_a_fused_activation_takes_no_memory():
+    steps = [Step(("x",), ("a",)), relu("a", "r"), Step(("r",), ("y",))]
+    assert ram(steps, ["x"], ["y"], x=1, a=10, r=10, y=3) == 13
+
+
+def test_an_activation_whose_source_is_needed_later_takes_its_own():
+    steps = [Step(("x",), ("a",)), relu("a", "r"), Step(("r", "a"), ("y",))]
+    assert ram(steps, ["x"], ["y"], x=1, a=10, r=10, y=3) == 23
+
+
+def test_inputs_and_outputs_are_not_overwritten():
+    assert ram([relu("x", "y")], ["x"], ["y"], x=10, y=10) == 20
+    steps = [Step(("x",), ("a",)), relu("a", "y")]
+    assert ram(steps, ["x"], ["a", "y"], x=1, a=10, y=10) == 20
 
 
 def test_constants_and_unknown_sizes_count_nothing():
