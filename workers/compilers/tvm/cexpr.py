@@ -139,6 +139,7 @@ class ExprPrinter:
     def __init__(self, name_of: Callable[[Var], str], dialect: Dialect) -> None:
         self._name_of = name_of
         self._dialect = dialect
+        self._lets: dict[Var, str] = {}
         self.helpers: set[str] = set()
         self.loads: set[tuple[str, str]] = set()
 
@@ -184,7 +185,7 @@ class ExprPrinter:
         return self._narrow(expr, f"{self(expr.a)} % {self(expr.b)}")
 
     def _var(self, expr: Var) -> str:
-        return self._name_of(expr)
+        return self._lets[expr] if expr in self._lets else self._name_of(expr)
 
     def _intimm(self, expr: Any) -> str:
         return int_literal(int(expr.value), str(expr.ty.dtype), wide=self._dialect.int_bits < 32)
@@ -213,7 +214,9 @@ class ExprPrinter:
         return f"({self(expr.condition)} ? {yes} : {no})"
 
     def _let(self, expr: Any) -> str:
-        raise NoCodeError("needs a let expression, which has no C form here")
+        """Print the body with the value in place of the variable: evaluated only where used."""
+        self._lets[expr.var] = self(expr.value)
+        return self(expr.body)
 
     def _cast(self, expr: Any) -> str:
         dtype, value = str(expr.ty.dtype), self(expr.value)

@@ -102,6 +102,9 @@ class _Builder:
         if not _is_buffer(var):
             raise NoCodeError("needs a scalar parameter: shapes are not static")
         self._expr.c_type(var.ty.dtype)
+        offset = var.ty.elem_offset
+        if type(offset).__name__ == "Var":
+            self._names[offset] = "0"  # a parameter points at its first element
         return Parameter(self._declare(var), str(var.ty.dtype), nbytes(var))
 
     def _declare(self, var: Var) -> str:
