@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
-from workers.models.onnx_checks import default_opset, one_line, parse_onnx, walk
+from workers.models.onnx_checks import default_opset, parse_onnx, walk
 from workers.models.onnx_fold import fold_shapes
 from workers.models.shapes import DeclaredInput, Shapes, resolve
+from workers.models.wording import one_line
 
 # Operators whose output shape follows from the values of these inputs (None: of any input); from
 # the "shape" prose of the operator documents. All are fine where that input is a constant.

@@ -120,7 +120,8 @@ def _constant_nodes(graph: Any) -> list[Any]:
 def _dtype(name: str, elem_type: int) -> DType:
     import onnx
 
-    called = onnx.TensorProto.DataType.Name(elem_type).lower()
+    known = elem_type in onnx.TensorProto.DataType.values()
+    called = onnx.TensorProto.DataType.Name(elem_type).lower() if known else f"type {elem_type}"
     aliases = {"float": "float32", "double": "float64"}
     return module_dtype(f"tensor {name!r}", aliases.get(called, called))
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
-from workers.models.onnx_checks import one_line
 from workers.models.quiet import quiet
 from workers.models.tflite_model import read_tflite
+from workers.models.wording import one_line
 
 Array = NDArray[Any]
 _SILENT = 4

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from tinymlaas.contract.errors import UnsupportedModel
-from workers.models.onnx_checks import one_line
 from workers.models.quiet import quiet
 from workers.models.shapes import DeclaredInput, Shapes, resolve
 from workers.models.tflite_model import TfliteGraph, TfliteModel, TfliteTensor, read_tflite
 from workers.models.tflite_schema import IDENTIFIER
+from workers.models.wording import one_line
 
 _LEFT_OUT = -1
 # Inputs whose values shape the output (TFLite operator documentation); fine where constant.

@@ -1,5 +1,8 @@
 """What `inspect` says: operators, types, MACs by hand-worked formulas, memory estimates."""
 
+import contextlib
+import random
+
 import numpy as np
 import onnx
 import pytest
@@ -16,7 +19,7 @@ from tests.unit.models.builders import (
     tiny_tflite,
 )
 from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.errors import UnsupportedModel, UsageError
+from tinymlaas.contract.errors import Rejection, UnsupportedModel, UsageError
 from tinymlaas.contract.model import ModelFormat, ModelSummary
 from tinymlaas.contract.tensors import DType, Quantization
 from workers.models.limits import ModelLimits
@@ -284,6 +287,32 @@ def test_tflite_element_types_no_module_has():
     build.operator("NEG", [x], [y])
     with pytest.raises(UnsupportedModel, match="tensor 'x' is float64"):
         inspect(build.bytes([x], [y]), "m")
+
+
+@pytest.mark.parametrize("data", [tiny_onnx(), tiny_tflite()], ids=["onnx", "tflite"])
+def test_damaged_models_are_summarised_or_refused(data):
+    """400 mutations: nothing but a Rejection ever escapes."""
+    dice = random.Random(9)
+    found = 0
+    for _ in range(400):
+        mutant = bytearray(data)
+        for _ in range(dice.choice((1, 1, 2, 4))):
+            mutant[dice.randrange(len(mutant))] = dice.choice((0, 127, 255, dice.randrange(256)))
+        with contextlib.suppress(Rejection):
+            inspect(bytes(mutant), "mutant", {"x": (1, 6, 6, 1)} if len(data) < 2000 else None)
+            found += 1
+    assert found > 20
+
+
+def test_element_type_that_does_not_exist():
+    model = onnx_model(
+        [helper.make_node("Mine", ["x"], ["y"], domain="org.example")],
+        {"x": ((2,), 99)},
+        {"y": ((2,), FLOAT)},
+        domains=["org.example"],
+    )
+    with pytest.raises(UnsupportedModel, match="type 99"):
+        of(model)
 
 
 # ----------------------------------------------------------------------------------- memory
