@@ -204,7 +204,6 @@ def others() -> dict[str, Any]:
             (1, 5, 6, 6),
         ),
         "argmax": module(lambda x: op.argmax(op.multiply(x, x), axis=1), (4, 9)),
-        "cumsum": module(lambda x: op.cumsum(x, axis=1), (3, 8)),
     }
 
 
