@@ -6,11 +6,18 @@ import difflib
 from pathlib import Path
 
 from tinymlaas.boards.check import load_file
+from tinymlaas.contract.base import Model
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.errors import UnknownBoard
 
 PROFILES = Path(__file__).parent / "profiles"
 _SUFFIX = ".toml"
+
+
+class BoardList(Model):
+    """What `tinymlaas boards --json` prints."""
+
+    boards: tuple[DeviceProfile, ...]
 
 
 def names() -> list[str]:
@@ -38,6 +45,6 @@ def get(name_or_path: str) -> DeviceProfile:
     return load_file(PROFILES / f"{name_or_path}{_SUFFIX}")
 
 
-def all_boards() -> list[DeviceProfile]:
+def all_boards() -> BoardList:
     """Return all boards shipped, in alphabetical order."""
-    return [get(name) for name in names()]
+    return BoardList(boards=tuple(get(name) for name in names()))
