@@ -11,14 +11,11 @@ from typing import Any
 
 from tvm import te, tirx, topi
 
-HALF = 0.49999997
-"""The float below one half: with it, truncation after addition rounds half away from zero for
-every float of magnitude up to 130 (checked exhaustively), where 0.5 itself would not."""
-
 KEEP = "tinymlaas.keep"
 _INT8_MAX = 127
 _INT8_MIN = -128
 _INT8_STEPS = 255
+_STEPS = (4, 2, 1)
 _OPAQUE = 8
 
 
@@ -110,8 +107,10 @@ class _Loops:
 
     def each(self, name: str, body: Any) -> Any:
         """Return a loop over the elements of a row; `body` gets the index."""
+        steps = next(n for n in _STEPS if self.size % n == 0)
         var = tirx.Var(name, "int32")
-        return _loop(var, self.size, body(var))
+        bodies = [body(var * steps + n) for n in range(steps)]
+        return _loop(var, self.size // steps, bodies[0] if steps == 1 else tirx.SeqStmt(bodies))
 
     def function(self, inputs: list[Any], statements: list[Any]) -> Any:
         from tvm import s_tir
@@ -166,10 +165,14 @@ def symmetric_quantizer(rows: int, size: int) -> Any:
 
 
 def _rounded(value: Any) -> Any:
-    """Return `value`, of a magnitude up to 383, rounded to int32."""
-    half = tirx.FloatImm("float32", HALF)
-    away = tirx.Select(value >= tirx.FloatImm("float32", 0.0), value + half, value - half)
-    return away.astype("int32")
+    """Return `value` as int32, halves rounded away from zero.
+
+    With t = trunc(2 · value), which is exact, that is (t + 1) >> 1 for t ≥ 0 and t >> 1 below:
+    integer arithmetic, and no comparison of floats.
+    """
+    doubled = (value * tirx.FloatImm("float32", 2.0)).astype("int32")
+    one, sign = tirx.IntImm("int32", 1), tirx.IntImm("int32", 31)
+    return tirx.shift_right(doubled + one + tirx.shift_right(doubled, sign), one)
 
 
 def asymmetric_quantizer(rows: int, size: int) -> Any:
