@@ -56,7 +56,7 @@ def _run_on(job: Job, machine: Machine, program: Path) -> RunResult:
     ]
     done = job.start(command, machine.name)
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        lines = [line for line in done.stderr.splitlines() if line and "warning:" not in line]
         line = lines[0] if lines else f"exit status {done.returncode}, no message"
         raise RunFailed(f"the module failed on {machine.name}: {line}{_culprit(line, job)}")
     answer = job.answer()

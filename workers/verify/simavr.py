@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from tinymlaas.contract.manifest import Level
+from workers.toolchains import process
 from workers.toolchains.firmware import LinkOverflow
 from workers.toolchains.library import compile_source
 from workers.toolchains.toolchain import toolchain_for
@@ -21,7 +22,7 @@ from workers.verify.streams import Answer
 
 _FREQUENCY = "16000000"
 _LEAST_STACK = 128  # bytes kept free by the linker; the watermark tells if it was enough
-_CRASHED = "avr_sadly_crashed"
+_CRASHED = "avr_gdb_init"  # after a crash it says so, and waits for a debugger for ever
 _LINE = re.compile(r"O:([DE])([^\x1b\n]*)")
 
 
@@ -88,15 +89,19 @@ def _run(job: Job, chip: Chip, program: Path) -> Answer:
     printed = job.work_dir / "simavr.txt"
 
     def crashed() -> bool:
-        # It would wait for a debugger for ever.
         return _CRASHED in printed.read_text(encoding="utf-8", errors="replace")
 
-    command = [simulator(), "-m", chip.cpu, "-f", _FREQUENCY, program.name]
+    # Without stdbuf its messages would stay in a buffer as long as it waits.
+    stdbuf = process.require("stdbuf", "coreutils")
+    command = [stdbuf, "-oL", simulator(), "-m", chip.cpu, "-f", _FREQUENCY, program.name]
     job.start(command, chip.name, output=printed, until=crashed)
     text = printed.read_text(encoding="utf-8", errors="replace")
     lines = _LINE.findall(text)
     if not lines or lines[-1][0] != "E":
-        raise RunFailed(f"the module crashed on {chip.name}: simavr stopped it")
+        raise RunFailed(
+            f"the module crashed on {chip.name}: a jump out of the program or an unknown "
+            "instruction"
+        )
     why = lines[-1][1].strip()
     if why:
         raise RunFailed(f"the module failed on {chip.name}: {why}")

@@ -14,10 +14,14 @@ from tests.unit.toolchains.handmade import (
     NAME,
     STACK,
     TARGETS,
+    Handmade,
     body,
+    compiled,
+    tensor,
 )
 from tinymlaas.contract.device import Core
 from tinymlaas.contract.manifest import Level
+from tinymlaas.contract.tensors import DType
 from workers.toolchains.firmware import Prebuilt
 from workers.verify.machines import CannotSimulate
 from workers.verify.run import RunFailed, run_module
@@ -225,6 +229,26 @@ def test_a_fault_of_an_avr_is_reported(run, own_tmp):
     assert list(own_tmp.iterdir()) == []
 
 
+def test_a_crash_of_an_avr_is_reported(run, own_tmp):
+    beyond = body("((void (*)(void))(uintptr_t)(0xF000 + x[0]))();")
+    with pytest.raises(RunFailed, match="crashed on simavr-atmega328p: a jump out of the program"):
+        run(beyond, TARGETS["avr5"], [number(0)], timeout=20)
+    assert list(own_tmp.iterdir()) == []
+
+
+def test_samples_that_do_not_fit_an_avrs_flash_are_run_in_turns(run):
+    """60 samples of 1 kB each; the flash has 32 kB."""
+    small = body("y[0] = x[0] - x[255];")
+    wide = compiled(
+        (tensor("x", (256,), DType.INT32, 0),), (tensor("y", (1,), DType.INT32, 1024),), 1028
+    )
+    module = Handmade(small.source.replace("arena + 16", "arena + 1024"), wide)
+    samples = [[np.arange(256, dtype=np.int32) * n] for n in range(60)]
+    result = run(module, TARGETS["avr5"], samples)
+    assert result.machine == "simavr-atmega328p"
+    assert [int(y[0]) for (y,) in result.outputs] == [-255 * n for n in range(60)]
+
+
 def test_a_crash_on_the_host_is_reported(run, own_tmp):
     with pytest.raises(RunFailed, match="crashed on host: SIGSEGV"):
         run(body(FAULTS["null call"][0]), HOST, [number(0)])
@@ -284,5 +308,5 @@ def test_msp430_says_why_it_does_not_run(tmp_path):
 def test_an_avr_without_a_machine_says_so(run):
     xmega = TARGETS["avr6"].model_copy(update={"cpu": "atxmega128a1"})
     assert xmega.core is Core.AVR
-    with pytest.raises(CannotSimulate, match="no simulated machine runs code for avr"):
+    with pytest.raises(CannotSimulate, match="no simulated machine runs code for atxmega128a1"):
         run(body(""), xmega, [number(0)])

@@ -56,6 +56,7 @@ static void halt(void) {
 
 void port_open(void) {
   if (started == STARTED) {
+    put('\r'); /* whatever line was begun before */
     port_fail("the firmware started twice: a jump to address 0", 0, 0, 0);
   }
   started = STARTED;
