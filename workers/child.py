@@ -12,6 +12,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tinymlaas.contract.errors import CompilerCrashed, TinymlaasError
+from workers import guardian
 
 _GRACE_SECONDS = 2.0
 _LOG_TAIL = 400
@@ -43,6 +45,7 @@ def _quiet(log: Path) -> Iterator[None]:
 
 def _child(function: str, args: tuple[Any, ...], log: str, answer: Connection) -> None:
     os.setsid()  # a session of our own: the parent can kill all that we may start
+    tempfile.tempdir = str(Path(log).parent)  # goes away with the parent's, however we end
     module, _, name = function.partition(":")
     with _quiet(Path(log)):
         try:
@@ -73,11 +76,13 @@ def call(function: str, *args: Any, seconds: float, log: Path, what: str) -> Any
     process = _context.Process(target=_child, args=(function, args, str(log), sender), daemon=True)
     process.start()
     sender.close()
-    try:
-        ok, value = _await_answer(receiver, process, seconds, log, what)
-    finally:
-        receiver.close()
-        _stop(process)
+    assert process.pid is not None  # noqa: S101 - for the type checker: it was started
+    with guardian.group(process.pid):
+        try:
+            ok, value = _await_answer(receiver, process, seconds, log, what)
+        finally:
+            receiver.close()
+            _stop(process)
     if ok:
         return value
     raise value
@@ -111,19 +116,13 @@ def last_line(log: Path) -> str:
     return "it said nothing"
 
 
-def kill_session(pid: int) -> None:
-    """Kill every process of the session that `pid` leads, if it still exists."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
 def _stop(process: ForkServerProcess) -> None:
     deadline = time.monotonic() + _GRACE_SECONDS
     process.join(0.05)
     while process.is_alive() and time.monotonic() < deadline and process.pid is not None:
-        kill_session(process.pid)
+        guardian.kill_group(process.pid)
         process.kill()  # also before it had time to become a session leader
         process.join(0.05)
     if process.pid is not None and process.exitcode != 0:
-        kill_session(process.pid)
+        guardian.kill_group(process.pid)
     process.close()

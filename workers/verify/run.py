@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tinymlaas.contract.compiler import ArenaTensor
 from tinymlaas.contract.device import CapabilityClass, Core
+from workers import guardian
 from workers.toolchains.firmware import ModuleFiles
 from workers.toolchains.toolchain import cannot_link
 from workers.verify.host import run_on_host
@@ -61,8 +61,7 @@ def run_module(
         raise CannotSimulate(reason)
     inputs = tuple(tensor.spec for tensor in boundary.inputs)
     outputs = tuple(tensor.spec for tensor in boundary.outputs)
-    with tempfile.TemporaryDirectory(prefix="tinymlaas-run-") as folder:
-        work_dir = Path(folder)
+    with guardian.scratch("run") as work_dir:
         job = Job(module, name, target, inputs, outputs, samples, cache, timeout, work_dir)
         if target.core is Core.HOST:
             return run_on_host(job)
