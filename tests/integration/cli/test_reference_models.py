@@ -41,7 +41,9 @@ def test_float_models_are_right_fit_and_are_fast(cli: Cli, tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", GOALS)
-def test_int8_models_go_through_float_within_the_bound_for_that(cli: Cli, tmp_path: Path, name: str) -> None:
+def test_int8_models_go_through_float_within_the_bound_for_that(
+    cli: Cli, tmp_path: Path, name: str
+) -> None:
     model = MODELS / f"{name}_int8.tflite"
     ran = cli("compile", model, "--board", BOARD, "--compiler", "tvm", "-o", tmp_path, "--json")
     assert ran.status == 0, ran.err
