@@ -14,6 +14,7 @@ pytest.importorskip("ai_edge_litert")
 from tests.unit.tvm_schedule.tflite_files import HybridFile
 from tinymlaas.contract.errors import UnsupportedModel
 
+HOST = {"kind": "llvm", "opt-level": 0}
 _RNG = np.random.default_rng(3)
 _RELU, _RELU6 = 1, 3
 
@@ -131,7 +132,7 @@ def _ours(data: bytes, inputs: list[Any]) -> list[Any]:
     from workers.compilers.tvm.schedule import schedule
 
     mod = schedule(fuse(import_tflite(data)), CORTEX_M4, {})
-    machine = relax.VirtualMachine(tvm.compile(mod, target="llvm"), tvm.cpu())
+    machine = relax.VirtualMachine(tvm.compile(mod, target=tvm.target.Target(HOST)), tvm.cpu())
     return [machine["main"](tvm.runtime.tensor(values)).numpy() for values in inputs]
 
 
