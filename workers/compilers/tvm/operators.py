@@ -71,8 +71,8 @@ _TFLITE_QUANTISED = """
 
 # Those that `graph.rewrites` or the folding of constants take care of.
 _ONNX_REWRITTEN = """
-    Celu CenterCropPad ConvInteger DFT GRU If LSTM Loop LpNormalization QLinearConv QLinearMatMul RNN
-    RotaryEmbedding STFT Scan Swish ai.onnx.ml.Binarizer
+    Celu CenterCropPad ConvInteger DFT GRU If LSTM Loop LpNormalization QLinearConv QLinearMatMul
+    RNN RotaryEmbedding STFT Scan Swish ai.onnx.ml.Binarizer
     OptionalGetElement OptionalHasElement
 """
 # Those that are only computed beforehand, on constants.
