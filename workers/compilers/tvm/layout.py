@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from workers.compilers.tvm.kernel import Kernel, Parameter
 from workers.compilers.tvm.arena_search import pack
+from workers.compilers.tvm.kernel import Kernel, Parameter
 from workers.compilers.tvm.plan import Lifetime
 from workers.compilers.tvm.program import Call, Program
 
