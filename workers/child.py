@@ -8,12 +8,17 @@ their own process with them. Children are forked from a fork server, so imports 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
+import sys
 import tempfile
+import threading
 import time
+import types
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -27,6 +32,7 @@ _GRACE_SECONDS = 2.0
 _LOG_TAIL = 400
 
 _context = multiprocessing.get_context("forkserver")
+_main_hidden = threading.Lock()
 
 
 def preload(*modules: str) -> None:
@@ -72,9 +78,11 @@ def call(function: str, *args: Any, seconds: float, log: Path, what: str) -> Any
         TinymlaasError: what the function itself raised of that family.
         CompilerCrashed: any other exception, a signal, or the time limit.
     """
+    _guard_server()
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(target=_child, args=(function, args, str(log), sender), daemon=True)
-    process.start()
+    with _no_main():
+        process.start()
     sender.close()
     assert process.pid is not None  # noqa: S101 - for the type checker: it was started
     with guardian.group(process.pid):
@@ -86,6 +94,27 @@ def call(function: str, *args: Any, seconds: float, log: Path, what: str) -> Any
     if ok:
         return value
     raise value
+
+
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide our main module: children would import it anew, which takes them longer than the work.
+
+    What they run is importable by its name, so they do not need it.
+    """
+    with _main_hidden:
+        ours = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = ours
+
+
+@functools.cache
+def _guard_server() -> None:
+    """Have the folder with the fork server's socket removed however we end."""
+    guardian.remove_at_end(multiprocessing.util.get_temp_dir())
 
 
 def _await_answer(

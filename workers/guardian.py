@@ -44,6 +44,11 @@ def scratch(purpose: str, parent: Path | None = None) -> Iterator[Path]:
         yield Path(folder)
 
 
+def remove_at_end(folder: str) -> None:
+    """Have `folder`, which others have made and use, removed when we end, if it is still there."""
+    _guardian.add(_FOLDER, os.path.abspath(folder))
+
+
 def group(pid: int) -> contextlib.AbstractContextManager[None]:
     """Have the process group that `pid` leads killed if we end within this context."""
     return _watched(_GROUP, str(pid))
