@@ -18,7 +18,13 @@ from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
 from tinymlaas.contract.model import ModelSummary
-from tinymlaas.contract.report import CompileRequest, CompileResult, RunReport, VerifyReport
+from tinymlaas.contract.report import (
+    CompileRequest,
+    CompileResult,
+    ErrorReport,
+    RunReport,
+    VerifyReport,
+)
 
 FOLDER = Path(__file__).parents[1] / "tinymlaas" / "contract" / "schemas"
 SCHEMAS: dict[str, type[Model]] = {
@@ -28,6 +34,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "compiled": Compiled,
     "compiler-description": CompilerDescription,
     "device-profile": DeviceProfile,
+    "error-report": ErrorReport,
     "inspection": Inspection,
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,

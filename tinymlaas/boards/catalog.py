@@ -45,6 +45,6 @@ def get(name_or_path: str) -> DeviceProfile:
     return load_file(PROFILES / f"{name_or_path}{_SUFFIX}")
 
 
-def all_boards() -> BoardList:
+def all_boards() -> list[DeviceProfile]:
     """Return all boards shipped, in alphabetical order."""
-    return BoardList(boards=tuple(get(name) for name in names()))
+    return [get(name) for name in names()]
