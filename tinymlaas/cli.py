@@ -41,6 +41,10 @@ ShapeOption = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=D,D,…", help="Fix an input's shape; repeatable."),
 ]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="PUB", readable=False, help="The signer's public key (PEM)."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 
 
@@ -105,10 +109,7 @@ def inspect(model: ModelPath, shape: ShapeOption = None, as_json: JsonOption = F
 @app.command()
 def verify(
     module: ModulePath,
-    key: Annotated[
-        Path | None,
-        typer.Option("--key", metavar="PUB", readable=False, help="The signer's public key (PEM)."),
-    ] = None,
+    key: KeyOption = None,
     rerun: Annotated[bool, typer.Option(help="Run the golden inputs again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -139,13 +140,14 @@ def run(
         ),
     ],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a module in its simulator on samples of your own; with labels, report accuracy."""
     from tinymlaas import modules
 
     output = Output(out, err, as_json)
-    report = modules.run_samples(module, data, limit)
+    report = modules.run_samples(module, data, limit, key)
     if as_json:
         output.json(report)
     else:
@@ -212,9 +214,12 @@ def boards_check(
 @keys_app.command("show")
 def keys_show() -> None:
     """Print the public key that others need to verify your modules."""
-    from tinymlaas import modules
+    from tinymlaas import keys
+    from tinymlaas.settings import from_environment
 
-    sys.stdout.write(modules.own_public_key().decode())
+    key = keys.own_key(from_environment())
+    Output(out, err, False).notices(keys.notice(key))
+    sys.stdout.write(key.signer.public_key.pem.decode())
 
 
 def _version(wanted: bool) -> None:

@@ -15,7 +15,6 @@ from scheduler.choice import conclude
 from storage import keys
 from storage.directory import DirectoryStore
 from storage.port import ObjectDamaged, ObjectNotFound
-from storage.signing import DevelopmentKey, development_key
 from tinymlaas.boards import catalog
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompilerDescription
@@ -27,6 +26,7 @@ from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.report import CandidateReport, CompileResult, Objective
 from tinymlaas.delivery import check_directory, deliver
 from tinymlaas.inputs import read_input
+from tinymlaas.keys import notice, own_key
 from tinymlaas.settings import Settings, from_environment
 from workers import child, guardian
 from workers.build import Workbench, build, module_of
@@ -166,7 +166,7 @@ class LocalService:
             self._plan(candidate, inspection, symbol_prefix(path), target, wish.shapes)
             for candidate in list_candidates(described)
         ]
-        developer = development_key(self._settings.keys)
+        developer = own_key(self._settings)
         bench = Workbench(
             registry, self._store, developer.signer, self._settings.toolchain_cache, self._progress
         )
@@ -177,7 +177,7 @@ class LocalService:
             archive, envelope = module_of(outcomes[result.chosen], jobs[result.chosen], bench)
             deliver(archive, envelope, module)
             result = result.model_copy(update={"module": str(module)})
-        return Answer(result, (*_missing_notice(registry, wish), *_key_notice(developer)))
+        return Answer(result, (*_missing_notice(registry, wish), *notice(developer)))
 
     def _plan(
         self,
@@ -204,15 +204,6 @@ class LocalService:
 def _outcome(step: CandidateJob | CandidateReport, bench: Workbench) -> Outcome:
     """Build what is to be built; a candidate rejected by the scheduler stays as it is."""
     return Outcome(report=step) if isinstance(step, CandidateReport) else build(step, bench)
-
-
-def _key_notice(key: DevelopmentKey) -> tuple[str, ...]:
-    if not key.created:
-        return ()
-    return (
-        f"made a development signing key, {key.private_path} (keep it secret); "
-        f"others verify your modules with {key.public_path}",
-    )
 
 
 def _missing_notice(registry: Registry, wish: Wish) -> tuple[str, ...]:

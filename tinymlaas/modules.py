@@ -8,12 +8,12 @@ from pathlib import Path
 from storage.archive import Archive
 from storage.dsse import MAX_ENVELOPE_BYTES
 from storage.provenance import envelope_name
-from storage.signing import development_key
 from storage.stored_zip import MAX_ARCHIVE_BYTES
 from storage.verify import trusted_key, verify_module
 from tinymlaas.contract.manifest import Verification
 from tinymlaas.contract.report import RunReport
 from tinymlaas.inputs import read_input
+from tinymlaas.keys import existing_public_key
 from tinymlaas.settings import from_environment
 from workers import replay
 from workers.samples import MAX_SAMPLES_BYTES, accuracy, load_samples
@@ -35,7 +35,7 @@ def verify(path: Path, key: Path | None) -> Checked:
     Without a key the user's own development key is the trusted one.
 
     Raises:
-        UsageError: a file is not there.
+        UsageError: a file is not there, or there is no own key to trust.
         VerificationError: the module is not what that key signed; says what was changed.
     """
     archive = read_input(path, "module", MAX_ARCHIVE_BYTES)
@@ -43,18 +43,12 @@ def verify(path: Path, key: Path | None) -> Checked:
     envelope = None
     if beside.exists():
         envelope = read_input(beside, "signature envelope", MAX_ENVELOPE_BYTES)
-    pem = own_public_key() if key is None else read_input(key, "public key", _MAX_KEY_BYTES)
+    if key is None:
+        pem = existing_public_key(from_environment())
+    else:
+        pem = read_input(key, "public key", _MAX_KEY_BYTES)
     verified = verify_module(archive, envelope, [trusted_key(pem)])
     return Checked(verified.archive, verified.key.fingerprint)
-
-
-def own_public_key() -> bytes:
-    """Return the development key's public half as PEM, making the key if there is none.
-
-    Raises:
-        StoreError: the key cannot be read or made.
-    """
-    return development_key(from_environment().keys).signer.public_key.pem
 
 
 def rerun(checked: Checked) -> Verification:
@@ -68,14 +62,16 @@ def rerun(checked: Checked) -> Verification:
     return replay.replay_golden(checked.archive, from_environment().toolchain_cache)
 
 
-def run_samples(path: Path, data: Path, limit: int | None) -> RunReport:
-    """Run the module at `path`, signed by the user's own key, on the samples of an npz file.
+def run_samples(
+    path: Path, data: Path, limit: int | None = None, key: Path | None = None
+) -> RunReport:
+    """Run the module at `path`, verified as by `verify`, on the samples of an npz file.
 
     Raises:
         UsageError: the samples do not go with the module; says how.
         VerificationError: the module does not verify.
     """
-    archive = verify(path, None).archive
+    archive = verify(path, key).archive
     specs = [tensor.spec for tensor in archive.manifest.inputs]
     loaded = load_samples(read_input(data, "data", MAX_SAMPLES_BYTES), data.name, specs, limit)
     ran = replay.run_archive(archive, loaded.samples, from_environment().toolchain_cache)

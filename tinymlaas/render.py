@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -85,7 +85,6 @@ def candidates(result: CompileResult) -> Table:
     table.add_column("status", no_wrap=True)
     for heading in ("flash B", "RAM B", "stack B", "instr.", "error"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("known by", no_wrap=True)
     for index, report in enumerate(result.candidates):
         own = report.kernels in ("", "generated")
         table.add_row(
@@ -97,14 +96,22 @@ def candidates(result: CompileResult) -> Table:
             number(report.stack_bytes),
             millions(report.instructions),
             error(report.max_rel_error, report.bit_exact),
-            report.level.value if report.level else "–",
         )
     return table
 
 
+def _levels(reports: Sequence[CandidateReport]) -> list[str]:
+    """Say how the numbers are known: the sizes, and what only a run can tell."""
+    sizes = sorted({str(r.size_level) for r in reports if r.size_level})
+    runs = sorted({str(r.level) for r in reports if r.level != r.size_level})
+    known = [f"flash and RAM {' or '.join(sizes)}"] if sizes else []
+    known += [f"stack (part of RAM), instructions, error {' or '.join(runs)}"] if runs else []
+    return [f"how known: {'; '.join(known)}"] if known else []
+
+
 def explanations(result: CompileResult) -> list[str]:
-    """Return a line on the chosen candidate and one for each reason against another."""
-    lines = []
+    """Return lines on how the numbers are known, on the choice, and on what is against others."""
+    lines = _levels(result.candidates)
     for index, report in enumerate(result.candidates):
         if index == result.chosen:
             lines.append(_chosen(report))
@@ -116,7 +123,7 @@ def _chosen(report: CandidateReport) -> str:
     how = "found in the store" if report.cached else "built now"
     if report.status is CandidateStatus.BUILT:
         return f"{report.compiler}: chosen, {how}; not run, so its numbers are not proven"
-    return f"{report.compiler}: chosen, {how}; outputs checked in {report.machine}"
+    return f"{report.compiler}: chosen, {how}; outputs checked on {report.machine}"
 
 
 def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str) -> Table:
@@ -144,9 +151,8 @@ def compile_result(result: CompileResult, board: str) -> RenderableType:
     for index, report in enumerate(result.candidates):
         misfit = result.chosen is None and report.status is CandidateStatus.REJECTED
         if report.regions and (index == result.chosen or misfit):
-            parts.append(
-                fit(report.sections, report.regions, f"Fit on {board} ({report.compiler})")
-            )
+            title = f"Fit on {board} ({report.compiler}, {report.size_level})"
+            parts.append(fit(report.sections, report.regions, title))
     return Group(*parts)
 
 

@@ -14,7 +14,7 @@ from storage.signing import Signer
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import Failure, Rejection
 from tinymlaas.contract.jobs import CandidateJob, Outcome
-from tinymlaas.contract.manifest import Footprint
+from tinymlaas.contract.manifest import Footprint, Level
 from tinymlaas.contract.progress import Progress
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
 from workers import guardian
@@ -161,5 +161,7 @@ def _numbers(footprint: Footprint) -> dict[str, object]:
         "arena_bytes": footprint.arena_bytes,
         "sections": footprint.sections,
         "regions": footprint.regions,
-        "level": footprint.level,
+        # Only a run tells the stack; of one on the host, which is never too small, see `_report`.
+        "level": footprint.level if footprint.stack_bytes is None else Level.SIMULATED,
+        "size_level": footprint.level,
     }

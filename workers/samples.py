@@ -39,12 +39,12 @@ def load_samples(
         UsageError: it is no npz, lacks an input, or shapes or types do not go with `specs`.
     """
     arrays = _arrays(data, name)
-    labels = arrays.pop(LABELS, None)
+    labels = _labels(arrays.pop(LABELS, None), name)
     stacked = [_input(arrays, spec, len(specs), name) for spec in specs]
     counts = {len(array) for array in stacked} | ({len(labels)} if labels is not None else set())
     if len(counts) != 1:
         raise UsageError(f"{name}: its arrays hold different numbers of samples: {sorted(counts)}")
-    count = min(counts.pop(), limit or MAX_SAMPLES_BYTES)
+    count = counts.pop() if limit is None else min(counts.pop(), limit)
     if count == 0:
         raise UsageError(f"{name}: holds no samples")
     samples = [[array[index] for array in stacked] for index in range(count)]
@@ -68,8 +68,19 @@ def _arrays(data: bytes, name: str) -> dict[str, Array]:
                 raise UsageError(f"{name}: holds more than {MAX_SAMPLES_BYTES >> 30} GiB")
         with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
             return {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except UsageError:
+        raise
+    except Exception as error:  # whatever zlib, zipfile and numpy trip over is the file's fault
         raise UsageError(f"{name}: cannot be read as .npz: {error}") from None
+
+
+def _labels(labels: Array | None, name: str) -> Array | None:
+    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
+        raise UsageError(
+            f"{name}: '{LABELS}' must hold one integer a sample, not {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+    return labels
 
 
 def _input(arrays: dict[str, Array], spec: TensorSpec, inputs: int, name: str) -> Array:

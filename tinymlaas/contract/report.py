@@ -44,8 +44,10 @@ class CandidateStatus(StrEnum):
 
 
 class CandidateReport(Model):
-    """One compiler's attempt. Byte counts and instructions are None where they are not known;
-    `level` says how the numbers that are there are known.
+    """One compiler's attempt. Byte counts and instructions are None where they are not known.
+
+    `size_level` says how flash, arena and sections are known, and RAM but for the stack in it;
+    `level` how stack, instructions and errors are, or the sizes if the module was not run.
     """
 
     compiler: str
@@ -66,6 +68,7 @@ class CandidateReport(Model):
     bit_exact: bool | None = None
     machine: str | None = None
     level: Level | None = None
+    size_level: Level | None = None
     sections: tuple[SectionUse, ...] = ()
     regions: tuple[RegionUse, ...] = ()
 

@@ -49,6 +49,7 @@ def test_every_kind_of_core_is_verified(
     chosen = result["candidates"][result["chosen"]]
     assert chosen["status"] == "verified"
     assert chosen["level"] == ("measured" if board == "host" else "simulated")
+    assert chosen["size_level"] == "linked"
     assert chosen["max_rel_error"] <= 1e-4
     assert chosen["flash_bytes"] > 16 * 4 * 4
     assert chosen["ram_bytes"] >= (16 + 4) * 4
@@ -60,7 +61,8 @@ def test_msp430_is_built_and_says_that_it_was_not_run(
 ) -> None:
     result = compile_for(cli, model, "msp-exp430fr5994", tmp_path / "out")
     chosen = result["candidates"][result["chosen"]]
-    assert (chosen["status"], chosen["level"]) == ("built", "estimated")
+    levels = (chosen["level"], chosen["size_level"])
+    assert (chosen["status"], levels) == ("built", ("estimated", "estimated"))
     assert chosen["instructions"] is None
     assert "cannot be linked" in chosen["reasons"][0]
 
@@ -116,7 +118,10 @@ def test_forged_modules_are_refused_with_the_reason(cli: Cli, model: Path, tmp_p
     envelope = module.with_name(module.name + ".intoto.jsonl")
     other = Cli(tmp_path / "other", tmp_path)
     other.home.mkdir()
-    other("keys", "show")
+    unknown = other("verify", module)  # nobody there yet whose key could be trusted
+    assert (unknown.status, list(other.home.iterdir())) == (2, [])
+    assert "--key" in unknown.lines[0]
+    assert "development signing key" in other("keys", "show").err
     stranger = other.home / ".config" / "tinymlaas" / "development.pub"
     ran = cli("verify", module, "--key", stranger)
     assert ran.status == 2

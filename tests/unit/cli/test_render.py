@@ -2,10 +2,18 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from tinymlaas import render
+from tinymlaas.contract.manifest import Level
 from tinymlaas.contract.model import ModelFormat, ModelSummary, OperatorUse
+from tinymlaas.contract.report import (
+    CandidateReport,
+    CandidateStatus,
+    CompileResult,
+    ResultStatus,
+)
 from tinymlaas.contract.tensors import DType, TensorSpec
 
 
@@ -38,6 +46,36 @@ def test_what_looks_like_markup_or_an_emoji_is_text(monkeypatch) -> None:
     name = "[/red]:cat:[bold]"
     text = shown(monkeypatch, render.summary(name, summary(name)))
     assert text.count(name) == 3
+
+
+@pytest.mark.parametrize(
+    ("levels", "known"),
+    [
+        (
+            (Level.LINKED, Level.SIMULATED),
+            "how known: flash and RAM linked; stack (part of RAM), instructions, error simulated",
+        ),
+        (
+            (Level.LINKED, Level.MEASURED),
+            "how known: flash and RAM linked; stack (part of RAM), instructions, error measured",
+        ),
+        ((Level.ESTIMATED, Level.ESTIMATED), "how known: flash and RAM estimated"),
+        ((None, None), None),
+    ],
+)
+def test_every_number_says_how_it_is_known(
+    levels: tuple[Level | None, Level | None], known: str | None
+) -> None:
+    size_level, level = levels
+    report = CandidateReport(
+        compiler="c",
+        kernels="",
+        status=CandidateStatus.VERIFIED,
+        level=level,
+        size_level=size_level,
+    )
+    result = CompileResult(status=ResultStatus.DONE, candidates=(report,))
+    assert render.explanations(result) == ([known] if known else [])
 
 
 def test_numbers() -> None:

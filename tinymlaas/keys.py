@@ -1,0 +1,38 @@
+"""The user's own signing key, and what to say when it is made."""
+
+from __future__ import annotations
+
+from storage.signing import PRIVATE_NAME, DevelopmentKey, development_key
+from tinymlaas.contract.errors import UsageError
+from tinymlaas.settings import Settings
+
+
+def own_key(settings: Settings) -> DevelopmentKey:
+    """Return the development key, making it if there is none.
+
+    Raises:
+        StoreError: the key cannot be read or made.
+    """
+    return development_key(settings.keys)
+
+
+def existing_public_key(settings: Settings) -> bytes:
+    """Return the public half of the development key as PEM.
+
+    Raises:
+        UsageError: there is no such key yet.
+        StoreError: the key cannot be read.
+    """
+    if not (settings.keys / PRIVATE_NAME).exists():
+        raise UsageError("you have no signing key yet: name the signer's public key with --key")
+    return own_key(settings).signer.public_key.pem
+
+
+def notice(key: DevelopmentKey) -> tuple[str, ...]:
+    """Return what the one who made `key` just now must know; nothing if it was there."""
+    if not key.created:
+        return ()
+    return (
+        f"made a development signing key, {key.private_path} (keep it secret); "
+        f"others verify your modules with {key.public_path}",
+    )
