@@ -19,10 +19,12 @@ from tinymlaas.boards import rules
 from tinymlaas.boards.lines import KeyPath, line_index, line_of
 from tinymlaas.boards.units import parse_bytes
 from tinymlaas.contract.device import Core, DeviceProfile, FloatAbi, Fpu, MemoryRegion, Mve
-from tinymlaas.contract.errors import InvalidBoard, UnknownBoard
+from tinymlaas.contract.errors import InvalidBoard, UnknownBoard, one_line
 
 _Enum = TypeVar("_Enum", bound=StrEnum)
 _Problem = tuple[KeyPath, str]
+_LONGEST_FILE = 1 << 16
+_LONGEST_VALUE = 60
 _SYNTAX_LINE = re.compile(r"\(at line (\d+), column \d+\)|\(at end of document\)")
 
 
@@ -40,7 +42,8 @@ class Mistake:
     def __str__(self) -> str:
         """Return ``line: key: message``."""
         label = "warning: " if self.warning else ""
-        return f"{self.line}: {label}{self.key + ': ' if self.key else ''}{self.message}"
+        key = f"{self.key}: " if self.key else ""
+        return one_line(f"{self.line}: {label}{key}{self.message}")
 
 
 def load_file(path: Path) -> DeviceProfile:
@@ -75,7 +78,11 @@ def check_file(path: Path) -> list[Mistake]:
 def _read(path: Path) -> tuple[DeviceProfile | None, list[Mistake]]:
     """Return the profile, or its mistakes."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            content = file.read(_LONGEST_FILE + 1)
+        if len(content) > _LONGEST_FILE:
+            return None, [Mistake(1, "", f"is larger than {_LONGEST_FILE:,} bytes")]
+        text = content.decode("utf-8")
         data = tomllib.loads(text)
     except OSError as error:
         raise UnknownBoard(f"{path}: {error.strerror or error}") from None
@@ -161,7 +168,6 @@ def _message(detail: ErrorDetails, fields: list[str]) -> str:
     return f"{text}, not {shown}" if len(shown) < _LONGEST_VALUE else text
 
 
-_LONGEST_VALUE = 60
 # What of a memory region may be malformed: the whole, or a field that is not merely unknown.
 _REGION_PARTS = {(), *((field,) for field in MemoryRegion.model_fields)}
 

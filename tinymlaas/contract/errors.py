@@ -16,13 +16,16 @@ class TinymlaasError(Exception):
 
     def __init__(self, *reasons: str) -> None:
         """Keep the reasons, each folded to one line that any terminal may be shown."""
-        self.reasons: tuple[str, ...] = tuple(_line(reason) for reason in reasons)
+        self.reasons: tuple[str, ...] = tuple(map(one_line, reasons))
         super().__init__("; ".join(self.reasons))
 
 
-def _line(reason: str) -> str:
-    # Names in it come from outside: control characters and bytes that are no text are escaped.
-    folded = " ".join(reason.split())
+def one_line(text: str) -> str:
+    """Return `text`, in which names come from outside, on one line that a terminal may be shown.
+
+    Control characters and bytes that are no text are escaped.
+    """
+    folded = " ".join(text.split())
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in folded)
 
 

@@ -212,3 +212,18 @@ def test_a_name_other_than_the_file_s_is_a_warning(tmp_path: Path) -> None:
 def test_a_missing_file_is_said_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(UnknownBoard, match="No such file"):
         check_file(tmp_path / "none.toml")
+
+
+def test_a_mistake_is_one_line_whatever_the_file_says(tmp_path: Path) -> None:
+    path = tmp_path / "my-board.toml"
+    path.write_text(GOOD.replace('simulator = "', 'simulator = "a\\nb\\u001b[2J'))
+    (mistake,) = check_file(path)
+    assert str(mistake).isprintable()
+    assert "a b\\x1b[2J" in str(mistake)
+
+
+def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
+    endless = tmp_path / "endless.toml"
+    endless.symlink_to("/dev/zero")
+    (mistake,) = check_file(endless)
+    assert str(mistake) == "1: is larger than 65,536 bytes"
