@@ -45,8 +45,9 @@ def scratch(purpose: str, parent: Path | None = None) -> Iterator[Path]:
 
 
 def remove_at_end(folder: str) -> None:
-    """Have `folder`, which others have made and use, removed when we end, if it is still there."""
+    """Have `folder` removed if we are killed; at an orderly end those who made it do that."""
     _guardian.add(_FOLDER, os.path.abspath(folder))
+    atexit.register(_guardian.discard, _FOLDER, os.path.abspath(folder))
 
 
 def group(pid: int) -> contextlib.AbstractContextManager[None]:

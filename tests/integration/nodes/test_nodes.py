@@ -29,7 +29,17 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     return Driver("host", tmp_path_factory.mktemp("nodes"), tmp_path_factory.mktemp("cache"))
 
 
-@pytest.mark.parametrize("start", range(0, len(CASES), CHUNK))
+def _chunks() -> list[object]:
+    """Every fourth chunk is for every day, the others for `make test-all`."""
+    starts = range(0, len(CASES), CHUNK)
+    often = [index % 4 == 0 for index in range(len(starts))]
+    return [
+        pytest.param(start, marks=() if daily else pytest.mark.slow)
+        for start, daily in zip(starts, often, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("start", _chunks())
 def test_host(host: Driver, documented: dict[str, str], start: int) -> None:
     for case in CASES[start : start + CHUNK]:
         result = host.run(case)
