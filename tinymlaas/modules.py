@@ -55,8 +55,7 @@ def rerun(checked: Checked) -> Verification:
     """Run the golden inputs of a verified module again and compare with its golden outputs.
 
     Raises:
-        VerificationError: the outputs are not within the tolerance of the signed manifest, or the
-            module was never run.
+        VerificationError: the outputs are not within the tolerance, or the module was never run.
         ToolchainError: a toolchain or simulator is missing or failed.
     """
     return replay.replay_golden(checked.archive, from_environment().toolchain_cache)

@@ -24,7 +24,7 @@ from workers.toolchains.footprint import with_stack
 from workers.toolchains.library import Library, build_library
 from workers.toolchains.toolchain import cannot_link
 from workers.verify.machines import CannotSimulate
-from workers.verify.numerics import compare, default_tolerance, within
+from workers.verify.numerics import compare, tolerances, within
 from workers.verify.run import run_module
 
 Array = NDArray[Any]
@@ -174,12 +174,13 @@ class Stages:
             cache=self._cache,
         )
         expected = samples_of(golden.outputs, golden.samples)
-        tolerance = default_tolerance(task.summary.outputs, expected)
-        numerics = compare(expected, ran.outputs, tolerance)
+        bounds = tolerances(task.summary.outputs, expected)
+        numerics = compare(expected, ran.outputs, bounds)
         if not within(numerics):
             raise Failure(
-                f"{self._job.compiler} computes other numbers than {reference.name}: relative "
-                f"error {numerics.max_rel_error:.2g}, allowed {tolerance:.2g} (on {ran.machine})"
+                f"{self._job.compiler} computes other numbers than {reference.name}: off by "
+                f"{numerics.max_rel_error:.2g} of the range on {ran.machine}, allowed "
+                f"{numerics.tolerance:.2g}"
             )
         return Verification(
             level=ran.level,

@@ -60,10 +60,11 @@ class Footprint(Model):
 
 
 class Numerics(Model):
-    """Largest differences from the reference over all golden outputs.
+    """Largest differences from the reference over all golden samples.
 
     `max_rel_error` is `max_abs_error` over the range (max − min) of that output's reference.
-    `tolerance` is the bound on `max_rel_error` that was applied.
+    `tolerance` is the bound on `max_rel_error` that was applied. Of several outputs these are of
+    the one nearest to its bound, or furthest beyond it; `bit_exact` is of all.
     """
 
     max_abs_error: float

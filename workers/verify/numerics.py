@@ -21,36 +21,56 @@ FLOAT16_TOLERANCE = 2e-3
 """Four times half-precision's unit roundoff of 2**-11: a result and a few steps before it."""
 QUANTIZED_STEPS = 2
 QUANTIZED_TOLERANCE = 0.1
-"""Steps, and share of the range, a quantised output may be off; see `default_tolerance`."""
+"""Steps, and share of the range, a quantised output may be off; see `tolerances`."""
 WORST = float(np.finfo(np.float32).max)
 """Stands for "not comparable" (NaN against a number): finite, since JSON has no infinity."""
 
 
-def compare(reference: Sequence[Outputs], got: Sequence[Outputs], tolerance: float) -> Numerics:
+def compare(
+    reference: Sequence[Outputs], got: Sequence[Outputs], bounds: Sequence[float]
+) -> Numerics:
     """Compare outputs of the same samples, sample by sample, output by output.
+
+    `bounds` has one bound on the relative error for each output. The errors and the tolerance
+    returned are those of the one output that comes nearest to its own bound, or exceeds it most:
+    what one output may be off is no excuse for another.
 
     Differences are taken in double precision; for an integer output the unit is one step. NaN
     equals NaN and an infinity the same infinity; against anything else they differ by `WORST`.
     `max_rel_error` divides by the range, max − min of that output's finite reference values over
     all samples; if that is 0 by the largest magnitude among them, if that too is 0 by 1.
-    `bit_exact` compares representations, so that 0.0 and −0.0 differ, but all NaNs are one.
+    `bit_exact` compares representations, so that 0.0 and −0.0 differ, but all NaNs are one; it is
+    true if it is of every output.
 
     Raises:
-        Failure: sample counts, output counts, shapes or dtypes differ.
+        Failure: there are no samples, or their number, or the number, shapes or dtypes of the
+            outputs differ.
     """
-    _same_form(reference, got)
-    worst_abs = worst_rel = 0.0
-    bit_exact = True
-    for index in range(len(reference[0]) if reference else 0):
-        expected = [sample[index] for sample in reference]
-        actual = [sample[index] for sample in got]
-        error = max(map(_max_difference, expected, actual))
-        worst_abs = max(worst_abs, error)
-        worst_rel = max(worst_rel, min(error / value_range(expected), WORST))
-        bit_exact = bit_exact and all(map(_same_bits, expected, actual))
+    _same_form(reference, got, len(bounds))
+    found = [
+        _compare_output([sample[index] for sample in reference], [s[index] for s in got], bound)
+        for index, bound in enumerate(bounds)
+    ]
+    if not found:
+        return Numerics(max_abs_error=0.0, max_rel_error=0.0, bit_exact=True, tolerance=0.0)
+    exact = all(each.bit_exact for each in found)
+    return max(found, key=_exhaustion).model_copy(update={"bit_exact": exact})
+
+
+def _compare_output(expected: Outputs, actual: Outputs, bound: float) -> Numerics:
+    error = max(map(_max_difference, expected, actual))
     return Numerics(
-        max_abs_error=worst_abs, max_rel_error=worst_rel, bit_exact=bit_exact, tolerance=tolerance
+        max_abs_error=error,
+        max_rel_error=min(error / value_range(expected), WORST),
+        bit_exact=all(map(_same_bits, expected, actual)),
+        tolerance=bound,
     )
+
+
+def _exhaustion(numerics: Numerics) -> tuple[float, float]:
+    """Return how much of its tolerance an output uses up; beyond 1 it is too far off."""
+    error, bound = numerics.max_rel_error, numerics.tolerance
+    return (error / bound if bound else float("inf") if error else 0.0), error
 
 
 def within(numerics: Numerics) -> bool:
@@ -58,8 +78,8 @@ def within(numerics: Numerics) -> bool:
     return numerics.max_rel_error <= numerics.tolerance
 
 
-def default_tolerance(outputs: Sequence[TensorSpec], reference: Sequence[Outputs]) -> float:
-    """Return the bound on `Numerics.max_rel_error` for a module with these outputs.
+def tolerances(outputs: Sequence[TensorSpec], reference: Sequence[Outputs]) -> list[float]:
+    """Return how far each of these outputs of a module may be off; see `compare`.
 
     float32: 1e-4, float16: 2e-3 of the output's range. A quantised integer output may be off by
     `QUANTIZED_STEPS` steps or `QUANTIZED_TOLERANCE` of its range over `reference`, whichever is
@@ -69,13 +89,12 @@ def default_tolerance(outputs: Sequence[TensorSpec], reference: Sequence[Outputs
     On MLPerf Tiny's kws and ic this comes to 18 steps (7% of the range), although every operator
     alone is within one step; moving their *inputs* by one step changes the reference's own output
     by up to 34 (13%). Judge a quantised module by `bit_exact` where that can be had. Any other
-    integer and bool output must be exact (0). With several outputs the widest bound holds.
+    integer and bool output must be exact (0).
     """
-    bounds = [
+    return [
         _tolerance(spec, [sample[index] for sample in reference])
         for index, spec in enumerate(outputs)
     ]
-    return max(bounds, default=0.0)
 
 
 def value_range(values: Outputs) -> float:
@@ -98,12 +117,15 @@ def _tolerance(spec: TensorSpec, values: Outputs) -> float:
     return max(QUANTIZED_STEPS / value_range(values), QUANTIZED_TOLERANCE)
 
 
-def _same_form(reference: Sequence[Outputs], got: Sequence[Outputs]) -> None:
-    if len(reference) != len(got):
+def _same_form(reference: Sequence[Outputs], got: Sequence[Outputs], outputs: int) -> None:
+    if not reference or len(reference) != len(got):
         raise Failure(f"the module answered {len(got)} samples of {len(reference)}")
     for expected, actual in zip(reference, got, strict=True):
-        if len(expected) != len(actual):
-            raise Failure(f"the module has {len(actual)} outputs, the model {len(expected)}")
+        if not outputs == len(expected) == len(actual):
+            raise Failure(
+                f"the module has {len(actual)} outputs, the reference {len(expected)}, "
+                f"the model {outputs}"
+            )
         for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
             if (one.shape, one.dtype) != (other.shape, other.dtype):
                 raise Failure(

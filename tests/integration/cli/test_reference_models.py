@@ -49,7 +49,7 @@ def test_int8_models_go_through_float_within_the_bound_for_that(
     assert ran.status == 0, ran.err
     chosen = ran.json["candidates"][ran.json["chosen"]]
     assert chosen["status"] == "verified"
-    assert chosen["max_rel_error"] <= 0.1  # see default_tolerance: float rounds elsewhere
+    assert chosen["max_rel_error"] <= 0.1  # see `tolerances`: float rounds elsewhere
 
 
 def test_too_large_for_a_small_board(cli: Cli, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from tinymlaas.contract.digest import canonical_json
 from tinymlaas.contract.errors import Failure
 from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
-from workers.verify.numerics import WORST, compare, default_tolerance, value_range, within
+from workers.verify.numerics import WORST, compare, tolerances, value_range, within
 
 NAN, INF = math.nan, math.inf
 
@@ -22,7 +22,7 @@ def one(*values, dtype="f4"):
 
 
 def numbers(reference, got, dtype="f4", tolerance=1e-4):
-    return compare(one(*reference, dtype=dtype), one(*got, dtype=dtype), tolerance)
+    return compare(one(*reference, dtype=dtype), one(*got, dtype=dtype), [tolerance])
 
 
 def test_difference_relative_to_the_range():
@@ -38,9 +38,29 @@ def test_difference_relative_to_the_range():
 def test_range_is_taken_over_all_samples_but_of_each_output_alone():
     reference = [[np.float32([0]), np.float32([1000])], [np.float32([2]), np.float32([1100])]]
     got = [[np.float32([0]), np.float32([1000])], [np.float32([1]), np.float32([1110])]]
-    result = compare(reference, got, 1)
-    assert result.max_abs_error == 10
+    result = compare(reference, got, [1, 1])
+    assert result.max_abs_error == 1
     assert result.max_rel_error == 0.5
+
+
+def test_each_output_is_judged_by_its_own_bound():
+    reference = [[np.float32([0, 100]), np.int8([0, 100]), np.int64([0, 100_000])]]
+    specs = [spec(DType.FLOAT32), spec(DType.INT8, quantized=True), spec(DType.INT64)]
+    bounds = tolerances(specs, reference)
+    assert bounds == [1e-4, 0.1, 0]
+    cases = (  # what each output is off by, and the one that is named
+        ((0, 5, 0), 1, True),
+        ((0.009, 0, 0), 0, True),
+        ((1, 5, 0), 0, False),  # an int8 output may be so far off, this one not
+        ((0, 5, 1), 2, False),
+        ((0, 11, 0), 1, False),
+    )
+    for errors, named, good in cases:
+        pairs = zip(reference[0], errors, strict=True)
+        got = [[(values + error).astype(values.dtype) for values, error in pairs]]
+        result = compare(reference, got, bounds)
+        assert (result.tolerance, within(result)) == (bounds[named], good), errors
+        assert result.max_abs_error == pytest.approx(errors[named], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +102,7 @@ def test_bits():
 
 def test_any_nan_equals_any_other():
     other = np.array([0xFFC00001], "u4").view("f4")
-    assert compare(one(NAN), [[other]], 0).bit_exact
+    assert compare(one(NAN), [[other]], [0]).bit_exact
 
 
 def test_integers_do_not_wrap():
@@ -96,7 +116,7 @@ def test_booleans():
 
 def test_empty_outputs_are_equal():
     empty = [[np.zeros((0, 3), "f4")]]
-    result = compare(empty, empty, 0)
+    result = compare(empty, empty, [0])
     assert within(result)
     assert result.bit_exact
 
@@ -107,12 +127,15 @@ def test_empty_outputs_are_equal():
         (one(1, 2), one(1), "float32[1], the reference's float32[2]"),
         (one(1), one(1, dtype="f8"), "float64"),
         (one(1), [], "0 samples of 1"),
-        (one(1), [[]], "0 outputs, the model 1"),
+        ([], [], "0 samples of 0"),
+        (one(1), [[]], "0 outputs, the reference 1, the model 1"),
+        ([[]], one(1), "1 outputs, the reference 0, the model 1"),
+        ([[]], [[]], "0 outputs, the reference 0, the model 1"),
     ],
 )
 def test_another_form_is_our_failure(reference, got, words):
     with pytest.raises(Failure) as caught:
-        compare(reference, got, 0)
+        compare(reference, got, [0])
     assert words in str(caught.value)
 
 
@@ -121,14 +144,14 @@ floats = arrays("f4", 6, elements=st.floats(width=32))
 
 @given(floats)
 def test_everything_equals_itself(values):
-    result = compare([[values]], [[values.copy()]], 0)
+    result = compare([[values]], [[values.copy()]], [0])
     assert result.bit_exact
     assert within(result)
 
 
 @given(floats, floats)
 def test_exact_to_the_bit_implies_no_error_and_all_is_finite(left, right):
-    result = compare([[left]], [[right]], 0)
+    result = compare([[left]], [[right]], [0])
     assert not result.bit_exact or result.max_abs_error == 0
     assert math.isfinite(result.max_abs_error)
     assert math.isfinite(result.max_rel_error)
@@ -151,16 +174,16 @@ def spec(dtype: DType, quantized: bool = False) -> TensorSpec:
         (spec(DType.BOOL), "?", (0, 1, 1), 0),
     ],
 )
-def test_default_tolerance(output, dtype, values, expected):
-    assert default_tolerance([output], one(*values, dtype=dtype)) == expected
+def test_tolerance_of_an_output(output, dtype, values, expected):
+    assert tolerances([output], one(*values, dtype=dtype)) == [expected]
 
 
 def test_quantised_output_may_be_two_steps_off_but_not_three():
     reference, output = one(0, 4, 8, dtype="i1"), spec(DType.INT8, quantized=True)
-    tolerance = default_tolerance([output], reference)
-    assert within(compare(reference, one(0, 6, 8, dtype="i1"), tolerance))
-    assert not within(compare(reference, one(0, 7, 8, dtype="i1"), tolerance))
+    bounds = tolerances([output], reference)
+    assert within(compare(reference, one(0, 6, 8, dtype="i1"), bounds))
+    assert not within(compare(reference, one(0, 7, 8, dtype="i1"), bounds))
 
 
-def test_a_model_without_outputs_to_compare_must_be_exact():
-    assert default_tolerance([], []) == 0
+def test_a_model_without_outputs_has_nothing_to_be_wrong():
+    assert within(compare([[]], [[]], tolerances([], [[]])))
