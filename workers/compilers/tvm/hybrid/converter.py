@@ -12,7 +12,7 @@ from tvm.relax.frontend.tflite.tflite_frontend import TensorWrapper, get_pad_val
 
 from workers.compilers.tvm.hybrid import kernels
 from workers.compilers.tvm.hybrid.detect import Hybrid, check, hybrid_operators
-from workers.compilers.tvm.quantised_pooling import PoolingConverter
+from workers.compilers.tvm.tflite_converter import Converter
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class _Window:
     pad: tuple[int, int, int, int]
 
 
-class HybridConverter(PoolingConverter):
+class HybridConverter(Converter):
     """Converts hybrid CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED itself, leaves the rest."""
 
     _checking = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tvm import te, tirx, topi
+from tvm import s_tir, te, tirx, topi
 
 KEEP = "tinymlaas.keep"
 _INT8_MAX = 127
@@ -113,8 +113,6 @@ class _Loops:
         return _loop(var, self.size // steps, bodies[0] if steps == 1 else tirx.SeqStmt(bodies))
 
     def function(self, inputs: list[Any], statements: list[Any]) -> Any:
-        from tvm import s_tir
-
         body = _loop(self.row, self.rows, tirx.SeqStmt(statements))
         root = s_tir.SBlockRealize([], True, s_tir.SBlock([], [], [], "root", body))
         func = tirx.PrimFunc([self.x, *inputs, self.q, self.scale], root)

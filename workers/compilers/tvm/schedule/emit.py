@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+import tvm_ffi
 from tvm import tirx
 
 from workers.compilers.tvm.schedule.nest import Guard, Nest
@@ -44,7 +45,7 @@ def _segments(
 ) -> Statements:
     """Return the loops over the tiles of the next tiled axis, and all within them."""
     if len(chosen) == len(tiling.tile):
-        return _Body(nest, tiling, guards, place, chosen).statements()
+        return _Body(nest, tiling, place, chosen).statements()
     axis, size = tiling.tile[len(chosen)]
     result: Statements = []
     for segment in segments_of(axis, size, tiling, guards):
@@ -66,7 +67,6 @@ class _Body:
 
     nest: Nest
     tiling: Tiling
-    guards: GuardMap
     place: dict[Any, Expr]
     segments: tuple[Segment, ...]
 
@@ -205,8 +205,6 @@ def _decide(guard: Guard, at: dict[Any, Expr]) -> Expr | bool:
 
 def _merge_tests(pairs: list[tuple[list[Expr], Any]]) -> Statements:
     """Return the updates, those with the same conditions in a row under one test."""
-    import tvm_ffi
-
     result: Statements = []
     position = 0
     while position < len(pairs):

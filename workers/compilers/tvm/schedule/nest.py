@@ -25,9 +25,12 @@ from workers.compilers.tvm.schedule.terms import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Guard:
-    """A condition without which an update does nothing; `form` ≥ 0 says the same if affine."""
+    """A condition without which an update does nothing; `form` ≥ 0 says the same if affine.
+
+    Equal only to itself.
+    """
 
     condition: Expr
     form: Linear | None

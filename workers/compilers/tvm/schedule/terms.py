@@ -8,7 +8,7 @@ from typing import Any
 
 import tvm_ffi
 from tvm import tirx
-from tvm.ir import TensorLoad, Var
+from tvm.ir import Range, TensorLoad, Var
 from tvm.sym import Analyzer
 
 Expr = Any
@@ -71,8 +71,6 @@ def conjuncts(condition: Expr) -> list[Expr]:
 
 def analyzer(axes: Iterable[Axis]) -> Analyzer:
     """Return an analyzer that knows the ranges of `axes`."""
-    from tvm.ir import Range
-
     result = Analyzer()
     for axis in axes:
         zero, extent = const(0, axis.var), const(axis.extent, axis.var)
