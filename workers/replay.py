@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,16 +14,11 @@ from workers import guardian
 from workers.golden import decode_golden
 from workers.pack import header_path, library_path, unpack
 from workers.stages import samples_of
+from workers.toolchains.firmware import Prebuilt
 from workers.verify.numerics import compare, tolerances, within
 from workers.verify.run import RunResult, run_module
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class _Files:
-    path: Path
-    header: Path
 
 
 def run_archive(archive: Archive, samples: Sequence[Sequence[Array]], cache: Path) -> RunResult:
@@ -40,8 +33,8 @@ def run_archive(archive: Archive, samples: Sequence[Sequence[Array]], cache: Pat
     with guardian.scratch("replay") as folder:
         root = folder / "module"
         unpack(archive, root)
-        files = _Files(root / library_path(manifest.name), root / header_path(manifest.name))
-        return run_module(files, manifest.name, manifest.target, manifest, samples, cache=cache)
+        module = Prebuilt(root / library_path(manifest.name), root / header_path(manifest.name))
+        return run_module(module, manifest.name, manifest.target, manifest, samples, cache=cache)
 
 
 def replay_golden(archive: Archive, cache: Path) -> Verification:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from storage import files
 from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import CompilerCrashed, ToolchainError
 from workers.toolchains import process
@@ -107,11 +106,12 @@ def _compile_part(
     compile_source(toolchain, local, str(source), str(made), work_dir, language=language)
     if kept is None:
         return made
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed into place, so that a worker beside this one never sees half an object.
-    fresh = kept.with_name(f"{kept.name}.{os.getpid()}.{threading.get_ident()}.new")
-    fresh.write_bytes(made.read_bytes())
-    fresh.replace(kept)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(kept, made.read_bytes(), kept.parent)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ToolchainError(f"cannot keep objects in {kept.parent}: {reason}") from None
     return kept
 
 

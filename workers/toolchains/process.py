@@ -15,7 +15,7 @@ from tinymlaas.contract.errors import ToolchainError
 from workers import guardian
 
 _POLL = 0.02  # seconds between two looks at `until`
-_PASSED_ON = ("PATH", "TMPDIR", "HOME")
+_PASSED_ON = ("PATH", "HOME")
 
 
 class TimedOut(ToolchainError):
@@ -70,7 +70,7 @@ def run(
         child = subprocess.Popen(
             command,
             cwd=cwd,
-            env=child_environment(),
+            env=child_environment() | {"TMPDIR": str(cwd)},  # what it leaves goes with `cwd`
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.PIPE if output is None else subprocess.STDOUT,

@@ -93,7 +93,12 @@ def test_json_is_one_object_whatever_is_wrong(cli: Cli, arguments: list[str], st
 
 @pytest.mark.parametrize(
     ("variable", "status"),
-    [("TINYMLAAS_STORE", 1), ("TINYMLAAS_KEYS", 1), ("TINYMLAAS_COMPILERS", 2)],
+    [
+        ("TINYMLAAS_STORE", 1),
+        ("TINYMLAAS_KEYS", 1),
+        ("TINYMLAAS_COMPILERS", 2),
+        ("XDG_CACHE_HOME", 1),
+    ],
 )
 def test_a_file_where_a_folder_should_be(
     cli: Cli, tmp_path: Path, variable: str, status: int
