@@ -13,8 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
 from tinymlaas import local, render
 from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.contract.report import CandidateReport
@@ -58,13 +56,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if not MODELS.is_dir():
         sys.exit("the reference models are not beside the project")
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{_HEAD} {'weights B':>10} {'arena B':>9} {'stack B':>7}  error")
+    console = render.console()
+    console.print(f"{_HEAD} {'weights B':>10} {'arena B':>9} {'stack B':>7}  error", soft_wrap=True)
     with tempfile.TemporaryDirectory() as folder:
         for model in arguments.models.split(","):
             for board in arguments.boards.split(","):
                 for row in rows(model, board, Path(folder)):
-                    console.print(row)
+                    console.print(row, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ def show_accuracy(console: Console, report: RunReport) -> None:
     """Print the accuracy in the simulator beside the reference's."""
     name, expected = reference_accuracy(report.samples)
     found = report.accuracy or 0.0
-    console.print(f"accuracy on {report.samples} held-out digits", style="bold", highlight=False)
-    for where, share in ((f"{report.machine}, simulated", found), (name, expected)):
+    console.print(f"accuracy on {report.samples} held-out digits", style="bold")
+    for where, share in ((f"{report.machine}, {report.level}", found), (name, expected)):
         right = round(share * report.samples)
-        console.print(f"  {where:<28} {share:7.2%}  ({right} of {report.samples})", highlight=False)
+        console.print(f"  {where:<28} {share:7.2%}  ({right} of {report.samples})")
 
 
 def main() -> int:
@@ -57,8 +57,8 @@ def main() -> int:
     parser.add_argument("--digits", type=int, default=200, help="how many test digits to run")
     parser.add_argument("-o", "--output", type=Path, default=Path("out"))
     arguments = parser.parse_args()
-    console = Console()
-    output = Output(console, Console(stderr=True), as_json=False)
+    console = render.console()
+    output = Output(console, render.console(stderr=True), as_json=False)
     try:
         result = compiled(arguments.board, arguments.output, output)
         render.show(console, render.compile_result(result, arguments.board))
