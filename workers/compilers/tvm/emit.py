@@ -29,7 +29,7 @@ def emit_c(entry: str, program: Program, kernels: Mapping[str, Kernel], layout: 
     helpers = sorted(set().union(*(kernel.helpers for kernel in used)))
     parts = [_HEAD]
     parts += [f"{helper(name)}\n" for name in helpers]
-    parts += [_constant(number, buffer) for number, buffer in used_constants(program)]
+    parts += [_constant(number, buffer) for number, buffer in used_constants(program, kernels)]
     overlapping: dict[str, set[int]] = {}
     for call in program.calls:
         overlapping.setdefault(call.kernel, set()).update(shared_parameters(call, layout))
@@ -42,9 +42,12 @@ def emit_c(entry: str, program: Program, kernels: Mapping[str, Kernel], layout: 
     return "".join(parts)
 
 
-def used_constants(program: Program) -> list[tuple[int, Buffer]]:
+def used_constants(program: Program, kernels: Mapping[str, Kernel]) -> list[tuple[int, Buffer]]:
     """Return number and buffer of each constant that some call or copy reads."""
-    read = {n for call in program.calls for n in call.inputs} | {s for s, _ in program.copies}
+    read = {source for source, _ in program.copies}
+    for call in program.calls:
+        parameters = kernels[call.kernel].parameters
+        read |= {n for n, p in zip(call.inputs, parameters, strict=False) if p.used}
     return [
         (number, buffer)
         for number, buffer in enumerate(program.buffers)

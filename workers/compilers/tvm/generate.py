@@ -25,6 +25,7 @@ from workers.compilers.tvm.program import Program, read_program
 from workers.compilers.tvm.schedule import schedule
 
 if TYPE_CHECKING:
+    import onnx
     import tvm
 
 _OBJECT_ONLY = (Core.MSP430,)
@@ -36,20 +37,17 @@ class Generated:
     """What was made of a model: C text or an ELF object with the function `entry`, and where its
     tensors lie.
 
-    `cflags` are compiler flags that its numbers rely on.
+    `weight_bytes` are those of all its constants; `cflags` are compiler flags that its numbers rely
+    on.
     """
 
     program: Program
     layout: Layout
     entry: str
+    weight_bytes: int
     source: str = ""
     obj: bytes = b""
     cflags: tuple[str, ...] = ()
-
-    @property
-    def weight_bytes(self) -> int:
-        """Bytes of all constants in the source."""
-        return sum(buffer.nbytes for _, buffer in used_constants(self.program))
 
 
 def generate(
@@ -75,12 +73,22 @@ def generate(
                 return build(lambda: importer.from_tflite(data))
             except Exception as error:
                 raise _refusal(error, blame.tflite_operators(data)) from error
-        model = importer.prepare_onnx(data)
+        model = _prepared(data)
         try:
             return build(lambda: importer.from_onnx(model))
         except Exception as error:
             operators = blame.onnx_operators(model, lambda m: build(lambda: importer.from_onnx(m)))
             raise _refusal(error, operators) from error
+
+
+def _prepared(data: bytes) -> onnx.ModelProto:
+    try:
+        return importer.prepare_onnx(data)
+    except UnsupportedModel:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise UnsupportedModel(f"the ONNX model cannot be read: {text}") from error
 
 
 def _build(
@@ -98,10 +106,11 @@ def _build(
     }
     layout = lay_out(program, kernels, _ALIGNMENT)
     entry = f"{name}_run"
+    weights = sum(buffer.nbytes for _, buffer in used_constants(program, kernels))
     parts = (entry, program, kernels, layout)
     if as_object:
-        return Generated(program, layout, entry, obj=emit_object(*parts, functions))
-    return Generated(program, layout, entry, source=emit_c(*parts), cflags=cflags)
+        return Generated(program, layout, entry, weights, obj=emit_object(*parts, functions))
+    return Generated(program, layout, entry, weights, source=emit_c(*parts), cflags=cflags)
 
 
 def _kernel_name(number: int, name: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workers.compilers.tvm.blame import tflite_operators
+
 if TYPE_CHECKING:
     import onnx
     import tvm
@@ -37,4 +39,10 @@ def from_tflite(data: bytes) -> tvm.IRModule:
     """Return the Relax module of a TFLite model. Raises whatever TVM's importer raises."""
     from workers.compilers.tvm.hybrid import import_tflite
 
-    return import_tflite(data)
+    mod = import_tflite(data)
+    if "TRANSPOSE_CONV" in tflite_operators(data):
+        from tvm.relax.transform import ConvertLayout
+
+        # TVM has loops for this layout only.
+        mod = ConvertLayout({"relax.nn.conv2d_transpose": ["NCHW", "IOHW"]})(mod)
+    return mod

@@ -97,7 +97,7 @@ def _assembly(
     entry: str, prefix: str, program: Program, kernels: Mapping[str, Kernel], layout: Layout
 ) -> Iterator[str]:
     """Yield LLVM assembly of the constants and of ``<entry>_inner``, which makes the calls."""
-    for number, buffer in used_constants(program):
+    for number, buffer in used_constants(program, kernels):
         yield f"@c{number} = internal constant {_array(buffer)}"
     steps = list(_steps(program, kernels, layout))
     places = sorted({p for _, arguments in steps for p in arguments if isinstance(p, int)})
@@ -122,8 +122,11 @@ def _steps(
     for call, scratch in zip(program.calls, layout.workspaces, strict=True):
         kernel = kernels[call.kernel]
         buffers = (*call.inputs, *call.outputs)
-        arguments: list[int | str] = [layout.buffers.get(n, f"@c{n}") for n in buffers]
-        workspaces = kernel.parameters[len(buffers) :]
+        tensors, workspaces = kernel.parameters[: len(buffers)], kernel.parameters[len(buffers) :]
+        arguments: list[int | str] = [
+            layout.buffers.get(n, f"@c{n}") if p.used else "null"
+            for n, p in zip(buffers, tensors, strict=True)
+        ]
         arguments += [at for at, p in zip(scratch, workspaces, strict=True) if p.used]
         yield kernel.name, arguments
 

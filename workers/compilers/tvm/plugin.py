@@ -55,12 +55,14 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
     task = CompileTask.model_validate_json(task_path.read_bytes())
     data = (task_path.parent / task.model).read_bytes()
     try:
+        if reasons := supports(task).reasons:
+            raise UnsupportedModel(*reasons)
         made = generate(data, task.format, task.target, task.name, task.options)
+        answer = _compiled(task, made)
     except UnsupportedModel as error:
         refused = Unsupported(reasons=error.reasons)
         (out_dir / "unsupported.json").write_text(refused.model_dump_json(indent=1) + "\n")
         return refused
-    answer = _compiled(task, made)
     for path in answer.sources:
         (out_dir / path).write_text(made.source)
     for path in answer.objects:
@@ -70,10 +72,25 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
 
 
 def _compiled(task: CompileTask, made: Generated) -> Compiled:
+    """Return the description of what was made.
+
+    Raises:
+        UnsupportedModel: TVM's importer gave a boundary tensor another type or size.
+    """
+
     def place(spec: TensorSpec, number: int) -> ArenaTensor:
+        buffer = made.program.buffers[number]
+        if (buffer.dtype, buffer.nbytes) != (spec.dtype, spec.nbytes):
+            raise UnsupportedModel(
+                f"tensor {spec.name}: TVM makes it {buffer.nbytes} bytes of {buffer.dtype},"
+                f" the model {spec.nbytes} bytes of {spec.dtype}"
+            )
         return ArenaTensor(spec=spec, offset=made.layout.buffers[number])
 
     summary, program = task.summary, made.program
+    sides = ((summary.inputs, program.inputs), (summary.outputs, program.outputs))
+    if any(len(specs) != len(numbers) for specs, numbers in sides):
+        raise UnsupportedModel("TVM's importer leaves out inputs or outputs of this model")
     return Compiled(
         compiler=NAME,
         version=VERSION,
