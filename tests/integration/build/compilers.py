@@ -1,0 +1,76 @@
+"""Compilers of a few lines, right and wrong, for the model y = relu(x @ w) of small_onnx."""
+
+from pathlib import Path
+
+from tests.integration.cli.models import small_onnx
+from tinymlaas.contract.compiler import (
+    ArenaPlan,
+    ArenaTensor,
+    Compiled,
+    CompilerDescription,
+    CompileTask,
+    Support,
+)
+from tinymlaas.contract.device import Core
+
+RIGHT = "sum > 0 ? sum : 0"
+
+
+class Handmade:
+    """Writes C whose result is `formula` of the dot product `sum`; counts how often it is asked."""
+
+    origin = "a test"
+
+    def __init__(
+        self, formula: str = RIGHT, before: str = "", error: Exception | None = None
+    ) -> None:
+        self.formula, self.before, self.error = formula, before, error
+        self.asked = 0
+
+    def describe(self) -> CompilerDescription:
+        return CompilerDescription(
+            name="handmade", version="1", cores=(Core.HOST, Core.CORTEX_M4), operators=()
+        )
+
+    def supports(self, task: CompileTask, folder: Path) -> Support:
+        return Support()
+
+    def compile(self, folder: Path, out: Path) -> Compiled:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        task = CompileTask.model_validate_json((folder / "task.json").read_text())
+        (out / "m.c").write_text(_source(self.formula, self.before))
+        return Compiled(
+            compiler="handmade",
+            version="1",
+            entry="handmade_run",
+            inputs=(ArenaTensor(spec=task.summary.inputs[0], offset=0),),
+            outputs=(ArenaTensor(spec=task.summary.outputs[0], offset=64),),
+            arena=ArenaPlan(size=80),
+            sources=("m.c",),
+            weight_bytes=256,
+        )
+
+
+def _source(formula: str, before: str) -> str:
+    from onnx import numpy_helper
+
+    weights = numpy_helper.to_array(small_onnx().graph.initializer[0])
+    numbers = ", ".join(f"{float(value).hex()}f" for value in weights.ravel())
+    return f"""
+#include <stdint.h>
+#include <math.h>
+static const float w[16][4] = {{{numbers}}};
+int32_t handmade_run(uint8_t *arena) {{
+  const float *x = (const float *)arena;
+  float *y = (float *)(arena + 64);
+  {before}
+  for (int j = 0; j < 4; j++) {{
+    float sum = 0;
+    for (int i = 0; i < 16; i++) sum += x[i] * w[i][j];
+    y[j] = {formula};
+  }}
+  return 0;
+}}
+"""

@@ -1,0 +1,156 @@
+"""One candidate from task to stored module: what is wrong is never stored as good."""
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scheduler.candidates import Candidate, job_for
+from storage import keys
+from storage.archive import read_archive
+from storage.memory import MemoryStore
+from storage.signing import LocalSigner
+from storage.verify import trusted_key, verify_module
+from tests.integration.build.compilers import RIGHT, Handmade
+from tests.integration.cli.models import small_onnx
+from tinymlaas.boards import catalog
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel, VerificationError
+from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
+from tinymlaas.contract.manifest import Level
+from tinymlaas.contract.progress import Silent
+from tinymlaas.contract.report import CandidateStatus
+from workers.build import Workbench, build, module_of
+from workers.compilers.registry import Registry
+from workers.models.summary import inspect
+from workers.replay import replay_golden
+
+MODEL = bytes(small_onnx().SerializeToString())
+
+
+@dataclass
+class Bench:
+    compiler: Handmade
+    store: MemoryStore
+    signer: LocalSigner
+    cache: Path
+
+    def build(self, board: str = "host") -> tuple[Outcome, CandidateJob]:
+        found = inspect(MODEL, "small.onnx")
+        self.store.put(keys.blob_of(found.model), found.model)
+        job = job_for(
+            Candidate(self.compiler.describe(), "generated"),
+            Inspection(
+                source_digest=sha256(MODEL),
+                static_digest=sha256(found.model),
+                summary=found.summary,
+            ),
+            name="small",
+            target=catalog.get(board).capability_class(),
+            shapes={},
+            service="test",
+        )
+        return build(job, self.workbench), job
+
+    @property
+    def workbench(self) -> Workbench:
+        registry = Registry({"handmade": self.compiler}, {})
+        return Workbench(registry, self.store, self.signer, self.cache, Silent())
+
+    @property
+    def stored(self) -> list[str]:
+        return [info.key.path.split("/")[0] for info in self.store.list()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(Handmade(), MemoryStore(), LocalSigner.generate(), tmp_path / "cache")
+
+
+def test_a_right_module_is_built_once_and_signed_for_whoever_asks(bench: Bench) -> None:
+    outcome, job = bench.build()
+    assert outcome.report.status is CandidateStatus.VERIFIED
+    assert outcome.report.level is Level.MEASURED
+    archive, envelope = module_of(outcome, job, bench.workbench)
+    trusted = trusted_key(bench.signer.public_key.pem)
+    manifest = verify_module(archive, envelope, [trusted]).manifest
+    assert manifest.action_digest == job.action_digest
+    again, _ = bench.build()
+    assert (again.report.cached, bench.compiler.asked) == (True, 1)
+    bench.signer = LocalSigner.generate()
+    same, anew = module_of(again, job, bench.workbench)
+    assert same == archive
+    with pytest.raises(VerificationError, match="trusted key"):
+        verify_module(same, anew, [trusted])
+    assert verify_module(same, anew, [trusted_key(bench.signer.public_key.pem)])
+    assert bench.compiler.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("formula", "before", "reason"),
+    [
+        ("sum", "", "computes other numbers than onnxruntime"),
+        (f"({RIGHT}) + 1e-2f", "", "computes other numbers than onnxruntime"),
+        ("NAN", "", "computes other numbers than onnxruntime"),
+        (RIGHT, "y[0] += 1; return 0;", "computes other numbers than onnxruntime"),
+        (RIGHT, "return 7;", "invoke returned"),
+        (RIGHT, "*(volatile int *)0 = 1;", "crashed on host: SIGSEGV"),
+        (RIGHT, "extern void *no_such_thing(void); no_such_thing();", "needs no_such_thing"),
+        (RIGHT, "no C at all", "rejects src/m.c"),
+    ],
+)
+def test_a_wrong_module_is_our_failure_and_is_not_kept(
+    bench: Bench, formula: str, before: str, reason: str
+) -> None:
+    bench.compiler = Handmade(formula, before)
+    outcome, job = bench.build()
+    assert outcome.report.status is CandidateStatus.FAILED
+    assert reason in outcome.report.reasons[0]
+    assert bench.stored == ["blobs"]
+    bench.compiler = Handmade()  # the same job is tried again, not answered from the store
+    assert bench.build()[0].report.status is CandidateStatus.VERIFIED
+    assert bench.build()[1] == job
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason", "asked"),
+    [
+        (UnsupportedModel("no Frob"), CandidateStatus.REJECTED, "no Frob", 1),
+        (CompilerCrashed("it broke"), CandidateStatus.FAILED, "it broke", 2),
+        (OSError(errno.ENOSPC, "full", "/x"), CandidateStatus.FAILED, "/x: full", 2),
+    ],
+)
+def test_refusals_are_remembered_and_failures_tried_again(
+    bench: Bench, error: Exception, status: CandidateStatus, reason: str, asked: int
+) -> None:
+    bench.compiler = Handmade(error=error)
+    for _ in range(2):
+        outcome, _ = bench.build()
+        assert (outcome.report.status, outcome.report.reasons) == (status, (reason,))
+    assert bench.compiler.asked == asked
+
+
+def test_a_misfit_is_rejected_with_its_table_and_remembered(bench: Bench) -> None:
+    bench.compiler = Handmade(before="static const char big[3 << 20] = {1}; y[0] = big[(int)x[0]];")
+    for _ in range(2):
+        outcome, _ = bench.build("nucleo-l4r5zi")
+        assert outcome.report.status is CandidateStatus.REJECTED
+        assert "flash of 2,048 kB" in outcome.report.reasons[0]
+        flash = next(use for use in outcome.report.regions if use.region == "flash")
+        assert flash.used > flash.length
+        assert sum(use.bytes for use in outcome.report.sections if use.region == "flash") == (
+            flash.used
+        )
+    assert bench.compiler.asked == 1
+
+
+def test_golden_vectors_that_were_changed_are_noticed(bench: Bench) -> None:
+    outcome, job = bench.build()
+    read = read_archive(module_of(outcome, job, bench.workbench)[0])
+    assert replay_golden(read, bench.cache).numerics.max_rel_error <= 1e-4
+    wrong = bytearray(read.members["verify/output_0.bin"])
+    wrong[3] ^= 0x40  # the exponent of the first number
+    changed = {**read.members, "verify/output_0.bin": bytes(wrong)}
+    with pytest.raises(VerificationError, match="run again on host the module is off by"):
+        replay_golden(type(read)(read.manifest, changed, read.digest, ""), bench.cache)

@@ -1,0 +1,110 @@
+import pytest
+
+from scheduler.candidates import Candidate, job_for, list_candidates, reasons_against
+from tests.unit.scheduler.facts import BOARD, compiler, inspection, summary
+from tinymlaas.contract.compiler import CompilerDescription
+from tinymlaas.contract.device import CapabilityClass, Core
+from tinymlaas.contract.model import ModelFormat
+from tinymlaas.contract.tensors import DType
+
+
+def test_every_kernel_library_is_a_candidate_with_default_options() -> None:
+    options = {"speed": ("3", "2"), "align": ("4",)}
+    described = [compiler("z"), compiler("a", kernels=("own", "cmsis"), options=options)]
+    found = [(c.compiler.name, c.kernels, c.options) for c in list_candidates(described)]
+    defaults = {"speed": "3", "align": "4"}
+    assert found == [("a", "own", defaults), ("a", "cmsis", defaults), ("z", "generated", {})]
+
+
+@pytest.mark.parametrize(
+    ("described", "operators", "weights", "core", "reasons"),
+    [
+        (compiler(), {"Relu": DType.FLOAT32}, 1250, Core.CORTEX_M4, []),
+        (
+            compiler(),
+            {"Relu": DType.FLOAT32},
+            1251,
+            Core.CORTEX_M4,
+            ["does not fit: the weights alone need 1,251 B of 1,000 B flash (estimated)"],
+        ),
+        (
+            compiler(),
+            {"Relu": DType.FLOAT32},
+            1,
+            Core.AVR,
+            ["no code generator for avr (it has cortex-m4)"],
+        ),
+        (
+            compiler(),
+            {"Relu": DType.INT8, "Frob": DType.FLOAT32, "Add": DType.FLOAT32},
+            1,
+            Core.CORTEX_M4,
+            [
+                "operator Relu (int8) is not supported",
+                "operator Frob (float32) is not supported",
+            ],
+        ),
+        (
+            compiler(operators=()),
+            {"Relu": DType.FLOAT32},
+            1,
+            Core.CORTEX_M4,
+            ["does not read onnx models"],
+        ),
+    ],
+)
+def test_what_cannot_work_is_said_from_facts_alone(
+    described: CompilerDescription,
+    operators: dict[str, DType],
+    weights: int,
+    core: Core,
+    reasons: list[str],
+) -> None:
+    target = BOARD.model_copy(update={"core": core})
+    facts = summary(weights, **operators)
+    assert reasons_against(Candidate(described, "generated"), facts, target) == reasons
+
+
+def test_weights_always_fit_where_memory_is_not_limited() -> None:
+    host = CapabilityClass(core=Core.HOST)
+    candidate = Candidate(compiler(cores=(Core.HOST,)), "generated")
+    assert reasons_against(candidate, summary(1 << 40, Relu=DType.FLOAT32), host) == []
+
+
+def _digest(**changes: object) -> str:
+    facts = summary(Relu=DType.FLOAT32)
+    described = changes.pop("compiler", compiler())
+    kernels, options = changes.pop("kernels", "generated"), changes.pop("options", {"opt": "1"})
+    found = changes.pop("inspection", inspection(facts))
+    whole = {"name": "net", "target": BOARD, "shapes": {"x": (1, 2)}, "service": "s"} | changes
+    return job_for(Candidate(described, kernels, options), found, **whole).action_digest
+
+
+def test_the_action_digest_covers_all_that_can_change_the_module() -> None:
+    other_model = inspection(summary(Relu=DType.FLOAT32)).model_copy(
+        update={"source_digest": "b" * 64}
+    )
+    digests = [
+        _digest(),
+        _digest(compiler=compiler("other")),
+        _digest(compiler=compiler(version="2")),
+        _digest(compiler=compiler(build="c")),
+        _digest(kernels="cmsis"),
+        _digest(options={"opt": "2"}),
+        _digest(inspection=other_model),
+        _digest(name="other"),
+        _digest(target=BOARD.model_copy(update={"dsp": True})),
+        _digest(target=BOARD.model_copy(update={"memory": BOARD.memory[:1]})),
+        _digest(shapes={"x": (2, 1)}),
+        _digest(service="t"),
+    ]
+    assert len(set(digests)) == len(digests)
+    assert _digest() == digests[0]
+
+
+def test_a_job_carries_what_the_compiler_is_told() -> None:
+    facts = summary(Relu=DType.FLOAT32).model_copy(update={"format": ModelFormat.TFLITE})
+    candidate = Candidate(compiler(), "generated", {"opt": "1"})
+    job = job_for(candidate, inspection(facts), name="net", target=BOARD, shapes={}, service="s")
+    assert (job.task.model, job.task.name, job.task.target) == ("model.tflite", "net", BOARD)
+    assert (job.source_digest, job.static_digest) == ("a" * 64, "d" * 64)
