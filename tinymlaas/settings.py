@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinymlaas.contract.errors import UsageError
+
 STORE_VARIABLE = "TINYMLAAS_STORE"
 KEYS_VARIABLE = "TINYMLAAS_KEYS"
 COMPILERS_VARIABLE = "TINYMLAAS_COMPILERS"
@@ -27,8 +29,12 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings that `environment` asks for; see README for the variables."""
-    home = Path(environment.get("HOME") or Path.home())
+    """Return the settings that `environment` asks for; see README for the variables.
+
+    Raises:
+        UsageError: there is no home folder to keep anything in.
+    """
+    home = _home(environment)
     cache = Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "tinymlaas"
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "tinymlaas"
     folders = environment.get(COMPILERS_VARIABLE, "").split(os.pathsep)
@@ -38,3 +44,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         keys=Path(environment.get(KEYS_VARIABLE) or config),
         compilers=tuple(Path(folder) for folder in folders if folder),
     )
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    try:
+        return Path(environment.get("HOME") or Path.home())
+    except RuntimeError:  # a user without an entry in /etc/passwd, as in some containers
+        raise UsageError("there is no home folder: set HOME to one that can be written") from None

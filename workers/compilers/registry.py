@@ -59,7 +59,7 @@ def discover(folders: Iterable[Path] = ()) -> Registry:
             compilers[name] = InTreeCompiler(entry.module)
     for folder in folders:
         found = command.load(folder.resolve())
-        if found.name in compilers or found.name in _IN_TREE:
+        if found.name in {*compilers, *unavailable, *_IN_TREE}:
             raise UsageError(f"{folder}: a compiler called '{found.name}' is there already")
         try:
             found.describe()

@@ -177,3 +177,10 @@ def test_an_executable_of_the_folder_is_found(tmp_path: Path) -> None:
     (tmp_path / "compiler.toml").write_text('name = "sh"\nversion = "1"\ncommand = ["run"]')
     assert discover([tmp_path]).get("sh").describe().version == "1"
     assert os.access(script, os.X_OK)
+
+
+def test_a_name_is_taken_even_by_one_that_cannot_be_used(tmp_path: Path) -> None:
+    plugin(tmp_path / "one", "pass", describe="nonsense")
+    plugin(tmp_path / "two", "pass")
+    with pytest.raises(UsageError, match="there already"):
+        discover([tmp_path / "one", tmp_path / "two"])
