@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -19,8 +20,9 @@ from tinymlaas.contract.progress import Progress
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
 from workers import guardian
 from workers.compilers.registry import Registry
-from workers.stages import Product, Stages
-from workers.toolchains.footprint import ModuleDoesNotFit
+
+if TYPE_CHECKING:  # the stages and all they need are loaded when something is built, not before
+    from workers.stages import Product
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,8 @@ def build(job: CandidateJob, bench: Workbench) -> Outcome:
         return stored.model_copy(update={"report": report})
     try:
         outcome = _built(job, bench)
-    except ModuleDoesNotFit as error:
-        outcome = Outcome(report=_refused(job, error.reasons, error.footprint))
     except Rejection as error:
-        outcome = Outcome(report=_refused(job, error.reasons, None))
+        outcome = Outcome(report=_refused(job, error))
     except Failure as error:
         return Outcome(report=_plain(job, CandidateStatus.FAILED, error.reasons))
     except OSError as error:  # a full disk, say
@@ -108,6 +108,8 @@ def _sign(archive: bytes, job: CandidateJob, signer: Signer) -> bytes:
 
 def _built(job: CandidateJob, bench: Workbench) -> Outcome:
     """Run all stages in a scratch folder that is always removed, and store what comes out."""
+    from workers.stages import Stages
+
     compiler = bench.compilers.get(job.compiler)
     data = bench.store.get(keys.blob(job.static_digest))
     with guardian.scratch("build") as scratch:
@@ -129,11 +131,13 @@ def _plain(job: CandidateJob, status: CandidateStatus, reasons: tuple[str, ...])
     )
 
 
-def _refused(
-    job: CandidateJob, reasons: tuple[str, ...], footprint: Footprint | None
-) -> CandidateReport:
-    report = _plain(job, CandidateStatus.REJECTED, reasons)
-    return report if footprint is None else report.model_copy(update=_numbers(footprint))
+def _refused(job: CandidateJob, error: Rejection) -> CandidateReport:
+    from workers.toolchains.footprint import ModuleDoesNotFit
+
+    report = _plain(job, CandidateStatus.REJECTED, error.reasons)
+    if not isinstance(error, ModuleDoesNotFit):
+        return report
+    return report.model_copy(update=_numbers(error.footprint))
 
 
 def _report(job: CandidateJob, product: Product, digest: str) -> CandidateReport:
