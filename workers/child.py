@@ -138,10 +138,11 @@ def _cause(exitcode: int | None, log: Path, what: str) -> str:
 
 def last_line(log: Path) -> str:
     """Return the last non-blank line of `log`, shortened, or a remark that there is none."""
-    with contextlib.suppress(OSError):
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        if lines:
-            return lines[-1].strip()[-_LOG_TAIL:]
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(log.stat().st_size - 2 * _LOG_TAIL, 0))
+        lines = file.read(2 * _LOG_TAIL).decode(errors="replace").split("\n")
+        if said := [line.strip() for line in lines if line.strip()]:
+            return said[-1][-_LOG_TAIL:]
     return "it said nothing"
 
 

@@ -17,7 +17,7 @@ from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTa
 from tinymlaas.contract.errors import CompilerCrashed, UsageError
 from workers import guardian
 from workers.child import last_line
-from workers.compilers.output import parse, read_compiled, read_unsupported
+from workers.compilers.output import MAX_JSON_BYTES, parse, read_compiled, read_unsupported
 from workers.compilers.plugin import EXIT_UNSUPPORTED, TASK_FILE
 
 CONFIG_FILE = "compiler.toml"
@@ -95,31 +95,36 @@ class CommandCompiler:
     def _run(self, args: tuple[str, ...], seconds: float) -> tuple[int, bytes, str]:
         """Return exit status, stdout and the last line of stderr of one run."""
         with guardian.scratch("compiler") as scratch:
-            log = scratch / "stderr"
-            with log.open("wb") as errors:
+            answer, log = scratch / "stdout", scratch / "stderr"
+            with answer.open("wb") as output, log.open("wb") as errors:
                 try:
                     process = subprocess.Popen(
                         [*self._argv(), *args],
                         cwd=self._folder,
                         env=_environment(str(scratch)),
                         stdin=subprocess.DEVNULL,
-                        stdout=subprocess.PIPE,
+                        stdout=output,
                         stderr=errors,
                         start_new_session=True,
                     )
                 except OSError as error:
                     raise CompilerCrashed(f"{self.name}: cannot be started: {error}") from None
-                with guardian.group(process.pid):
-                    try:
-                        output, _ = process.communicate(timeout=seconds)
-                    except subprocess.TimeoutExpired:
-                        raise CompilerCrashed(
-                            f"{self.name}: {args[0]} took longer than {seconds:g} s and was stopped"
-                        ) from None
-                    finally:
-                        guardian.kill_group(process.pid)
-                        process.wait()
-            return process.returncode, output, last_line(log)
+            status = self._wait(process, args[0], seconds)
+            with answer.open("rb") as said:
+                return status, said.read(MAX_JSON_BYTES + 1), last_line(log)
+
+    def _wait(self, process: subprocess.Popen[bytes], verb: str, seconds: float) -> int:
+        """Return the exit status; whatever is left of the process's group by then is killed."""
+        with guardian.group(process.pid):
+            try:
+                return process.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                raise CompilerCrashed(
+                    f"{self.name}: {verb} took longer than {seconds:g} s and was stopped"
+                ) from None
+            finally:
+                guardian.kill_group(process.pid)
+                process.wait()
 
 
 def _environment(scratch: str) -> dict[str, str]:

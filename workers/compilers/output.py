@@ -13,7 +13,7 @@ from tinymlaas.contract.compiler import ArenaTensor, Compiled, CompilerDescripti
 from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel
 from workers.compilers.plugin import COMPILED_FILE, UNSUPPORTED_FILE
 
-_MAX_JSON_BYTES = 8 << 20
+MAX_JSON_BYTES = 8 << 20
 _MAX_OUTPUT_BYTES = 512 << 20
 
 M = TypeVar("M", bound=Model)
@@ -25,8 +25,8 @@ def parse(model: type[M], data: bytes, what: str) -> M:
     Raises:
         CompilerCrashed: it is too large or does not follow the schema; names the first mistake.
     """
-    if len(data) > _MAX_JSON_BYTES:
-        raise CompilerCrashed(f"{what} is larger than {_MAX_JSON_BYTES >> 20} MiB")
+    if len(data) > MAX_JSON_BYTES:
+        raise CompilerCrashed(f"{what} is larger than {MAX_JSON_BYTES >> 20} MiB")
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
@@ -66,7 +66,8 @@ def _read(path: Path, what: str) -> bytes:
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             raise CompilerCrashed(f"{what} is not a regular file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_JSON_BYTES + 1)
     except FileNotFoundError:
         raise CompilerCrashed(f"{what} was not written") from None
 

@@ -118,6 +118,22 @@ def test_a_hanging_compile_and_its_children_are_killed(tmp_path: Path) -> None:
     assert not _running(child)
 
 
+def test_what_a_compiler_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
+    body = """
+    if os.fork() == 0:
+        time.sleep(1000)
+    (out / "m.c").write_text("")
+    (out / "compiled.json").write_text(json.dumps(good))
+    """
+    compile_with(tmp_path, body)
+
+
+def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
+    compiler = plugin(tmp_path / "plugin", "pass", describe="x" * (9 << 20))
+    with pytest.raises(CompilerCrashed, match="describe is larger than 8 MiB"):
+        compiler.describe()
+
+
 def _running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
