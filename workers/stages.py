@@ -224,14 +224,13 @@ def samples_of(tensors: Sequence[Array], count: int) -> list[list[Array]]:
 
 
 def _check_boundary(compiled: Compiled, job: CandidateJob) -> None:
-    """Refuse a module whose inputs and outputs are not the model's, in number, shape or type."""
+    """Refuse a module whose inputs and outputs are not the model's, down to their quantisation."""
     summary = job.task.summary
     for side, tensors, specs in (
         ("inputs", compiled.inputs, summary.inputs),
         ("outputs", compiled.outputs, summary.outputs),
     ):
-        found = [(tensor.spec.shape, tensor.spec.dtype) for tensor in tensors]
-        if found != [(spec.shape, spec.dtype) for spec in specs]:
+        if [tensor.spec for tensor in tensors] != list(specs):
             raise CompilerCrashed(f"{job.compiler}: its {side} are not those of the model")
 
 

@@ -22,9 +22,13 @@ class Handmade:
     origin = "a test"
 
     def __init__(
-        self, formula: str = RIGHT, before: str = "", error: Exception | None = None
+        self,
+        formula: str = RIGHT,
+        before: str = "",
+        error: Exception | None = None,
+        **output: object,
     ) -> None:
-        self.formula, self.before, self.error = formula, before, error
+        self.formula, self.before, self.error, self.output = formula, before, error, output
         self.asked = 0
 
     def describe(self) -> CompilerDescription:
@@ -46,7 +50,9 @@ class Handmade:
             version="1",
             entry="handmade_run",
             inputs=(ArenaTensor(spec=task.summary.inputs[0], offset=0),),
-            outputs=(ArenaTensor(spec=task.summary.outputs[0], offset=64),),
+            outputs=(
+                ArenaTensor(spec=task.summary.outputs[0].model_copy(update=self.output), offset=64),
+            ),
             arena=ArenaPlan(size=80),
             sources=("m.c",),
             weight_bytes=256,

@@ -21,6 +21,7 @@ from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import Level
 from tinymlaas.contract.progress import Silent
 from tinymlaas.contract.report import CandidateStatus
+from tinymlaas.contract.tensors import DType, Quantization
 from workers.build import Workbench, build, module_of
 from workers.compilers.registry import Registry
 from workers.models.summary import inspect
@@ -111,6 +112,22 @@ def test_a_wrong_module_is_our_failure_and_is_not_kept(
     bench.compiler = Handmade()  # the same job is tried again, not answered from the store
     assert bench.build()[0].report.status is CandidateStatus.VERIFIED
     assert bench.build()[1] == job
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "z"},
+        {"shape": (4, 1)},
+        {"dtype": DType.INT32},
+        {"quantization": Quantization(scale=0.5, zero_point=1)},
+    ],
+)
+def test_tensors_other_than_the_model_s_are_refused(bench: Bench, wrong: dict[str, object]) -> None:
+    bench.compiler = Handmade(**wrong)
+    outcome, _ = bench.build()
+    assert outcome.report.status is CandidateStatus.FAILED
+    assert outcome.report.reasons == ("handmade: its outputs are not those of the model",)
 
 
 @pytest.mark.parametrize(
