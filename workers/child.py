@@ -82,7 +82,7 @@ def call(function: str, *args: Any, seconds: float, log: Path, what: str) -> Any
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(target=_child, args=(function, args, str(log), sender), daemon=True)
     with _no_main():
-        process.start()
+        _start(process)
     sender.close()
     assert process.pid is not None  # noqa: S101 - for the type checker: it was started
     with guardian.group(process.pid):
@@ -109,6 +109,16 @@ def _no_main() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"] = ours
+
+
+def _start(process: ForkServerProcess) -> None:
+    try:
+        process.start()
+    except OSError as error:  # the fork server's socket has a path of at most 107 bytes
+        raise CompilerCrashed(
+            f"no child process can be started with temporary files in {tempfile.gettempdir()}: "
+            f"{error.strerror or error}; set TMPDIR to a short path"
+        ) from None
 
 
 @functools.cache

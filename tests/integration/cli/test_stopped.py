@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -80,8 +81,9 @@ def plugin(folder: Path, where: str) -> Path:
 )
 def test_nothing_is_left(cli: Cli, tmp_path: Path, number: signal.Signals, where: str) -> None:
     model = write(tmp_path, "small.onnx", small_onnx().SerializeToString())
-    temporary, out = tmp_path / "temporary", tmp_path / "out"
-    temporary.mkdir()
+    out = tmp_path / "out"
+    # Short: the fork server's socket lies in it, and the path of a socket is limited to 107 bytes.
+    temporary = Path(tempfile.mkdtemp(prefix="stop-"))
     command = ["compile", model, "--board", "mps2-an386", "--compiler", "endless", "-o", out]
     process = subprocess.Popen(
         [sys.executable, "-m", "tinymlaas", *map(str, command)],
@@ -108,4 +110,5 @@ def test_nothing_is_left(cli: Cli, tmp_path: Path, number: signal.Signals, where
     assert "Traceback" not in said
     assert eventually(lambda: not living(temporary)), living(temporary)
     assert not list(temporary.iterdir())
+    temporary.rmdir()
     assert not out.exists()
