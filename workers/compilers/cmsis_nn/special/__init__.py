@@ -6,13 +6,49 @@ then uses the generic kernels.
 
 from __future__ import annotations
 
+from math import prod
+
 from tinymlaas.contract.device import CapabilityClass
-from workers.compilers.cmsis_nn.special.layers import KernelCode, Layer, Options
+from workers.compilers.cmsis_nn.special import dsp_conv
+from workers.compilers.cmsis_nn.special.isa import Family, Isa, isa_of
+from workers.compilers.cmsis_nn.special.layers import (
+    ConvLayer,
+    DepthwiseLayer,
+    KernelCode,
+    Layer,
+    Options,
+)
+from workers.compilers.cmsis_nn.special.pack import per_image
 
 
 def specialise(
     layer: Layer, target: CapabilityClass, prefix: str, options: Options | None = None
 ) -> KernelCode | None:
     """Return the C of `layer` for `target`, its names beginning with `prefix`, or None."""
-    del layer, target, prefix, options
+    isa, options = isa_of(target), options or Options()
+    if isinstance(layer, ConvLayer | DepthwiseLayer):
+        return _images(layer, isa, prefix, options)
+    return None
+
+
+def _images(
+    layer: ConvLayer | DepthwiseLayer, isa: Isa, prefix: str, options: Options
+) -> KernelCode | None:
+    batch = layer.input_shape[0]
+    inner = prefix if batch == 1 else f"{prefix}_image"
+    kernel = _image(layer, isa, inner, options)
+    if kernel is None or batch == 1:
+        return kernel
+    sizes = prod(layer.input_shape[1:]), prod(layer.output_shape[1:])
+    return per_image(kernel, prefix, batch, *sizes)
+
+
+def _image(
+    layer: ConvLayer | DepthwiseLayer, isa: Isa, function: str, options: Options
+) -> KernelCode | None:
+    if isinstance(layer, ConvLayer):
+        if layer.weights.shape[3] != layer.input_shape[3]:
+            return None  # grouped
+        if isa.family is Family.DSP:
+            return dsp_conv.conv(layer, isa, function, options)
     return None
