@@ -1,0 +1,96 @@
+"""The compiler plugin interface for ``cmsis-nn``: describe, supports, compile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinymlaas.contract.compiler import (
+    ArenaPlan,
+    ArenaTensor,
+    Compiled,
+    CompilerDescription,
+    CompileTask,
+    OperatorSupport,
+    Support,
+    Unsupported,
+)
+from tinymlaas.contract.device import Core
+from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.model import ModelFormat
+from tinymlaas.contract.tensors import DType
+from workers.compilers.cmsis_nn.build import Built, build
+from workers.compilers.cmsis_nn.lower import LOWERINGS
+from workers.compilers.cmsis_nn.switches import OPTIONS, parse
+
+NAME = "cmsis-nn"
+VERSION = "7.0"
+BUILD = "1"
+
+
+def describe() -> CompilerDescription:
+    """Return what this compiler is and takes."""
+    return CompilerDescription(
+        name=NAME,
+        version=VERSION,
+        build=BUILD,
+        cores=tuple(Core),
+        operators=(
+            OperatorSupport(
+                format=ModelFormat.TFLITE, dtype=DType.INT8, operators=tuple(sorted(LOWERINGS))
+            ),
+        ),
+        kernels=("portable", "arm"),
+        options=OPTIONS,
+    )
+
+
+def supports(task: CompileTask) -> Support:
+    """Return why `task` cannot be compiled, as far as its summary tells."""
+    if task.format is not ModelFormat.TFLITE:
+        return Support(reasons=(f"{NAME} takes TFLite, not {task.format.value}",))
+    reasons = [
+        f"operator {use.name} is not supported"
+        for use in task.summary.operators
+        if use.name not in LOWERINGS
+    ]
+    return Support(reasons=tuple(dict.fromkeys(reasons)))
+
+
+def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
+    """Compile the task in file `task_path` into folder `out_dir`.
+
+    Writes ``compiled.json`` and the C file it names, or ``unsupported.json``; returns what it
+    wrote there.
+    """
+    task = CompileTask.model_validate_json(task_path.read_bytes())
+    data = (task_path.parent / task.model).read_bytes()
+    entry = f"{task.name}_run"
+    answer: Compiled | Unsupported
+    try:
+        built = build(data, entry, task.target, parse(task.options))
+    except UnsupportedModel as error:
+        answer = Unsupported(reasons=error.reasons)
+        (out_dir / "unsupported.json").write_text(answer.model_dump_json(indent=1) + "\n")
+        return answer
+    answer = _compiled(task, entry, built)
+    (out_dir / answer.sources[0]).write_text(built.source)
+    (out_dir / "compiled.json").write_text(answer.model_dump_json(indent=1) + "\n")
+    return answer
+
+
+def _compiled(task: CompileTask, entry: str, built: Built) -> Compiled:
+    layout, program, summary = built.layout, built.program, task.summary
+    inputs = zip(summary.inputs, program.inputs, strict=True)
+    outputs = zip(summary.outputs, program.outputs, strict=True)
+    return Compiled(
+        compiler=NAME,
+        version=VERSION,
+        entry=entry,
+        inputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in inputs),
+        outputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in outputs),
+        arena=ArenaPlan(size=layout.size, alignment=16),
+        sources=("model.c",),
+        cflags=("-fno-strict-aliasing",),
+        weight_bytes=built.weight_bytes,
+        options=dict(task.options),
+    )

@@ -1,0 +1,59 @@
+"""The lowered model: values in the arena or in flash, and the steps that compute them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from tinymlaas.contract.tensors import DType
+from workers.compilers.cmsis_nn.graph import Array
+from workers.compilers.cmsis_nn.layers import AnyLayer
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """One tensor. A constant has `data`; a `persistent` one keeps its bytes between runs."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    data: Array | None = None
+    persistent: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole tensor."""
+        return prod(self.shape) * self.dtype.itemsize
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layer applied to values; `origin` names the operator it came from."""
+
+    layer: AnyLayer
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    origin: str
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Steps in the order they run; `inputs` and `outputs` are the module's own tensors.
+
+    `init` are steps run once, before the first inference.
+    """
+
+    values: Mapping[int, Value]
+    steps: tuple[Step, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    init: tuple[Step, ...] = ()
+
+    def readers(self, number: int) -> list[Step]:
+        """Return the steps that read value `number`."""
+        return [step for step in self.steps if number in step.inputs]
+
+    def writer(self, number: int) -> Step | None:
+        """Return the step that writes value `number`, or None for inputs and constants."""
+        return next((step for step in self.steps if number in step.outputs), None)
