@@ -9,10 +9,12 @@ from __future__ import annotations
 from math import prod
 
 from tinymlaas.contract.device import CapabilityClass
-from workers.compilers.cmsis_nn.special import dsp_conv
+from workers.compilers.cmsis_nn.special import dsp_conv, dsp_dense, dsp_depthwise
+from workers.compilers.cmsis_nn.special.geometry import geometry_of
 from workers.compilers.cmsis_nn.special.isa import Family, Isa, isa_of
 from workers.compilers.cmsis_nn.special.layers import (
     ConvLayer,
+    DenseLayer,
     DepthwiseLayer,
     KernelCode,
     Layer,
@@ -28,6 +30,14 @@ def specialise(
     isa, options = isa_of(target), options or Options()
     if isinstance(layer, ConvLayer | DepthwiseLayer):
         return _images(layer, isa, prefix, options)
+    if isinstance(layer, DenseLayer):
+        return _dense(layer, isa, prefix, options)
+    return None
+
+
+def _dense(layer: DenseLayer, isa: Isa, prefix: str, options: Options) -> KernelCode | None:
+    if isa.family is Family.DSP:
+        return dsp_dense.dense(layer, isa, prefix, options)
     return None
 
 
@@ -49,6 +59,11 @@ def _image(
     if isinstance(layer, ConvLayer):
         if layer.weights.shape[3] != layer.input_shape[3]:
             return None  # grouped
+        if geometry_of(layer).whole:
+            rows = layer.weights.reshape(layer.weights.shape[0], -1)
+            return _dense(DenseLayer(1, rows, layer.bias, layer.quant), isa, function, options)
         if isa.family is Family.DSP:
             return dsp_conv.conv(layer, isa, function, options)
+    elif isa.family is Family.DSP:
+        return dsp_depthwise.depthwise(layer, isa, function, options)
     return None
