@@ -12,6 +12,7 @@ from workers.compilers.cmsis_nn.emit import Module, emit
 from workers.compilers.cmsis_nn.generic import generic
 from workers.compilers.cmsis_nn.library import portable
 from workers.compilers.cmsis_nn.lower import lower
+from workers.compilers.cmsis_nn.passes import optimise
 from workers.compilers.cmsis_nn.program import Program, Step
 from workers.compilers.cmsis_nn.reader import read_model
 from workers.compilers.cmsis_nn.special import specialise
@@ -27,6 +28,7 @@ class Built:
     program: Program
     layout: Layout
     weight_bytes: int
+    init: str | None = None
 
 
 def build(data: bytes, entry: str, target: CapabilityClass, switches: Switches) -> Built:
@@ -36,7 +38,7 @@ def build(data: bytes, entry: str, target: CapabilityClass, switches: Switches) 
         InvalidModel: the file is damaged.
         UnsupportedModel: operators or options that are not supported, one reason each.
     """
-    program = lower(read_model(data))
+    program = optimise(lower(read_model(data)), switches)
     codes = [
         _code(step, f"{entry}_l{index}", target, switches)
         for index, step in enumerate(program.steps)

@@ -11,6 +11,7 @@ _ON_OFF = ("on", "off")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "objective": ("latency", "flash"),
     "specialise": _ON_OFF,
+    "dead-channels": _ON_OFF,
     "reshape-removal": _ON_OFF,
     "in-place": _ON_OFF,
     "placement": _ON_OFF,
@@ -23,6 +24,7 @@ class Switches:
 
     objective: Literal["latency", "flash"] = "latency"
     specialise: bool = True
+    dead_channels: bool = True
     reshape_removal: bool = True
     in_place: bool = True
     placement: bool = True
