@@ -18,7 +18,7 @@ from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
 from tinymlaas.contract.model import ModelSummary
-from tinymlaas.contract.report import CompileRequest, CompileResult
+from tinymlaas.contract.report import CompileRequest, CompileResult, RunReport, VerifyReport
 
 FOLDER = Path(__file__).parents[1] / "tinymlaas" / "contract" / "schemas"
 SCHEMAS: dict[str, type[Model]] = {
@@ -32,9 +32,11 @@ SCHEMAS: dict[str, type[Model]] = {
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,
     "outcome": Outcome,
+    "run-report": RunReport,
     "support": Support,
     "task": CompileTask,
     "unsupported": Unsupported,
+    "verify-report": VerifyReport,
 }
 
 

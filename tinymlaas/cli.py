@@ -12,8 +12,8 @@ from rich.console import Console
 
 from tinymlaas import __version__, render
 from tinymlaas.cli_options import Output, parse_shapes
-from tinymlaas.contract.errors import InvalidBoard, TinymlaasError, UsageError
-from tinymlaas.contract.report import CompileResult, Objective, ResultStatus
+from tinymlaas.contract.errors import InvalidBoard, TinymlaasError
+from tinymlaas.contract.report import CompileResult, Objective, ResultStatus, VerifyReport
 
 app = typer.Typer(
     help="TinyML as a Service: from a trained model to a verified, signed inference module.",
@@ -55,14 +55,8 @@ def compile_command(
         from tinymlaas import local
 
         with output.progress() as progress:
-            done = local.open_service(progress).compile(
-                model,
-                board,
-                compiler=compiler,
-                objective=objective,
-                shapes=parse_shapes(shape or ()),
-                directory=directory,
-            )
+            wish = local.Wish(compiler, objective, parse_shapes(shape or ()))
+            done = local.open_service(progress).compile(model, board, wish, directory)
     except TinymlaasError as error:
         status = ResultStatus.REJECTED if error.exit_code == 2 else ResultStatus.FAILED
         _finish(output, CompileResult(status=status, reasons=error.reasons), board)
@@ -78,9 +72,9 @@ def _finish(output: Output, result: CompileResult, board: str) -> None:
     else:
         render.show(out, render.compile_result(result, board))
         if result.module:
-            out.print(f"module      {result.module}", soft_wrap=True, highlight=False)
-            out.print(f"signature   {result.module}.dsse.json", soft_wrap=True, highlight=False)
-            out.print(f"action      {result.action_digest}", soft_wrap=True, highlight=False)
+            output.line(f"module      {result.module}")
+            output.line(f"provenance  {result.module}.intoto.jsonl")
+            output.line(f"action      {result.action_digest}")
     if result.status is not ResultStatus.DONE:
         output.reasons(result.status.value, result.reasons)
         raise typer.Exit(2 if result.status is ResultStatus.REJECTED else 1)
@@ -113,19 +107,16 @@ def verify(
 
     output = Output(out, err, as_json)
     checked = modules.verify(module, key)
-    verification = (
-        modules.rerun(checked.archive) if rerun else checked.archive.manifest.verification
-    )
+    found = modules.rerun(checked) if rerun else checked.archive.manifest.verification
     if as_json:
-        output.json(modules.VerifyReport(signer=checked.signer, rerun=rerun, found=verification))
+        output.json(VerifyReport(signer=checked.signer, rerun=rerun, verification=found))
         return
-    out.print(f"[green]ok[/green] {module.name}: signature and content are sound", highlight=False)
-    out.print(f"   signed by {checked.signer}", highlight=False)
-    if verification is None:
-        out.print("   the module was built, not run: there are no numbers to repeat")
+    output.line(f"ok: {module.name} is signed by key {checked.signer} and unchanged")
+    if found is None:
+        output.line("it was built, not run: there are no numbers")
     else:
-        out.print("   run again now:" if rerun else "   numbers in the signed manifest:")
-        out.print(render.verification(verification))
+        output.line("run again now:" if rerun else "as its manifest says (--rerun repeats it):")
+        render.show(out, render.verification(found))
 
 
 @app.command()
@@ -145,7 +136,7 @@ def run(
     if as_json:
         output.json(report)
     else:
-        render.show(out, *modules.describe_run(report))
+        render.show(out, render.run_report(report))
 
 
 @app.command()
@@ -230,8 +221,6 @@ def main() -> None:
     """Run the command line: errors become one line each on stderr and the documented status."""
     try:
         app()
-    except UsageError as error:
-        _die("error", error.reasons, 2)
     except TinymlaasError as error:
         _die("error", error.reasons, error.exit_code)
     except BrokenPipeError:

@@ -84,6 +84,10 @@ class Output:
         with Bar(*columns, console=self._err, transient=True) as bar:
             yield _Spinners(bar)
 
+    def line(self, text: str) -> None:
+        """Print `text` as it is, on one line however narrow the terminal."""
+        self._out.print(text, soft_wrap=True, highlight=False, markup=False)
+
     def notices(self, notices: Iterable[str]) -> None:
         """Print remarks a person should see, on stderr."""
         for notice in notices:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +13,7 @@ from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import DeviceProfile, MemoryKind
 from tinymlaas.contract.manifest import RegionUse, SectionUse, Verification
 from tinymlaas.contract.model import ModelSummary
-from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult
+from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, RunReport
 from tinymlaas.contract.tensors import TensorSpec
 
 _STYLES = {
@@ -35,47 +36,78 @@ def error(value: float | None, bit_exact: bool | None) -> str:
     return "bit-exact" if bit_exact else f"{value:.1e}"
 
 
-def candidates(result: CompileResult) -> Table:
-    """Return the table of all candidates, the chosen one marked."""
-    table = Table(title="Candidates", title_justify="left", header_style="bold")
-    table.add_column("")
-    for heading in ("compiler", "kernels", "status"):
+def millions(value: int | None) -> str:
+    """Return a count of instructions: exact below a million, else in millions."""
+    if value is None or value < 1_000_000:
+        return number(value)
+    return f"{value / 1e6:.2f} M"
+
+
+def _table(title: str, *left: str) -> Table:
+    """Return an empty table narrow enough for 80 columns, its text columns `left`."""
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in left:
         table.add_column(heading, overflow="fold")
-    for heading in ("flash B", "RAM B", "stack B", "instructions", "rel. error"):
-        table.add_column(heading, justify="right")
-    table.add_column("known by")
-    table.add_column("reason", overflow="fold")
-    for index, report in enumerate(result.candidates):
-        table.add_row(*_candidate_row(report, index == result.chosen))
     return table
 
 
-def _candidate_row(report: CandidateReport, chosen: bool) -> Sequence[RenderableType]:
-    if chosen:
-        why = "chosen" + (" (from the store)" if report.cached else "")
-    else:
-        why = report.reasons[0] if report.reasons else ""
-    level = report.level.value if report.level else "–"
-    return (
-        "➜" if chosen else "",
-        report.compiler,
-        report.kernels,
-        Text(report.status.value, style=_STYLES[report.status]),
-        number(report.flash_bytes),
-        number(report.ram_bytes),
-        number(report.stack_bytes),
-        number(report.instructions),
-        error(report.max_rel_error, report.bit_exact),
-        f"{level} ({report.machine})" if report.machine else level,
-        why,
-    )
+def _facts(title: str) -> Table:
+    """Return an empty table of facts: a bold name and what it is."""
+    table = Table(title=title or None, title_justify="left", box=None, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def candidates(result: CompileResult) -> Table:
+    """Return the table of all candidates, the chosen one marked."""
+    table = _table("Candidates", "", "compiler")
+    table.add_column("status", no_wrap=True)
+    for heading in ("flash B", "RAM B", "stack B", "instr.", "error"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("known by", no_wrap=True)
+    for index, report in enumerate(result.candidates):
+        own = report.kernels in ("", "generated")
+        table.add_row(
+            "[green]➜[/green]" if index == result.chosen else "",
+            report.compiler if own else f"{report.compiler}/{report.kernels}",
+            Text(report.status.value, style=_STYLES[report.status]),
+            number(report.flash_bytes),
+            number(report.ram_bytes),
+            number(report.stack_bytes),
+            millions(report.instructions),
+            error(report.max_rel_error, report.bit_exact),
+            report.level.value if report.level else "–",
+        )
+    return table
+
+
+def explanations(result: CompileResult) -> list[str]:
+    """Return a line on the chosen candidate and one for each reason against another."""
+    lines = []
+    for index, report in enumerate(result.candidates):
+        if index == result.chosen:
+            lines.append(_chosen(report))
+        lines += [f"{report.compiler}: {report.status}: {reason}" for reason in report.reasons]
+    return lines
+
+
+def _chosen(report: CandidateReport) -> str:
+    how = "found in the store" if report.cached else "built now"
+    if report.status is CandidateStatus.BUILT:
+        return f"{report.compiler}: chosen, {how}; not run, so its numbers are not proven"
+    return f"{report.compiler}: chosen, {how}; outputs checked in {report.machine}"
 
 
 def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str) -> Table:
     """Return the fit verdict: bytes by section, and each region's use of its length."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    table.add_column("region")
-    table.add_column("section")
+    table = _table(title, "region", "section")
     for heading in ("bytes", "of", "used"):
         table.add_column(heading, justify="right")
     rows = list(sections)
@@ -86,7 +118,7 @@ def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str
         share = region.used / region.length
         style = "bold red" if share > 1 else "bold"
         cells = (region.region, "", number(region.used), number(region.length), f"{share:.1%}")
-        table.add_row(*cells, style=style, end_section=True)
+        table.add_row(*cells, style=style)
     return table
 
 
@@ -94,7 +126,7 @@ def compile_result(result: CompileResult, board: str) -> RenderableType:
     """Return everything a person wants to know of a finished compile."""
     parts: list[RenderableType] = []
     if result.candidates:
-        parts.append(candidates(result))
+        parts += [candidates(result), *map(Text, explanations(result)), ""]
     for index, report in enumerate(result.candidates):
         misfit = result.chosen is None and report.status is CandidateStatus.REJECTED
         if report.regions and (index == result.chosen or misfit):
@@ -106,9 +138,7 @@ def compile_result(result: CompileResult, board: str) -> RenderableType:
 
 def summary(name: str, found: ModelSummary) -> RenderableType:
     """Return what `tinymlaas inspect` shows of a model."""
-    facts = Table(title=name, title_justify="left", show_header=False)
-    facts.add_column(style="bold")
-    facts.add_column()
+    facts = _facts(name)
     opset = f", opset {found.opset}" if found.opset else ""
     facts.add_row("format", f"{found.format}{opset}")
     facts.add_row("activations", str(found.dtype))
@@ -120,9 +150,7 @@ def summary(name: str, found: ModelSummary) -> RenderableType:
     facts.add_row("flash", f"{found.estimated_flash_bytes:,} B (estimated)")
     facts.add_row("RAM", f"{found.estimated_ram_bytes:,} B (estimated)")
     facts.add_row("SHA-256", found.digest)
-    operators = Table(header_style="bold")
-    operators.add_column("operator")
-    operators.add_column("dtype")
+    operators = _table("", "operator", "dtype")
     operators.add_column("count", justify="right")
     for use in found.operators:
         operators.add_row(use.name, str(use.dtype), number(use.count))
@@ -141,9 +169,10 @@ def describe_tensor(tensor: TensorSpec) -> str:
 
 def boards(profiles: Iterable[DeviceProfile]) -> Table:
     """Return the table of known boards."""
-    table = Table(header_style="bold")
-    for heading in ("name", "MCU", "core"):
-        table.add_column(heading, overflow="fold")
+    table = _table("")
+    table.add_column("name", no_wrap=True)
+    table.add_column("MCU", overflow="fold")
+    table.add_column("core", no_wrap=True)
     for heading in ("MHz", "flash KiB", "RAM KiB"):
         table.add_column(heading, justify="right")
     table.add_column("simulator")
@@ -154,7 +183,7 @@ def boards(profiles: Iterable[DeviceProfile]) -> Table:
             profile.name,
             profile.mcu,
             str(profile.core),
-            f"{profile.clock_hz / 1e6:g}",
+            "–" if profile.clock_hz is None else f"{profile.clock_hz / 1e6:g}",
             *("–" if size is None else f"{size / 1024:,g}" for size in sizes),
             profile.simulator or "–",
         )
@@ -163,15 +192,14 @@ def boards(profiles: Iterable[DeviceProfile]) -> Table:
 
 def board(profile: DeviceProfile) -> Table:
     """Return one board in full."""
-    table = Table(title=profile.title, title_justify="left", show_header=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    table = _facts(profile.title)
     table.add_row("name", profile.name)
     table.add_row("MCU", f"{profile.mcu} ({profile.vendor})")
     table.add_row("core", f"{profile.core} {profile.cpu}".strip())
     extensions = f"FPU {profile.fpu}, DSP {'yes' if profile.dsp else 'no'}, MVE {profile.mve}"
     table.add_row("extensions", f"{extensions}, float ABI {profile.float_abi}")
-    table.add_row("clock", f"{profile.clock_hz / 1e6:g} MHz")
+    if profile.clock_hz is not None:
+        table.add_row("clock", f"{profile.clock_hz / 1e6:g} MHz")
     for region in profile.memory:
         place = f"{region.origin:#010x} … {region.origin + region.length - 1:#010x}"
         table.add_row(f"{region.kind} {region.name}", f"{place}, {region.length / 1024:g} KiB")
@@ -184,9 +212,7 @@ def board(profile: DeviceProfile) -> Table:
 
 def compilers(found: Iterable[tuple[CompilerDescription, str]], missing: dict[str, str]) -> Table:
     """Return the table of compilers: what each can do, and why one cannot be used."""
-    table = Table(header_style="bold")
-    for heading in ("compiler", "version", "kernels", "cores", "operators", "found"):
-        table.add_column(heading, overflow="fold")
+    table = _table("", "compiler", "version", "kernels", "cores", "operators", "found")
     for description, origin in found:
         counts = (
             f"{support.format} {support.dtype}: {len(support.operators)}"
@@ -207,11 +233,10 @@ def compilers(found: Iterable[tuple[CompilerDescription, str]], missing: dict[st
 
 def verification(found: Verification) -> Table:
     """Return the numbers of one verification, each with how it is known."""
-    table = Table(show_header=False)
-    table.add_column(style="bold")
-    table.add_column()
+    table = _facts("")
     numerics = found.numerics
-    table.add_row("ran on", f"{found.machine} ({found.simulator})")
+    simulator = found.simulator.partition(" (")[0]  # without the distribution's package version
+    table.add_row("ran on", f"{found.machine} ({simulator})")
     table.add_row("reference", f"{found.reference}, {found.samples} golden samples")
     table.add_row("max abs error", f"{numerics.max_abs_error:.3g}")
     bound = f"{numerics.max_rel_error:.3g} of the output's range (allowed {numerics.tolerance:g})"
@@ -219,6 +244,18 @@ def verification(found: Verification) -> Table:
     table.add_row("bit-exact", "yes" if numerics.bit_exact else "no")
     table.add_row("instructions", f"{number(found.instructions)} per inference ({found.level})")
     table.add_row("stack", f"{number(found.stack_bytes)} B ({found.level})")
+    return table
+
+
+def run_report(report: RunReport) -> Table:
+    """Return what `tinymlaas run` shows."""
+    table = _facts("")
+    table.add_row("ran on", f"{report.machine}, {report.samples} samples ({report.level})")
+    if report.accuracy is not None:
+        right = round(report.accuracy * report.samples)
+        table.add_row("accuracy", f"{report.accuracy:.2%} ({right} of {report.samples})")
+    table.add_row("instructions", f"{number(report.instructions)} per inference at most")
+    table.add_row("stack", f"{number(report.stack_bytes)} B")
     return table
 
 

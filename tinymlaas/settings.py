@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STORE_VARIABLE = "TINYMLAAS_STORE"
-KEY_VARIABLE = "TINYMLAAS_KEY"
+KEYS_VARIABLE = "TINYMLAAS_KEYS"
 COMPILERS_VARIABLE = "TINYMLAAS_COMPILERS"
 
 
@@ -16,13 +16,13 @@ COMPILERS_VARIABLE = "TINYMLAAS_COMPILERS"
 class Settings:
     """Folders of one user.
 
-    `store` holds finished work, `toolchain_cache` objects that are built once a core, `key` is the
-    private signing key (PEM), `compilers` are folders of compilers from outside.
+    `store` holds finished work, `toolchain_cache` objects that are built once a core, `keys`
+    holds the development signing key, `compilers` are folders of compilers from outside.
     """
 
     store: Path
     toolchain_cache: Path
-    key: Path
+    keys: Path
     compilers: tuple[Path, ...]
 
 
@@ -35,6 +35,6 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         store=Path(environment.get(STORE_VARIABLE) or cache / "store"),
         toolchain_cache=cache / "toolchain",
-        key=Path(environment.get(KEY_VARIABLE) or config / "dev-key.pem"),
+        keys=Path(environment.get(KEYS_VARIABLE) or config),
         compilers=tuple(Path(folder) for folder in folders if folder),
     )

@@ -99,8 +99,9 @@ def _https(url: str) -> str:
 class DeviceProfile(Model):
     """A board: what it is, where that is written (`datasheet`), and how it can be simulated.
 
-    `clock_hz` is the core's maximum clock. `simulator` is a QEMU machine with the same core, if
-    there is one; the run's memory map is then the machine's, the fit verdict the board's own.
+    `clock_hz` is the core's maximum clock on this board, None for the host. `simulator` is a QEMU
+    machine that runs this core's code, if there is one; the run's memory map is then the machine's,
+    the fit verdict the board's own.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -114,7 +115,7 @@ class DeviceProfile(Model):
     dsp: bool = False
     mve: Mve = Mve.NONE
     float_abi: FloatAbi = FloatAbi.SOFT
-    clock_hz: Annotated[int, Field(gt=0)]
+    clock_hz: Annotated[int, Field(gt=0)] | None = None
     memory: tuple[MemoryRegion, ...] = ()
     peripherals: tuple[str, ...] = ()
     rtoses: tuple[str, ...] = ()

@@ -38,13 +38,10 @@ class CandidateJob(Model):
 
 
 class Outcome(Model):
-    """Finished work of a candidate, found again by its action digest.
+    """Finished work of a candidate, found again by the action digest its report names.
 
-    `archive_digest` and `statement_digest` name blobs: the module archive and the in-toto
-    statement about it. Both are None where there is no module (rejected).
+    `archive_digest` names the module archive; None where there is no module (rejected).
     """
 
-    action_digest: Sha256
     report: CandidateReport
     archive_digest: Sha256 | None = None
-    statement_digest: Sha256 | None = None

@@ -10,7 +10,7 @@ from pydantic import Field
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CIdentifier
 from tinymlaas.contract.device import DeviceProfile
-from tinymlaas.contract.manifest import Level, RegionUse, SectionUse
+from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verification
 
 
 class Objective(StrEnum):
@@ -89,3 +89,28 @@ class CompileResult(Model):
     action_digest: str | None = None
     chosen: int | None = None
     candidates: tuple[CandidateReport, ...] = ()
+
+
+class VerifyReport(Model):
+    """What `tinymlaas verify --json` prints; `verification` is None for a module never run."""
+
+    status: str = "ok"
+    signer: str
+    rerun: bool
+    verification: Verification | None
+
+
+class RunReport(Model):
+    """What `tinymlaas run --json` prints.
+
+    `accuracy` is the share of samples whose largest output is the label's, None without labels;
+    `instructions` is the largest count of one sample.
+    """
+
+    samples: int
+    accuracy: float | None
+    instructions: int | None
+    stack_bytes: int | None
+    machine: str
+    level: Level
+    outputs: tuple[tuple[tuple[float, ...], ...], ...]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask, Support
 from workers import child
 from workers.compilers.output import read_compiled, read_unsupported
-from workers.compilers.plugin import EXIT_UNSUPPORTED, TASK_FILE
+from workers.compilers.plugin import TASK_FILE, UNSUPPORTED_FILE
 from workers.sources import source_digest
 
 
@@ -22,7 +22,8 @@ class _Plugin(Protocol):
 class InTreeCompiler:
     """Wraps a module with `describe()`, `supports(task)` and `compile(task_path, out)`.
 
-    The first two see only facts, never model bytes, so they need no process of their own.
+    The last writes ``compiled.json`` or ``unsupported.json`` into `out`, as the program would. The
+    first two see only facts, never model bytes, so they need no process of their own.
     """
 
     def __init__(self, module: str, compile_seconds: float = 600.0) -> None:
@@ -52,7 +53,7 @@ class InTreeCompiler:
         """Compile ``folder/task.json`` into `out` in a child process."""
         description = self.describe()
         with tempfile.TemporaryDirectory(prefix="tinymlaas-compiler-") as scratch:
-            status: Any = child.call(
+            child.call(
                 f"{self._module}:compile",
                 folder / TASK_FILE,
                 out,
@@ -60,6 +61,6 @@ class InTreeCompiler:
                 log=Path(scratch, "log"),
                 what=f"{description.name} compile",
             )
-        if status == EXIT_UNSUPPORTED:
+        if (out / UNSUPPORTED_FILE).exists():
             raise read_unsupported(out, description.name)
         return read_compiled(out, description)

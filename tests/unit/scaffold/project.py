@@ -21,7 +21,7 @@ def packages() -> list[str]:
 def tracked(*folders: str) -> list[Path]:
     """Files tracked by git and still there, relative to the root; all, or those in `folders`."""
     if not (ROOT / ".git").exists():
-        pytest.skip("not a git work tree, so what belongs to the project is unknown")
+        pytest.skip("not a git work tree: what is the project's?", allow_module_level=True)
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--", *folders],
         cwd=ROOT,

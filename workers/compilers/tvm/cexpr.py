@@ -7,11 +7,14 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tinymlaas.contract.errors import UnsupportedModel
-
 if TYPE_CHECKING:
     from tvm.ir import Expr
     from tvm.tirx import Var
+
+
+class NoCodeError(Exception):
+    """There is no C here for something the model needs; reads on after an operator's name."""
+
 
 C_TYPES = {
     "bool": "uint8_t",
@@ -33,7 +36,6 @@ _INFIX = {
     "Sub": "-",
     "Mul": "*",
     "Div": "/",
-    "Mod": "%",
     "EQ": "==",
     "NE": "!=",
     "LT": "<",
@@ -48,66 +50,37 @@ _INFIX = {
     "LShift": "<<",
     "RShift": ">>",
 }
-_CALL_INFIX = {
-    "bitwise_and": "&",
-    "bitwise_or": "|",
-    "bitwise_xor": "^",
-    "shift_left": "<<",
-    "shift_right": ">>",
+_CALL_FORMS = {
+    "bitwise_and": "{} & {}",
+    "bitwise_not": "~{}",
+    "bitwise_or": "{} | {}",
+    "bitwise_xor": "{} ^ {}",
+    "if_then_else": "{} ? {} : {}",
+    "isinf": "__builtin_isinf({}) != 0",
+    "isnan": "__builtin_isnan({}) != 0",
+    "likely": "{}",
+    "shift_left": "{} << {}",
+    "shift_right": "{} >> {}",
 }
 # Functions of math.h, the double's name; float32 takes the name with an f.
-_MATH = frozenset(
-    (  # fmt: skip
-        "acos",
-        "acosh",
-        "asin",
-        "asinh",
-        "atan",
-        "atan2",
-        "atanh",
-        "ceil",
-        "copysign",
-        "cos",
-        "cosh",
-        "erf",
-        "exp",
-        "exp2",
-        "fabs",
-        "floor",
-        "fmod",
-        "hypot",
-        "ldexp",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "nearbyint",
-        "nextafter",
-        "pow",
-        "round",
-        "rint",
-        "sin",
-        "sinh",
-        "sqrt",
-        "tan",
-        "tanh",
-        "trunc",
-        "expm1",
-        "cbrt",
-    )
-)
+_MATH_WORDS = """
+    acos acosh asin asinh atan atan2 atanh ceil copysign cos cosh erf exp exp2 fabs floor
+    fmod hypot ldexp log log10 log1p log2 nearbyint nextafter pow round rint sin sinh sqrt
+    tan tanh trunc expm1 cbrt
+"""
+_MATH = frozenset(_MATH_WORDS.split())
 
 
 def c_type(dtype: object) -> str:
     """Return the C type of elements of a TIR `dtype`.
 
     Raises:
-        UnsupportedModel: there is no portable C type (float16, bfloat16, vectors).
+        NoCodeError: there is no portable C type (float16, bfloat16, vectors).
     """
     try:
         return C_TYPES[str(dtype)]
     except KeyError:
-        raise UnsupportedModel(f"computes in {dtype}, which C for this target lacks") from None
+        raise NoCodeError(f"computes in {dtype}, which C for this target lacks") from None
 
 
 def float_literal(value: float, dtype: str) -> str:
@@ -135,25 +108,29 @@ def int_literal(value: int, dtype: str, *, wide: bool = False) -> str:
 
 
 class ExprPrinter:
-    """Prints expressions of one function; `name_of` gives the C name of a variable or buffer."""
+    """Prints expressions of one function; `name_of` gives the C name of a variable or buffer.
+
+    `helpers` collects the helper functions and `loads` the buffers that the expressions need.
+    """
 
     def __init__(self, name_of: Callable[[Var], str], *, wide: bool) -> None:
         self._name_of = name_of
         self._wide = wide
         self.helpers: set[str] = set()
+        self.loads: set[str] = set()
 
     def __call__(self, expr: Expr) -> str:
         """Return `expr` as a C expression that needs no parentheses around it.
 
         Raises:
-            UnsupportedModel: the expression has no C form here.
+            NoCodeError: the expression has no C form here.
         """
         kind = type(expr).__name__
         if kind in _INFIX:
             return self._narrow(expr, f"{self(expr.a)} {_INFIX[kind]} {self(expr.b)}")
         handler: Callable[[Any], str] | None = getattr(self, f"_{kind.lower()}", None)
         if handler is None:
-            raise UnsupportedModel(f"needs a TIR {kind} expression, which has no C form here")
+            raise NoCodeError(f"needs a TIR {kind} expression, which has no C form here")
         return handler(expr)
 
     def _narrow(self, expr: Expr, text: str) -> str:
@@ -165,6 +142,13 @@ class ExprPrinter:
             return f"({text})"
         c_type(dtype)
         return f"({text})"
+
+    def _mod(self, expr: Any) -> str:
+        """Print the remainder of truncating division; C's % is for integers only."""
+        dtype = str(expr.ty.dtype)
+        if dtype.startswith("float"):
+            return self._extern("fmod", expr, (expr.a, expr.b))
+        return self._narrow(expr, f"{self(expr.a)} % {self(expr.b)}")
 
     def _var(self, expr: Var) -> str:
         return self._name_of(expr)
@@ -185,15 +169,17 @@ class ExprPrinter:
 
     def _tensorload(self, expr: Any) -> str:
         if len(expr.indices) != 1:
-            raise UnsupportedModel("needs a buffer of more than one dimension after flattening")
-        return f"{self._name_of(expr.source)}[{self(expr.indices[0])}]"
+            raise NoCodeError("needs a buffer of more than one dimension after flattening")
+        name = self._name_of(expr.source)
+        self.loads.add(name)
+        return f"{name}[{self(expr.indices[0])}]"
 
     def _select(self, expr: Any) -> str:
         yes, no = self(expr.true_value), self(expr.false_value)
         return f"({self(expr.condition)} ? {yes} : {no})"
 
     def _let(self, expr: Any) -> str:
-        raise UnsupportedModel("needs a let expression, which has no C form here")
+        raise NoCodeError("needs a let expression, which has no C form here")
 
     def _cast(self, expr: Any) -> str:
         dtype, value = str(expr.ty.dtype), self(expr.value)
@@ -222,7 +208,7 @@ class ExprPrinter:
         dtype = str(expr.ty.dtype)
         c_type(dtype)
         if dtype.startswith("float"):
-            raise UnsupportedModel(f"needs {which} of {dtype}, which has no C form here")
+            raise NoCodeError(f"needs {which} of {dtype}, which has no C form here")
         if dtype.startswith("uint"):
             return f"({self(expr.a)} {'/' if which == 'floordiv' else '%'} {self(expr.b)})"
         name = f"{which}_{dtype}"
@@ -233,25 +219,16 @@ class ExprPrinter:
         op = str(getattr(expr.op, "name", expr.op)).split(".", 1)[-1]
         if op in ("call_pure_extern", "call_extern"):
             return self._extern(str(expr.args[0].value), expr, expr.args[1:])
-        if op in _CALL_INFIX:
-            a, b = expr.args
-            return self._narrow(expr, f"{self(a)} {_CALL_INFIX[op]} {self(b)}")
-        if op == "if_then_else":
-            condition, yes, no = (self(arg) for arg in expr.args)
-            return f"({condition} ? {yes} : {no})"
-        if op == "likely":
-            return self(expr.args[0])
-        if op == "bitwise_not":
-            return self._narrow(expr, f"~{self(expr.args[0])}")
-        if op in ("isnan", "isinf"):
-            return f"(__builtin_{op}({self(expr.args[0])}) != 0)"
-        return self._extern(op, expr, expr.args)
+        form = _CALL_FORMS.get(op)
+        if form is None:
+            return self._extern(op, expr, expr.args)
+        return self._narrow(expr, form.format(*(self(arg) for arg in expr.args)))
 
     def _extern(self, name: str, expr: Any, args: Any) -> str:
         dtype = str(expr.ty.dtype)
         base = name.removesuffix("f") if name.removesuffix("f") in _MATH else name
         if base not in _MATH or dtype not in ("float32", "float64"):
-            raise UnsupportedModel(f"needs the function {name} of {dtype}, which C here lacks")
+            raise NoCodeError(f"needs the function {name} of {dtype}, which C here lacks")
         suffix = "f" if dtype == "float32" else ""
         return f"{base}{suffix}({', '.join(self(arg) for arg in args)})"
 

@@ -84,6 +84,7 @@ def _steps(program: Program, kernels: Mapping[str, Kernel], layout: Layout) -> I
             if is_buffer
             else at(place, p.dtype, written=True)
             for (place, is_buffer), p in zip(places, kernel.parameters, strict=True)
+            if p.used
         ]
         yield f"{kernel.name}({', '.join(arguments)});"
     for source, destination in program.copies:

@@ -5,34 +5,42 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from tinymlaas.contract.model import ModelFormat
-
 if TYPE_CHECKING:
+    import onnx
     import tvm
 
 
-def import_model(data: bytes, fmt: ModelFormat) -> tvm.IRModule:
-    """Return the Relax module of `data`, weights as constants.
+def prepare_onnx(data: bytes) -> onnx.ModelProto:
+    """Return the model in `data` in operators that TVM's importer takes.
 
     Raises:
-        Exception: whatever TVM's importer raises; the caller makes a reason of it.
+        UnsupportedModel: it has an operator that cannot be compiled; names it.
     """
-    return _from_onnx(data) if fmt == ModelFormat.ONNX else _from_tflite(data)
-
-
-def _from_onnx(data: bytes) -> tvm.IRModule:
     import onnx
-    from tvm.relax.frontend.onnx import from_onnx
 
-    return from_onnx(onnx.load_from_string(data), keep_params_in_input=False)
+    from workers.compilers.tvm.graph.walk import prepare
+
+    return prepare(onnx.load_from_string(data))
 
 
-def _from_tflite(data: bytes) -> tvm.IRModule:
+def from_onnx(model: onnx.ModelProto) -> tvm.IRModule:
+    """Return the Relax module of a prepared model. Raises whatever TVM's importer raises."""
+    import warnings
+
+    from tvm.relax.frontend import onnx as frontend
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of renamed inputs; ours are told apart by position
+        return frontend.from_onnx(model, keep_params_in_input=False)
+
+
+def from_tflite(data: bytes) -> tvm.IRModule:
+    """Return the Relax module of a TFLite model. Raises whatever TVM's importer raises."""
     if find_spec("workers.compilers.tvm.hybrid"):
         from workers.compilers.tvm.hybrid import import_tflite
 
         return import_tflite(data)
     import tflite
-    from tvm.relax.frontend.tflite import from_tflite
+    from tvm.relax.frontend import tflite as frontend
 
-    return from_tflite(tflite.Model.GetRootAsModel(data, 0))
+    return frontend.from_tflite(tflite.Model.GetRootAsModel(data, 0))

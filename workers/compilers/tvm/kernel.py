@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from tinymlaas.contract.errors import UnsupportedModel
-from workers.compilers.tvm.cexpr import ITEMSIZE, ExprPrinter, c_type
+from workers.compilers.tvm.cexpr import ITEMSIZE, ExprPrinter, NoCodeError, c_type
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc, Stmt, Var
@@ -19,12 +18,16 @@ workspaces in the arena. The blocks of accumulators that scheduled loops use are
 
 @dataclass(frozen=True)
 class Parameter:
-    """A pointer parameter of a kernel: C element type, whether it is written, bytes needed."""
+    """A pointer parameter of a kernel: TIR element type, bytes, and what is done with it.
+
+    One that is neither read nor written is not part of the C function.
+    """
 
     name: str
     dtype: str
     nbytes: int
-    written: bool
+    written: bool = False
+    used: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Kernel:
         """Return the C text. Pointers are ``restrict`` but those numbered in `no_restrict`."""
         parts = []
         for number, p in enumerate(self.parameters):
+            if not p.used:
+                continue
             const = "" if p.written else "const "
             restrict = "" if number in no_restrict else "restrict "
             parts.append(f"{const}{c_type(p.dtype)} *{restrict}{p.name}")
@@ -55,9 +60,18 @@ def make_kernel(name: str, func: PrimFunc, *, wide: bool) -> Kernel:
     """Return `func` (lowered, see `lower`) as a C function called `name`.
 
     Raises:
-        UnsupportedModel: something in it has no C form here.
+        NoCodeError: something in it has no C form here.
     """
     return _Builder(func, wide=wide).build(name)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of C, the buffer it stores to or declares, and the buffers it loads from."""
+
+    text: str
+    target: str | None = None
+    loads: frozenset[str] = frozenset()
 
 
 class _Builder:
@@ -67,27 +81,42 @@ class _Builder:
         self._func = func
         self._names: dict[Var, str] = {}
         self._taken: set[str] = set(_RESERVED)
-        self._lines: list[str] = []
+        self._lines: list[_Line] = []
         self._workspaces: list[Parameter] = []
-        self._roots: dict[Var, str] = {}
-        self._written: set[str] = set()
+        self._roots: dict[str, str] = {}
         self._expr = ExprPrinter(self._name, wide=wide)
 
     def build(self, name: str) -> Kernel:
-        func = self._func
-        params = [self._parameter(p) for p in func.params]
-        self._statements(func.body, 1, top=True)
+        params = [self._parameter(p) for p in self._func.params]
+        self._statements(self._func.body, 1, top=True)
+        lines = self._live({p.name for p in params})
+        stored = {line.target for line in lines}
+        used = stored.union(*(line.loads for line in lines))
+        workspaces = [w for w in self._workspaces if w.name in used]
         parameters = tuple(
-            Parameter(p.name, p.dtype, p.nbytes, p.name in self._written)
-            for p in (*params, *self._workspaces)
+            replace(p, written=p.name in stored, used=p.name in used)
+            for p in (*params, *workspaces)
         )
-        body = "".join(self._lines)
-        return Kernel(name, parameters, len(self._workspaces), body, frozenset(self._expr.helpers))
+        body = "".join(line.text for line in lines)
+        return Kernel(name, parameters, len(workspaces), body, frozenset(self._expr.helpers))
+
+    def _live(self, params: set[str]) -> list[_Line]:
+        """Return the lines without stores to scratch buffers that nothing reads afterwards.
+
+        Fused functions compute all results of a group, also those the model has no use for.
+        """
+        lines = self._lines
+        while True:
+            needed = params.union(*(line.loads for line in lines))
+            kept = [line for line in lines if line.target is None or line.target in needed]
+            if len(kept) == len(lines):
+                return kept
+            lines = kept
 
     def _parameter(self, var: Var) -> Parameter:
         if not _is_buffer(var):
-            raise UnsupportedModel("needs a scalar parameter: shapes are not static")
-        return Parameter(self._declare(var), str(var.ty.dtype), _nbytes(var), written=False)
+            raise NoCodeError("needs a scalar parameter: shapes are not static")
+        return Parameter(self._declare(var), str(var.ty.dtype), _nbytes(var))
 
     def _declare(self, var: Var) -> str:
         base = re.sub(r"\W+", "_", var.name)[:40].strip("_") or "v"
@@ -103,10 +132,17 @@ class _Builder:
         try:
             return self._names[var]
         except KeyError:
-            raise UnsupportedModel(f"needs the undefined variable {var.name}") from None
+            raise NoCodeError(f"needs the undefined variable {var.name}") from None
 
-    def _emit(self, depth: int, text: str) -> None:
-        self._lines.append(f"{'  ' * depth}{text}\n")
+    def _emit(self, depth: int, text: str, target: str | None = None) -> None:
+        root = None if target is None else self._root(target)
+        loads = frozenset(map(self._root, self._expr.loads))
+        self._expr.loads.clear()
+        self._lines.append(_Line(f"{'  ' * depth}{text}\n", root, loads))
+
+    def _root(self, name: str) -> str:
+        """Return the name of the buffer that `name` is a view of, or `name`."""
+        return self._roots.get(name, name)
 
     def _statements(self, stmt: Stmt, depth: int, *, top: bool = False) -> None:
         for s in getattr(stmt, "seq", (stmt,)):
@@ -120,29 +156,31 @@ class _Builder:
             else:
                 handler = getattr(self, f"_{kind.lower()}", None)
                 if handler is None:
-                    raise UnsupportedModel(f"needs a TIR {kind} statement, which has no C form")
+                    raise NoCodeError(f"needs a TIR {kind} statement, which has no C form")
                 handler(s, depth)
 
     def _alloc(self, buffer: Var, depth: int, *, top: bool) -> None:
         nbytes, dtype = _nbytes(buffer), str(buffer.ty.dtype)
         name = self._declare(buffer)
         if top and nbytes > LOCAL_BYTES:
-            self._workspaces.append(Parameter(name, dtype, nbytes, written=True))
+            self._workspaces.append(Parameter(name, dtype, nbytes))
         else:
-            self._emit(depth, f"{c_type(dtype)} {name}[{max(nbytes // ITEMSIZE[dtype], 1)}];")
+            size = max(nbytes // ITEMSIZE[dtype], 1)
+            self._emit(depth, f"{c_type(dtype)} {name}[{size}];", name)
 
     def _declbuffer(self, s: Any, depth: int) -> None:
         """Give a view of a buffer the same C name, or a cast pointer if the type differs."""
         source, view = s.data.args[0], s.buffer
         if str(getattr(s.data.op, "name", "")) != "tirx.buffer_data":
-            raise UnsupportedModel("needs a buffer at a computed address")
-        root = self._roots[view] = self._roots.get(source, self._name(source))
+            raise NoCodeError("needs a buffer at a computed address")
+        origin = self._name(source)
         if str(source.ty.dtype) == str(view.ty.dtype):
-            self._names[view] = self._name(source)
+            self._names[view] = origin
             return
-        self._written.add(root)
         c = c_type(view.ty.dtype)
-        self._emit(depth, f"{c} *{self._declare(view)} = ({c} *){self._name(source)};")
+        name = self._declare(view)
+        self._roots[name] = self._root(origin)
+        self._emit(depth, f"{c} *{name} = ({c} *){origin};", name)
 
     def _bind(self, s: Any, depth: int) -> None:
         value = self._expr(s.value)
@@ -150,11 +188,10 @@ class _Builder:
 
     def _bufferstore(self, s: Any, depth: int) -> None:
         if len(s.indices) != 1:
-            raise UnsupportedModel("needs a buffer of more than one dimension after flattening")
+            raise NoCodeError("needs a buffer of more than one dimension after flattening")
         name = self._name(s.buffer)
-        self._written.add(self._roots.get(s.buffer, name))
         target = f"{name}[{self._expr(s.indices[0])}]"
-        self._emit(depth, f"{target} = {self._expr(s.value)};")
+        self._emit(depth, f"{target} = {self._expr(s.value)};", name)
 
     def _for(self, s: Any, depth: int) -> None:
         low = self._expr(s.min)
@@ -187,64 +224,13 @@ class _Builder:
 
 
 # C keywords and the names of math.h and of this compiler's helpers that loop variables may hit.
-_RESERVED = frozenset(
-    (  # fmt: skip
-        "auto",
-        "break",
-        "case",
-        "char",
-        "const",
-        "continue",
-        "default",
-        "do",
-        "double",
-        "else",
-        "enum",
-        "extern",
-        "float",
-        "for",
-        "goto",
-        "if",
-        "inline",
-        "int",
-        "long",
-        "register",
-        "restrict",
-        "return",
-        "short",
-        "signed",
-        "sizeof",
-        "static",
-        "struct",
-        "switch",
-        "typedef",
-        "union",
-        "unsigned",
-        "void",
-        "volatile",
-        "while",
-        "main",
-        "exp",
-        "log",
-        "sin",
-        "cos",
-        "tan",
-        "pow",
-        "floor",
-        "ceil",
-        "round",
-        "fabs",
-        "gamma",
-        "index",
-        "y0",
-        "y1",
-        "yn",
-        "j0",
-        "j1",
-        "jn",
-        "erf",
-    )
-)
+_RESERVED_WORDS = """
+    auto break case char const continue default do double else enum extern float for goto
+    if inline int long register restrict return short signed sizeof static struct switch
+    typedef union unsigned void volatile while main exp log sin cos tan pow floor ceil
+    round fabs gamma index y0 y1 yn j0 j1 jn erf
+"""
+_RESERVED = frozenset(_RESERVED_WORDS.split())
 
 
 def _is_buffer(var: Var) -> bool:
@@ -257,6 +243,6 @@ def _nbytes(buffer: Var) -> int:
     elements = 1
     for dim in buffer.ty.shape:
         if not hasattr(dim, "value"):
-            raise UnsupportedModel("needs a buffer whose size is not known at compile time")
+            raise NoCodeError("needs a buffer whose size is not known at compile time")
         elements *= int(dim.value)
     return elements * ITEMSIZE[str(buffer.ty.dtype)]

@@ -17,6 +17,7 @@ class Layout:
     buffers: Mapping[int, int]
     workspaces: tuple[tuple[int, ...], ...]
     size: int
+    alignment: int
 
 
 def lay_out(program: Program, kernels: Mapping[str, Kernel], alignment: int) -> Layout:
@@ -37,7 +38,7 @@ def lay_out(program: Program, kernels: Mapping[str, Kernel], alignment: int) -> 
     workspaces: list[list[int]] = [[] for _ in program.calls]
     for (step, _), offset in zip(scratch, plan.offsets[len(numbers) :], strict=True):
         workspaces[step].append(offset)
-    return Layout(offsets, tuple(tuple(w) for w in workspaces), plan.size)
+    return Layout(offsets, tuple(tuple(w) for w in workspaces), plan.size, alignment)
 
 
 def _workspaces(kernel: Kernel) -> tuple[Parameter, ...]:

@@ -41,7 +41,8 @@ def apply_schedule(
     mod: tvm.IRModule, target: CapabilityClass, options: Mapping[str, str]
 ) -> tvm.IRModule:
     """Return `mod` with its loops arranged for `target` (as they are without a schedule)."""
-    if find_spec("workers.compilers.tvm.schedule"):
+    spec = find_spec("workers.compilers.tvm.schedule")
+    if spec is not None and spec.origin is not None:
         from workers.compilers.tvm.schedule import schedule
 
         return schedule(mod, target, options)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from tinymlaas.contract.errors import UnsupportedModel
-from workers.compilers.tvm.cexpr import ITEMSIZE, c_type
+from workers.compilers.tvm.cexpr import ITEMSIZE, NoCodeError, c_type
 
 if TYPE_CHECKING:
     import tvm
@@ -53,7 +52,7 @@ def read_program(mod: tvm.IRModule) -> Program:
     """Return the program of ``main`` in `mod`, which `pipeline.fuse` has made.
 
     Raises:
-        UnsupportedModel: ``main`` holds something else than kernel calls, reshapes and tuples.
+        NoCodeError: ``main`` holds something else than kernel calls, reshapes and tuples.
     """
     return _Reader().read(mod["main"])
 
@@ -129,7 +128,7 @@ class _Reader:
             return self._constant(np.ascontiguousarray(expr.value.numpy()))
         if kind == "Call":
             return self._call(expr, var)
-        raise UnsupportedModel(f"needs a Relax {kind} expression, which has no C form here")
+        raise NoCodeError(f"needs a Relax {kind} expression, which has no C form here")
 
     def _call(self, expr: Any, var: Any) -> _Value:
         op = str(getattr(expr.op, "name", expr.op))
@@ -137,7 +136,7 @@ class _Reader:
             return self._call_tir(expr, var)
         if op == "relax.reshape":
             return self._value(expr.args[0], None)
-        raise UnsupportedModel(f"uses the operation {op}, for which there are no loops")
+        raise NoCodeError(f"uses the operation {op}, for which there are no loops")
 
     def _call_tir(self, expr: Any, var: Any) -> _Value:
         inputs = _flatten(self._value(expr.args[1], None))
@@ -152,11 +151,11 @@ def static_shape(ty: Any) -> tuple[int, ...]:
     """Return the shape of a Relax tensor type.
 
     Raises:
-        UnsupportedModel: it is not a tensor, or a dimension is only known at run time.
+        NoCodeError: it is not a tensor, or a dimension is only known at run time.
     """
     values = getattr(getattr(ty, "shape", None), "values", None)
     if values is None or not all(hasattr(dim, "value") for dim in values):
-        raise UnsupportedModel("has a tensor whose shape is only known at run time")
+        raise NoCodeError("has a tensor whose shape is only known at run time")
     return tuple(int(dim.value) for dim in values)
 
 

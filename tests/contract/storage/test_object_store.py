@@ -1,0 +1,130 @@
+"""What every object store must do: the shipped fake and the real adapters, one suite.
+
+A further adapter (S3) joins by one entry in `STORES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from storage import keys
+from storage.directory import DirectoryStore
+from storage.keys import Key
+from storage.memory import MemoryStore
+from storage.port import ObjectInfo, ObjectNotFound, ObjectStore
+from tinymlaas.contract.errors import StoreError
+
+STORES: dict[str, Callable[[Path], ObjectStore]] = {
+    "memory": lambda _: MemoryStore(),
+    "directory": DirectoryStore,
+}
+OUTCOME = keys.action_outcome("0" * 64)
+
+
+@pytest.fixture(params=sorted(STORES))
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    return STORES[request.param](tmp_path / "store")
+
+
+def test_what_is_put_is_got(store: ObjectStore) -> None:
+    for data in (b"", b"x", bytes(range(256)) * 5000):
+        key = keys.blob_of(data)
+        store.put(key, data)
+        assert store.get(key) == data
+        assert store.head(key) == ObjectInfo(key, len(data))
+
+
+def test_put_twice_changes_nothing(store: ObjectStore) -> None:
+    key = keys.blob_of(b"data")
+    store.put(key, b"data")
+    store.put(key, b"data")
+    assert list(store.list()) == [ObjectInfo(key, 4)]
+
+
+def test_content_addressed_keys_take_no_other_bytes(store: ObjectStore) -> None:
+    key = keys.blob_of(b"data")
+    for write in (store.put, store.put_if_absent):
+        with pytest.raises(StoreError, match="SHA-256"):
+            write(key, b"other")
+    assert store.head(key) is None
+
+
+def test_put_needs_a_content_addressed_key(store: ObjectStore) -> None:
+    with pytest.raises(StoreError, match="put_if_absent"):
+        store.put(OUTCOME, b"{}")
+    assert store.head(OUTCOME) is None
+
+
+def test_the_first_of_two_writers_wins(store: ObjectStore) -> None:
+    assert store.put_if_absent(OUTCOME, b"first") is True
+    assert store.put_if_absent(OUTCOME, b"second") is False
+    assert store.get(OUTCOME) == b"first"
+
+
+def test_put_if_absent_also_takes_content_addressed_keys(store: ObjectStore) -> None:
+    key = keys.blob_of(b"data")
+    assert store.put_if_absent(key, b"data") is True
+    assert store.put_if_absent(key, b"data") is False
+
+
+def test_what_is_missing_is_said_to_be_missing(store: ObjectStore) -> None:
+    assert store.head(OUTCOME) is None
+    assert store.delete(OUTCOME) is False
+    with pytest.raises(ObjectNotFound, match=OUTCOME.path):
+        store.get(OUTCOME)
+
+
+def test_deleted_objects_are_gone_and_may_return(store: ObjectStore) -> None:
+    store.put_if_absent(OUTCOME, b"first")
+    assert store.delete(OUTCOME) is True
+    assert store.head(OUTCOME) is None
+    assert list(store.list()) == []
+    assert store.put_if_absent(OUTCOME, b"second") is True
+    assert store.get(OUTCOME) == b"second"
+
+
+def test_list_gives_the_prefix_in_order(store: ObjectStore) -> None:
+    blobs = [keys.blob_of(bytes([i])) for i in range(20)]
+    outcomes = [keys.action_outcome(f"{i:x}" * 64) for i in range(16)]
+    for i, key in enumerate(blobs):
+        store.put(key, bytes([i]))
+    for key in reversed(outcomes):
+        store.put_if_absent(key, b"{}")
+    assert [info.key for info in store.list()] == sorted(blobs + outcomes)
+    assert [info.key for info in store.list("actions/")] == outcomes
+    assert [info.key for info in store.list("actions/3")] == [outcomes[3]]
+    assert [info.key for info in store.list(outcomes[5].path)] == [outcomes[5]]
+    assert [info.size for info in store.list("blobs/sha256/")] == [1] * 20
+    assert list(store.list("modules/")) == []
+    assert list(store.list("action")) == list(store.list("actions/"))
+    assert list(store.list(outcomes[5].path + "/")) == []
+
+
+@pytest.mark.parametrize("prefix", ["/", "../", "actions/../blobs/", "actions//", ".tmp/", "a\n"])
+def test_list_refuses_prefixes_that_no_key_has(store: ObjectStore, prefix: str) -> None:
+    with pytest.raises(StoreError, match="prefix"):
+        store.list(prefix)
+
+
+def test_the_caller_may_reuse_its_buffer(store: ObjectStore) -> None:
+    buffer = bytearray(b"first")
+    store.put_if_absent(OUTCOME, buffer)  # type: ignore[arg-type]
+    buffer[:] = b"wrong"
+    assert store.get(OUTCOME) == b"first"
+
+
+def test_every_key_function_can_be_stored_and_listed(store: ObjectStore) -> None:
+    digest = "d" * 64
+    named: list[Key] = [
+        keys.action_outcome(digest),
+        keys.model_summary(digest, "inspect-1.2"),
+        keys.module_envelope(digest, "e" * 64),
+    ]
+    for key in named:
+        assert store.put_if_absent(key, b"data") is True
+    module = keys.module_archive(keys.blob_of(b"zip").sha256 or "")
+    store.put(module, b"zip")
+    assert [info.key for info in store.list()] == sorted([*named, module])

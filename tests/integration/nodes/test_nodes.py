@@ -1,0 +1,58 @@
+"""Every ONNX backend node test with static float32 inputs: passes, or is rejected with a reason.
+
+docs/operators.md says how each ends; a row that is no longer true fails here.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts.operators_table import TABLE, outcome
+from tests.integration.nodes.driver import PASSED, REJECTED, Driver, warm
+from tests.integration.tvm.node_cases import NodeCase, collect
+
+CHUNK = 20
+CASES = collect()
+ROW = re.compile(r"^\| (test_\S+) \| (.+) \|$")
+
+
+@pytest.fixture(scope="session")
+def documented() -> dict[str, str]:
+    rows = (ROW.match(line) for line in TABLE.read_text().splitlines())
+    return {row[1]: row[2] for row in rows if row}
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Driver:
+    warm()
+    return Driver("host", tmp_path_factory.mktemp("nodes"), tmp_path_factory.mktemp("cache"))
+
+
+@pytest.mark.parametrize("start", range(0, len(CASES), CHUNK))
+def test_host(host: Driver, documented: dict[str, str], start: int) -> None:
+    for case in CASES[start : start + CHUNK]:
+        result = host.run(case)
+        assert result.status in (PASSED, REJECTED), f"{case.name}: {result.reason}"
+        assert result.status == PASSED or result.reason
+        assert documented.get(case.name) == outcome(result), case.name
+
+
+def test_the_page_covers_all_and_most_pass(documented: dict[str, str]) -> None:
+    assert documented.keys() == {case.name for case in CASES}
+    passed = sum(row == PASSED for row in documented.values())
+    assert passed >= 0.6 * len(CASES)
+
+
+def _sample(documented: dict[str, str]) -> list[NodeCase]:
+    """Twenty of the cases that pass, spread evenly over all of them."""
+    passing = [case for case in CASES if documented[case.name] == PASSED]
+    return passing[:: max(1, len(passing) // 20)][:20]
+
+
+def test_a_sample_on_cortex_m4(documented: dict[str, str], tmp_path: Path) -> None:
+    warm()
+    driver = Driver("mps2-an386", tmp_path, tmp_path / "cache")
+    results = [driver.run(case) for case in _sample(documented)]
+    assert len(results) == 20
+    assert [(r.name, r.status, r.reason) for r in results if r.status != PASSED] == []

@@ -1,0 +1,43 @@
+"""Boards by name: those shipped, one TOML file each, or a file of the user's."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from tinymlaas.boards.check import load_file
+from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.errors import UnknownBoard
+
+PROFILES = Path(__file__).parent / "profiles"
+_SUFFIX = ".toml"
+
+
+def names() -> list[str]:
+    """Return the names of the boards shipped, in alphabetical order."""
+    return sorted(path.stem for path in PROFILES.glob(f"*{_SUFFIX}"))
+
+
+def get(name_or_path: str) -> DeviceProfile:
+    """Return a board by its name, or by the path of a profile that ends in ``.toml``.
+
+    Raises:
+        UnknownBoard: there is no such name (the nearest are suggested) or file.
+        InvalidBoard: the file has mistakes; one reason each.
+    """
+    if name_or_path.endswith(_SUFFIX):
+        return load_file(Path(name_or_path))
+    known = names()
+    if name_or_path not in known:
+        near = difflib.get_close_matches(name_or_path.lower(), known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UnknownBoard(
+            f"no board is called '{name_or_path}'; {hint}"
+            "`tinymlaas boards` lists all, and a profile of your own may be given as FILE.toml"
+        )
+    return load_file(PROFILES / f"{name_or_path}{_SUFFIX}")
+
+
+def all_boards() -> list[DeviceProfile]:
+    """Return all boards shipped, in alphabetical order."""
+    return [get(name) for name in names()]

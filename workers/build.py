@@ -1,0 +1,161 @@
+"""One candidate from task to stored module: compile, link, run, compare, pack."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from storage import keys
+from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
+from storage.provenance import LOCAL_BUILDER, Builder, ExternalParameters, sign_module
+from storage.signing import Signer
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import Failure, Rejection
+from tinymlaas.contract.jobs import CandidateJob, Outcome
+from tinymlaas.contract.manifest import Footprint
+from tinymlaas.contract.progress import Progress
+from tinymlaas.contract.report import CandidateReport, CandidateStatus
+from workers.compilers.registry import Registry
+from workers.stages import Product, Stages
+from workers.toolchains.footprint import ModuleDoesNotFit
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What a worker is given: compilers, the store, the signer, a folder for built objects."""
+
+    compilers: Registry
+    store: ObjectStore
+    signer: Signer
+    toolchain_cache: Path
+    progress: Progress
+
+
+def build(job: CandidateJob, bench: Workbench) -> Outcome:
+    """Build `job` and store its outcome; one that is stored already is returned instead.
+
+    A candidate that cannot work is an outcome too (`rejected`) and is stored: asked again, it is
+    answered at once. What failed by our fault is returned but not stored, so it is tried again.
+    """
+    key = keys.action_outcome(job.action_digest)
+    stored = _stored(key, bench.store)
+    if stored is not None:
+        report = stored.report.model_copy(update={"cached": True})
+        return stored.model_copy(update={"report": report})
+    try:
+        outcome = _built(job, bench)
+    except ModuleDoesNotFit as error:
+        outcome = Outcome(report=_refused(job, error.reasons, error.footprint))
+    except Rejection as error:
+        outcome = Outcome(report=_refused(job, error.reasons, None))
+    except Failure as error:
+        return Outcome(report=_plain(job, CandidateStatus.FAILED, error.reasons))
+    bench.store.put_if_absent(key, outcome.model_dump_json().encode())
+    return outcome
+
+
+def module_of(outcome: Outcome, job: CandidateJob, bench: Workbench) -> tuple[bytes, bytes]:
+    """Return archive and envelope of a built candidate, signed by the bench's signer.
+
+    The envelope is kept by signer: after a change of key the same module is signed anew, not
+    compiled anew.
+
+    Raises:
+        StoreError: the store lost the archive or holds a damaged one.
+    """
+    digest = outcome.archive_digest
+    if digest is None:
+        raise Failure(f"{job.compiler} left no module")
+    archive = bench.store.get(keys.module_archive(digest))
+    key = keys.module_envelope(digest, bench.signer.public_key.fingerprint)
+    if bench.store.head(key) is None:
+        bench.store.put_if_absent(key, _sign(archive, job, bench.signer))
+    return archive, bench.store.get(key)
+
+
+def _stored(key: keys.Key, store: ObjectStore) -> Outcome | None:
+    """Return the stored outcome if it and its archive are whole; what is damaged is dropped."""
+    if store.head(key) is None:
+        return None
+    try:
+        outcome = Outcome.model_validate_json(store.get(key))
+        if outcome.archive_digest is not None:
+            store.get(keys.module_archive(outcome.archive_digest))
+    except (ValidationError, ObjectNotFound, ObjectDamaged):
+        store.delete(key)
+        return None
+    return outcome
+
+
+def _sign(archive: bytes, job: CandidateJob, signer: Signer) -> bytes:
+    asked = ExternalParameters(
+        model=job.source_digest,
+        name=job.task.name,
+        target=job.task.target,
+        compiler=job.compiler,
+        shapes=job.shapes,
+        options=job.task.options,
+    )
+    return sign_module(archive, asked, signer, Builder(id=LOCAL_BUILDER))
+
+
+def _built(job: CandidateJob, bench: Workbench) -> Outcome:
+    """Run all stages in a scratch folder that is always removed, and store what comes out."""
+    compiler = bench.compilers.get(job.compiler)
+    data = bench.store.get(keys.blob(job.static_digest))
+    with tempfile.TemporaryDirectory(prefix="tinymlaas-build-") as scratch:
+        stages = Stages(job, compiler, Path(scratch), bench.toolchain_cache, bench.progress)
+        product = stages.run(data)
+    digest = sha256(product.archive)
+    bench.store.put(keys.module_archive(digest), product.archive)
+    return Outcome(report=_report(job, product, digest), archive_digest=digest)
+
+
+def _plain(job: CandidateJob, status: CandidateStatus, reasons: tuple[str, ...]) -> CandidateReport:
+    return CandidateReport(
+        compiler=job.compiler,
+        kernels=job.task.kernels,
+        options=job.task.options,
+        status=status,
+        reasons=reasons,
+        action_digest=job.action_digest,
+    )
+
+
+def _refused(
+    job: CandidateJob, reasons: tuple[str, ...], footprint: Footprint | None
+) -> CandidateReport:
+    report = _plain(job, CandidateStatus.REJECTED, reasons)
+    return report if footprint is None else report.model_copy(update=_numbers(footprint))
+
+
+def _report(job: CandidateJob, product: Product, digest: str) -> CandidateReport:
+    found = product.manifest.verification
+    reasons = (product.remark,) if product.remark else ()
+    status = CandidateStatus.BUILT if found is None else CandidateStatus.VERIFIED
+    numbers = {**_numbers(product.manifest.footprint), "module_digest": digest}
+    if found is not None:
+        numbers |= {
+            "instructions": found.instructions,
+            "max_abs_error": found.numerics.max_abs_error,
+            "max_rel_error": found.numerics.max_rel_error,
+            "bit_exact": found.numerics.bit_exact,
+            "machine": found.machine,
+            "level": found.level,
+        }
+    return _plain(job, status, reasons).model_copy(update=numbers)
+
+
+def _numbers(footprint: Footprint) -> dict[str, object]:
+    return {
+        "flash_bytes": footprint.flash_bytes,
+        "ram_bytes": footprint.ram_bytes,
+        "stack_bytes": footprint.stack_bytes,
+        "arena_bytes": footprint.arena_bytes,
+        "sections": footprint.sections,
+        "regions": footprint.regions,
+        "level": footprint.level,
+    }

@@ -1,0 +1,106 @@
+"""From model bytes to C source: every stage in order, every refusal with a reason."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tinymlaas.contract.device import CapabilityClass, Core
+from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.model import ModelFormat
+from workers.compilers.tvm import blame, importer
+from workers.compilers.tvm.cexpr import NoCodeError
+from workers.compilers.tvm.emit import emit_c, used_constants
+from workers.compilers.tvm.kernel import make_kernel
+from workers.compilers.tvm.layout import Layout, lay_out
+from workers.compilers.tvm.lower import lower
+from workers.compilers.tvm.pipeline import apply_schedule, fuse
+from workers.compilers.tvm.program import Program, read_program
+
+if TYPE_CHECKING:
+    import tvm
+
+_INT_IS_16_BITS = (Core.AVR, Core.MSP430)
+_ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was made of a model: C text with the function `entry`, and where its tensors lie."""
+
+    entry: str
+    source: str
+    program: Program
+    layout: Layout
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all constants in the source."""
+        return sum(buffer.nbytes for _, buffer in used_constants(self.program))
+
+
+def generate(
+    data: bytes,
+    fmt: ModelFormat,
+    target: CapabilityClass,
+    name: str = "model",
+    options: Mapping[str, str] | None = None,
+) -> Generated:
+    """Return C for the model in `data`, its external symbols beginning with `name`.
+
+    Raises:
+        UnsupportedModel: it cannot be compiled; the reason names the operators.
+    """
+
+    def build(load: Callable[[], tvm.IRModule]) -> Generated:
+        return _build(load(), target, name, options or {})
+
+    with contextlib.redirect_stdout(sys.stderr):  # TVM's importers print
+        if fmt == ModelFormat.TFLITE:
+            try:
+                return build(lambda: importer.from_tflite(data))
+            except Exception as error:
+                raise _refusal(error, blame.tflite_operators(data)) from error
+        model = importer.prepare_onnx(data)
+        try:
+            return build(lambda: importer.from_onnx(model))
+        except Exception as error:
+            operators = blame.onnx_operators(model, lambda m: build(lambda: importer.from_onnx(m)))
+            raise _refusal(error, operators) from error
+
+
+def _build(
+    mod: tvm.IRModule, target: CapabilityClass, name: str, options: Mapping[str, str]
+) -> Generated:
+    mod = apply_schedule(fuse(mod), target, options)
+    program = read_program(mod)
+    functions = lower(mod)
+    wide = target.core in _INT_IS_16_BITS
+    kernels = {
+        used: make_kernel(_kernel_name(number, used), functions[used], wide=wide)
+        for number, used in enumerate(dict.fromkeys(call.kernel for call in program.calls))
+    }
+    layout = lay_out(program, kernels, _ALIGNMENT)
+    entry = f"{name}_run"
+    return Generated(entry, emit_c(entry, program, kernels, layout), program, layout)
+
+
+def _kernel_name(number: int, name: str) -> str:
+    return f"k{number}_{re.sub(r'[^A-Za-z0-9]+', '_', name)[:40].strip('_')}"
+
+
+def _refusal(error: Exception, operators: Iterable[str]) -> UnsupportedModel:
+    """Return the one-line reason for an exception out of a stage."""
+    if isinstance(error, UnsupportedModel):
+        return error
+    names = ", ".join(operators)
+    if isinstance(error, NoCodeError):
+        return UnsupportedModel(f"{names}: {error}")
+    text: Any = str(error).strip().splitlines() or [""]
+    return UnsupportedModel(
+        f"{names}: TVM cannot compile it ({type(error).__name__}: {text[0][:200]})"
+    )

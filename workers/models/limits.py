@@ -1,0 +1,23 @@
+"""How large a model may be before anything of ours, or of a library, looks into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """Upper bounds of what is inspected. A microcontroller's flash is far below all of them.
+
+    `file_bytes` is the size of the file, `nodes` counts operators over all (sub)graphs,
+    `tensor_bytes` bounds one tensor's storage and `visited` the flatbuffer tables and vector
+    elements followed while verifying (a crafted file can refer to one table many times).
+    """
+
+    file_bytes: int = 64 * 1024 * 1024
+    nodes: int = 10_000
+    tensor_bytes: int = 256 * 1024 * 1024
+    visited: int = 400_000
+
+
+DEFAULT_LIMITS = ModelLimits()

@@ -1,0 +1,188 @@
+"""Static shapes for ONNX models: set the inputs' dimensions and infer all others."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
+from workers.models.onnx_checks import one_line, parse_onnx, walk
+from workers.models.shapes import DeclaredInput, Shapes, resolve
+
+# Operators whose output shape follows from the values of these inputs (None: of any input); from
+# the "shape" prose of the operator documents. All are fine where that input is a constant.
+_SHAPED_BY_VALUES: dict[str, tuple[int, ...] | None] = {
+    **{"NonZero": None, "Unique": None, "NonMaxSuppression": None, "Compress": (1,)},
+    **{"Reshape": (1,), "Expand": (1,), "ConstantOfShape": (0,), "Tile": (1,), "Pad": (1,)},
+    **{"Resize": (2, 3), "Upsample": (1,), "Slice": (1, 2, 3, 4), "TopK": (1,), "OneHot": (1,)},
+    **{"Range": (0, 1, 2), "Squeeze": (1,), "Unsqueeze": (1,), "Split": (1,), "DFT": (1, 2)},
+    **{"CenterCropPad": (1,), "AffineGrid": (1,), "Loop": None, "SequenceAt": (1,)},
+    **{"BlackmanWindow": (0,), "HannWindow": (0,), "HammingWindow": (0,), "STFT": (1, 3)},
+    **{"MelWeightMatrix": (0, 1), "StringSplit": None, "Col2Im": (1, 2), "MaxUnpool": (2,)},
+    **{f"Reduce{name}": (1,) for name in ("Max", "Mean", "Min", "Prod", "Sum", "SumSquare")},
+    **{f"Reduce{name}": (1,) for name in ("L1", "L2", "LogSum", "LogSumExp")},
+}
+
+
+def fix_onnx_shapes(data: bytes, shapes: Shapes) -> bytes:
+    """Return the model with static inputs and outputs; see `shapes.fix_shapes`."""
+    model = parse_onnx(data)
+    declared = [_declared(value) for value in real_inputs(model.graph)]
+    resolved = resolve(declared, shapes)
+    inputs_were_static = all(each.static for each in declared)
+    if not inputs_were_static:
+        for value in real_inputs(model.graph):
+            _set_dims(value, resolved[value.name])
+    inferred = infer(model, forget=True)
+    outputs = {value.name: _static_dims(value) for value in inferred.graph.output}
+    for value in model.graph.output:
+        _settle(value, outputs[value.name], inferred, trust=inputs_were_static)
+    changed = not inputs_were_static or model.graph.output != parse_onnx(data).graph.output
+    if not changed:
+        return data
+    del model.graph.value_info[:]  # may still name the dimensions that are fixed now
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def real_inputs(graph: Any) -> list[Any]:
+    """Return the inputs a caller must give; before IR 4 initializers are listed as inputs too."""
+    constants = {each.name for each in graph.initializer}
+    constants |= {each.values.name for each in graph.sparse_initializer}
+    return [value for value in graph.input if value.name not in constants]
+
+
+def infer(model: Any, *, forget: bool) -> Any:
+    """Return a copy of `model` with the types and shapes of all values, as far as known.
+
+    With `forget`, what the model says of inner values and of output shapes is dropped first, so
+    that every shape follows from the inputs alone.
+
+    Raises:
+        InvalidModel: operators, types and shapes contradict one another.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if forget:
+        del copy.graph.value_info[:]
+        for value in copy.graph.output:
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
+    try:
+        return onnx.shape_inference.infer_shapes(
+            copy, check_type=True, strict_mode=True, data_prop=True
+        )
+    except Exception as error:  # InferenceError, and what pybind makes of other C++ exceptions
+        if not _inside_function(str(error)):
+            raise InvalidModel(f"ONNX shape inference fails: {one_line(error)}") from error
+    # onnx expands some operators (MeanVarianceNormalization) into bodies its strict mode refuses.
+    return onnx.shape_inference.infer_shapes(copy, strict_mode=False, data_prop=True)
+
+
+def _inside_function(error: str) -> bool:
+    """Return whether inference failed in the body of an operator that onnx itself expands."""
+    import onnx
+
+    found = re.search(r"\(op_type:(\w+)", error)
+    if found is None or not onnx.defs.has(found[1]):
+        return False
+    return bool(onnx.defs.get_schema(found[1]).has_function) and error.count("op_type:") > 1
+
+
+def _declared(value: Any) -> DeclaredInput:
+    if not value.type.HasField("tensor_type"):
+        raise UnsupportedModel(f"input {value.name!r} is not a tensor but {_kind(value)}")
+    if not value.type.tensor_type.HasField("shape"):
+        return DeclaredInput(value.name, None)
+    dims = value.type.tensor_type.shape.dim
+    return DeclaredInput(value.name, tuple(_dim(dim) for dim in dims))
+
+
+def _kind(value: Any) -> str:
+    return str(value.type.WhichOneof("value") or "untyped").removesuffix("_type")
+
+
+def _dim(dim: Any) -> int | str:
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return str(dim.dim_param) or "?"
+
+
+def _static_dims(value: Any) -> tuple[int, ...] | None:
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        return None
+    dims = [_dim(dim) for dim in value.type.tensor_type.shape.dim]
+    static = [dim for dim in dims if isinstance(dim, int)]
+    return tuple(static) if len(static) == len(dims) else None
+
+
+def _set_dims(value: Any, dims: tuple[int, ...]) -> None:
+    shape = value.type.tensor_type.shape
+    shape.SetInParent()  # a scalar's shape has no dimension, yet is a shape
+    del shape.dim[:]
+    for dim in dims:
+        shape.dim.add().dim_value = dim
+
+
+def _settle(value: Any, inferred: tuple[int, ...] | None, model: Any, *, trust: bool) -> None:
+    """Make the output `value` static, from inference or, if `trust`, from what it declares.
+
+    A declaration is believed only where inference merely does not know; where the shape depends
+    on the data no declaration is true for all inputs.
+    """
+    if not value.type.HasField("tensor_type"):
+        raise UnsupportedModel(f"output {value.name!r} is not a tensor but {_kind(value)}")
+    declared = _static_dims(value)
+    if inferred is not None:
+        if trust and declared not in (None, inferred):
+            raise InvalidModel(f"output {value.name!r} is declared {declared} but is {inferred}")
+        _set_dims(value, inferred)
+        return
+    culprit = _data_dependent(value.name, model)
+    if culprit is not None:
+        raise UnsupportedModel(
+            f"output {value.name!r} has a shape that depends on the input data, through {culprit}"
+        )
+    if declared is None or not trust:
+        producer = next((n.op_type for n in model.graph.node if value.name in n.output), "no node")
+        raise UnsupportedModel(
+            f"output {value.name!r} of {producer} has a shape that cannot be inferred"
+        )
+
+
+def _data_dependent(output: str, model: Any) -> str | None:
+    """Return the first operator above `output` that shapes its result by run-time values."""
+    graph = model.graph
+    values = [*graph.input, *graph.value_info, *graph.output]
+    known = {value.name for value in values if _static_dims(value) is not None}
+    constant = {each.name for each in graph.initializer} | {""}
+    needed = _ancestors(output, graph)
+    for node in graph.node:
+        # What a tensor's shape is does not depend on its values: everything here is static but
+        # what an operator below, checked before, has shaped by values.
+        if node.op_type in ("Shape", "Size") or constant.issuperset(reads(node)):
+            constant.update(node.output)
+        if node.output and node.output[0] in needed and not known.issuperset(node.output):
+            shaping = _SHAPED_BY_VALUES.get(node.op_type, ())
+            places = range(len(node.input)) if shaping is None else shaping
+            read = (node.input[place] for place in places if place < len(node.input))
+            if any(name not in constant for name in read):
+                return str(node.op_type)
+    return None
+
+
+def reads(node: Any) -> set[str]:
+    """Return the names `node` reads, those that bodies of If, Loop and Scan capture included."""
+    nodes = [message for message in walk(node) if message.DESCRIPTOR.name == "NodeProto"]
+    inside = {name for each in nodes for name in each.output}
+    return set(node.input) | {name for each in nodes for name in each.input} - inside
+
+
+def _ancestors(output: str, graph: Any) -> set[str]:
+    needed = {output}
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(reads(node))
+            needed.update(node.output)
+    return needed

@@ -1,0 +1,126 @@
+"""What the right answer is: the format's own reference implementation, one thread, unoptimised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.model import ModelFormat
+from workers.models.onnx_checks import one_line
+from workers.models.quiet import quiet
+
+Array = NDArray[Any]
+_SILENT = 4
+"""onnxruntime's severity "fatal"."""
+
+
+class Reference(Protocol):
+    """A loaded model; `run` may be called any number of times."""
+
+    @property
+    def name(self) -> str:
+        """Which implementation of which version this is."""
+        ...
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Return the outputs, in the model's order, for inputs in the model's order.
+
+        Raises:
+            UnsupportedModel: the reference cannot compute the model on these inputs.
+        """
+        ...
+
+
+def open_reference(data: bytes, format: ModelFormat) -> Reference:
+    """Load a static, checked model into the reference implementation of its format.
+
+    Raises:
+        UnsupportedModel: the reference lacks an operator, or refuses the model.
+    """
+    return OnnxReference(data) if format is ModelFormat.ONNX else TfliteReference(data)
+
+
+def run_reference(data: bytes, format: ModelFormat, inputs: Sequence[Array]) -> list[Array]:
+    """Load the model, run one inference and return its outputs; see `open_reference`."""
+    return open_reference(data, format).run(inputs)
+
+
+class OnnxReference:
+    """onnxruntime on the CPU, graph optimisations off."""
+
+    def __init__(self, data: bytes) -> None:
+        """Load a serialised ``ModelProto`` without external data."""
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = _SILENT
+        try:
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # a dozen classes, none with a public common base
+            raise _refused(self.name, error) from error
+        self._inputs = [each.name for each in self._session.get_inputs()]
+
+    @property
+    def name(self) -> str:
+        """``onnxruntime`` and its version."""
+        return f"onnxruntime {version('onnxruntime')}"
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """See `Reference.run`."""
+        try:
+            outputs = self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))
+        except Exception as error:  # a dozen classes, none with a public common base
+            raise _refused(self.name, error) from error
+        return [np.asarray(output) for output in outputs]
+
+
+class TfliteReference:
+    """LiteRT with its reference kernels: no delegate, no SIMD kernels."""
+
+    def __init__(self, data: bytes) -> None:
+        """Load a TFLite flatbuffer and allocate its tensors."""
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        try:
+            with quiet():
+                self._interpreter: Any = Interpreter(
+                    model_content=data,
+                    experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+                    num_threads=1,
+                )
+                self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise _refused(self.name, error) from error
+        self._inputs = [each["index"] for each in self._interpreter.get_input_details()]
+        self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
+
+    @property
+    def name(self) -> str:
+        """``LiteRT``, its version and which kernels."""
+        return f"LiteRT {version('ai-edge-litert')} BUILTIN_REF"
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """See `Reference.run`."""
+        try:
+            for index, value in zip(self._inputs, inputs, strict=True):
+                self._interpreter.set_tensor(index, value)
+            self._interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise _refused(self.name, error) from error
+        return [np.array(self._interpreter.get_tensor(index)) for index in self._outputs]
+
+
+_BOILERPLATE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+
+
+def _refused(name: str, error: BaseException) -> UnsupportedModel:
+    reason = _BOILERPLATE.sub("", one_line(error))
+    return UnsupportedModel(f"the reference ({name}) cannot run the model: {reason}")

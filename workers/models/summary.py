@@ -1,0 +1,81 @@
+"""From a model file to what the scheduler may know of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.model import ModelFormat, ModelSummary, OperatorUse
+from tinymlaas.contract.tensors import DType
+from workers.models.hygiene import sniff
+from workers.models.limits import DEFAULT_LIMITS, ModelLimits
+from workers.models.shapes import Shapes, fix_shapes
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A checked model: `model` has static shapes and is what compilers get; `summary.digest` is
+    its SHA-256.
+    """
+
+    format: ModelFormat
+    model: bytes
+    summary: ModelSummary
+
+
+def inspect(
+    data: bytes,
+    name: str,
+    shapes: Shapes | None = None,
+    limits: ModelLimits = DEFAULT_LIMITS,
+) -> Inspected:
+    """Check `data`, fix its shapes and summarise it. `name` is used in reasons only.
+
+    Raises:
+        InvalidModel: `data` is not a sound model; see `hygiene.sniff`.
+        UsageError: `shapes` leaves a dimension open or is wrong; see `shapes.fix_shapes`.
+        UnsupportedModel: it uses an element type or a kind of value a module cannot have.
+    """
+    format = sniff(data, name, limits)
+    model = fix_shapes(data, format, shapes or {})
+    return Inspected(format, model, summarise(model, format))
+
+
+def summarise(model: bytes, format: ModelFormat) -> ModelSummary:
+    """Summarise a checked model with static shapes."""
+    if format is ModelFormat.ONNX:
+        from workers.models.onnx_summary import summarise_onnx
+
+        return summarise_onnx(model, sha256(model))
+    from workers.models.tflite_summary import summarise_tflite
+
+    return summarise_tflite(model, sha256(model))
+
+
+def count_operators(uses: Iterable[tuple[str, DType]]) -> tuple[OperatorUse, ...]:
+    """Return (operator, dtype) pairs counted, sorted by name, then dtype."""
+    counts = Counter(uses)
+    return tuple(
+        OperatorUse(name=name, dtype=dtype, count=count)
+        for (name, dtype), count in sorted(counts.items())
+    )
+
+
+def dominant_dtype(elements: Mapping[DType, int]) -> DType:
+    """Return the dtype with the most activation elements (the first of `DType` among equals)."""
+    return max(DType, key=lambda dtype: elements.get(dtype, 0))
+
+
+def module_dtype(what: str, name: str) -> DType:
+    """Return the `DType` called `name`.
+
+    Raises:
+        UnsupportedModel: there is none; `what` ("tensor 'x'") says whose type it is.
+    """
+    if name not in set(DType):
+        known = ", ".join(DType)
+        raise UnsupportedModel(f"{what} is {name}; modules compute on {known} only")
+    return DType(name)

@@ -1,0 +1,97 @@
+"""The facts of a TFLite model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import prod
+
+from tinymlaas.contract.model import ModelFormat, ModelSummary
+from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
+from workers.models.memory import Step, estimated_flash, estimated_ram
+from workers.models.summary import count_operators, dominant_dtype, module_dtype
+from workers.models.tflite_macs import macs
+from workers.models.tflite_model import TfliteGraph, TfliteOperator, TfliteTensor, read_tflite
+
+_RENAMING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+
+
+def summarise_tflite(model: bytes, digest: str) -> ModelSummary:
+    """Summarise a checked, static TFLite model.
+
+    Operators and MACs are those of the first subgraph, constants those of all; a buffer that
+    several tensors share counts once.
+
+    Raises:
+        UnsupportedModel: a tensor has an element type modules do not compute on.
+    """
+    parsed = read_tflite(model)
+    graph = parsed.graphs[0]
+    dtypes = [_dtype(tensor) for tensor in graph.tensors]
+    activations = [index for index, tensor in enumerate(graph.tensors) if tensor.data_bytes is None]
+    elements: Counter[DType] = Counter()
+    for index in activations:
+        elements[dtypes[index]] += graph.tensors[index].size
+    constants = {
+        tensor.buffer: tensor
+        for each in parsed.graphs
+        for tensor in each.tensors
+        if tensor.data_bytes is not None
+    }
+    weight_bytes = sum(tensor.data_bytes or 0 for tensor in constants.values())
+    return ModelSummary(
+        digest=digest,
+        format=ModelFormat.TFLITE,
+        opset=None,
+        inputs=tuple(_spec(graph.tensors[index]) for index in graph.inputs),
+        outputs=tuple(_spec(graph.tensors[index]) for index in graph.outputs),
+        operators=count_operators(
+            (operator.name, _operator_dtype(operator, graph, dtypes))
+            for operator in graph.operators
+        ),
+        dtype=dominant_dtype(elements),
+        macs=sum(macs(operator, graph) for operator in graph.operators),
+        weight_bytes=weight_bytes,
+        parameters=sum(tensor.size for tensor in constants.values()),
+        estimated_flash_bytes=estimated_flash(weight_bytes, len(graph.operators)),
+        estimated_ram_bytes=_ram(graph, activations),
+    )
+
+
+def _dtype(tensor: TfliteTensor) -> DType:
+    return module_dtype(f"tensor {tensor.name!r}", tensor.type.lower())
+
+
+def _spec(tensor: TfliteTensor) -> TensorSpec:
+    parameters = tensor.quantization
+    quantization = None
+    if len(parameters.scales) == 1:
+        zero_point = parameters.zero_points[0] if parameters.zero_points else 0
+        quantization = Quantization(scale=parameters.scales[0], zero_point=zero_point)
+    return TensorSpec(
+        name=tensor.name, shape=tensor.shape, dtype=_dtype(tensor), quantization=quantization
+    )
+
+
+def _operator_dtype(operator: TfliteOperator, graph: TfliteGraph, dtypes: list[DType]) -> DType:
+    for index in operator.inputs:
+        if index >= 0 and graph.tensors[index].data_bytes is None:
+            return dtypes[index]
+    boundary = [*operator.outputs, *(index for index in operator.inputs if index >= 0)]
+    return dtypes[boundary[0]] if boundary else DType.FLOAT32
+
+
+def _ram(graph: TfliteGraph, activations: list[int]) -> int:
+    steps = [
+        Step(
+            reads=tuple(str(index) for index in operator.inputs),
+            writes=tuple(str(index) for index in operator.outputs),
+            renames=operator.name in _RENAMING,
+        )
+        for operator in graph.operators
+    ]
+    nbytes = {
+        str(index): prod(graph.tensors[index].shape) * _dtype(graph.tensors[index]).itemsize
+        for index in activations
+    }
+    inputs = [str(index) for index in graph.inputs]
+    return estimated_ram(steps, inputs, [str(index) for index in graph.outputs], nbytes)

@@ -1,0 +1,75 @@
+"""Run a module again from its archive alone: the library, the header and the manifest."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from storage.archive import Archive
+from tinymlaas.contract.errors import VerificationError
+from tinymlaas.contract.manifest import Verification
+from workers.golden import decode_golden
+from workers.pack import header_path, library_path, unpack
+from workers.stages import samples_of
+from workers.verify.numerics import compare, within
+from workers.verify.run import RunResult, run_module
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _Files:
+    path: Path
+    header: Path
+
+
+def run_archive(archive: Archive, samples: Sequence[Sequence[Array]], cache: Path) -> RunResult:
+    """Link the archive's library with the harness and run it on `samples`.
+
+    Raises:
+        CannotSimulate: nothing here runs code for the module's core.
+        RunFailed: the module faulted or did not end.
+        ToolchainError: a toolchain or simulator is missing or failed.
+    """
+    manifest = archive.manifest
+    with tempfile.TemporaryDirectory(prefix="tinymlaas-replay-") as folder:
+        root = Path(folder, "module")
+        unpack(archive, root)
+        files = _Files(root / library_path(manifest.name), root / header_path(manifest.name))
+        return run_module(files, manifest.name, manifest.target, manifest, samples, cache=cache)
+
+
+def replay_golden(archive: Archive, cache: Path) -> Verification:
+    """Run the golden inputs again; return the verification as it is found now.
+
+    Raises:
+        VerificationError: the module was never run, or its outputs are no longer within the
+            tolerance that its manifest states.
+    """
+    before = archive.manifest.verification
+    if before is None:
+        raise VerificationError("the module was built but never run: there is nothing to repeat")
+    golden = decode_golden(archive.members)
+    ran = run_archive(archive, samples_of(golden.inputs, golden.samples), cache)
+    expected = samples_of(golden.outputs, golden.samples)
+    numerics = compare(expected, ran.outputs, before.numerics.tolerance)
+    if not within(numerics):
+        raise VerificationError(
+            f"run again on {ran.machine} the module is off by {numerics.max_rel_error:.2g} of the "
+            f"output's range, more than the {numerics.tolerance:g} its manifest allows"
+        )
+    return Verification(
+        level=ran.level,
+        machine=ran.machine,
+        simulator=ran.simulator,
+        reference=before.reference,
+        samples=golden.samples,
+        instructions=ran.instructions,
+        stack_bytes=ran.stack_bytes,
+        numerics=numerics,
+    )

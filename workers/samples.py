@@ -1,0 +1,90 @@
+"""Samples from an ``.npz`` file: arrays by input name (or one array ``x``), perhaps ``labels``."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.tensors import TensorSpec
+
+Array = NDArray[Any]
+LABELS = "labels"
+_ANONYMOUS = "x"
+_MAX_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples, each one array an input of the input's shape; `labels` has one class a sample."""
+
+    samples: list[list[Array]]
+    labels: Array | None
+
+
+def load_samples(
+    data: bytes, name: str, specs: Sequence[TensorSpec], limit: int | None = None
+) -> Samples:
+    """Read the first `limit` samples of an npz for inputs of `specs`.
+
+    Every array has the samples along its first dimension. Pickled objects are refused.
+
+    Raises:
+        UsageError: it is no npz, lacks an input, or shapes or types do not go with `specs`.
+    """
+    arrays = _arrays(data, name)
+    labels = arrays.pop(LABELS, None)
+    stacked = [_input(arrays, spec, len(specs), name) for spec in specs]
+    counts = {len(array) for array in stacked} | ({len(labels)} if labels is not None else set())
+    if len(counts) != 1:
+        raise UsageError(f"{name}: its arrays hold different numbers of samples: {sorted(counts)}")
+    count = min(counts.pop(), limit or _MAX_BYTES)
+    if count == 0:
+        raise UsageError(f"{name}: holds no samples")
+    samples = [[array[index] for array in stacked] for index in range(count)]
+    return Samples(samples, None if labels is None else labels[:count])
+
+
+def accuracy(outputs: Sequence[Array], labels: Array | None) -> float | None:
+    """Return the share of samples whose largest output has the label's index; None if no labels."""
+    if labels is None:
+        return None
+    right = sum(
+        int(np.argmax(out)) == int(label) for out, label in zip(outputs, labels, strict=True)
+    )
+    return right / len(outputs)
+
+
+def _arrays(data: bytes, name: str) -> dict[str, Array]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
+                raise UsageError(f"{name}: holds more than {_MAX_BYTES >> 30} GiB")
+        with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
+            return {key: loaded[key] for key in loaded.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{name}: cannot be read as .npz: {error}") from None
+
+
+def _input(arrays: dict[str, Array], spec: TensorSpec, inputs: int, name: str) -> Array:
+    array = arrays.get(spec.name)
+    if array is None and inputs == 1:
+        array = arrays.get(_ANONYMOUS)
+    if array is None:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise UsageError(f"{name}: has no array '{spec.name}' (it has {found})")
+    wanted = np.dtype(spec.dtype.value)
+    if array.dtype != wanted and not (wanted.kind == "f" and array.dtype.kind in "fiu"):
+        raise UsageError(f"{name}: array '{spec.name}' is {array.dtype}, the input is {wanted}")
+    if array.ndim == 0 or array[:1].size != spec.size:
+        shape = "×".join(map(str, spec.shape))
+        raise UsageError(
+            f"{name}: a sample of '{spec.name}' has shape {array.shape[1:]}, the input {shape}"
+        )
+    return array.astype(wanted).reshape(len(array), *spec.shape)

@@ -1,0 +1,245 @@
+"""The stages of one build, in order: compile, library, link, reference, run, compare, pack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinymlaas.contract.compiler import Compiled
+from tinymlaas.contract.errors import CompilerCrashed, Failure, UnsupportedModel
+from tinymlaas.contract.jobs import CandidateJob
+from tinymlaas.contract.manifest import CompilerUsed, Footprint, ModuleManifest, Verification
+from tinymlaas.contract.progress import Progress
+from workers import child
+from workers.compilers.plugin import TASK_FILE, Compiler
+from workers.golden import Golden, encode_golden
+from workers.pack import header_path, library_path, pack
+from workers.toolchains.fit import link, object_footprint
+from workers.toolchains.footprint import with_stack
+from workers.toolchains.library import Library, build_library
+from workers.toolchains.toolchain import cannot_link
+from workers.verify.machines import CannotSimulate
+from workers.verify.numerics import compare, default_tolerance, within
+from workers.verify.run import run_module
+
+Array = NDArray[Any]
+
+GOLDEN_SAMPLES = 3
+_REFERENCE_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Golden vectors and which implementation computed their outputs."""
+
+    name: str
+    golden: Golden
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is known of a module: its footprint, and as much of the rest as could be shown."""
+
+    footprint: Footprint
+    verification: Verification | None = None
+    reference: Reference | None = None
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A finished module. `remark` says what could not be proven, and is empty if all was."""
+
+    manifest: ModuleManifest
+    archive: bytes
+    remark: str = ""
+
+
+def reference_of(data: bytes, job: CandidateJob) -> Reference:
+    """Return golden inputs of the job's model `data` and what the reference makes of them."""
+    from workers.models.golden import golden_inputs
+    from workers.models.reference import open_reference
+
+    reference = open_reference(data, job.task.format)
+    inputs = golden_inputs(job.task.summary, GOLDEN_SAMPLES)
+    outputs = [reference.run(sample) for sample in inputs]
+    stacked = (
+        tuple(np.stack(tensor) for tensor in zip(*side, strict=True)) for side in (inputs, outputs)
+    )
+    return Reference(reference.name, Golden(*stacked))
+
+
+class Stages:
+    """Takes one job through the stages; each leaves its files in `scratch`."""
+
+    def __init__(
+        self, job: CandidateJob, compiler: Compiler, scratch: Path, cache: Path, progress: Progress
+    ) -> None:
+        """Prepare; `cache` keeps toolchain objects between builds."""
+        self._job = job
+        self._task = job.task
+        self._compiler = compiler
+        self._scratch = scratch
+        self._cache = cache
+        self._progress = progress
+
+    def run(self, data: bytes) -> Product:
+        """Build the module of the static model `data`.
+
+        Raises:
+            UnsupportedModel: the compiler or the reference cannot take the model.
+            DoesNotFit: the link for the board, or the stack measured, says so.
+            Failure: a compiler or tool broke, or the module computes wrong numbers.
+        """
+        task = self._task
+        self._say("compiling")
+        compiled = self._compile(data)
+        self._say("building the library")
+        work = self._scratch / "library"
+        library = build_library(self._scratch / "out", compiled, task.name, task.target, work)
+        unlinkable = cannot_link(task.target.core)
+        if unlinkable:
+            footprint = object_footprint(library, compiled, task.target)
+            return self._product(compiled, library, Proof(footprint, remark=unlinkable))
+        self._say("linking for the board")
+        footprint = link(library, task.name, task.target, cache=self._cache)
+        self._say("running the reference")
+        reference = self._reference(data)
+        proof = self._prove(compiled, library, footprint, reference)
+        return self._product(compiled, library, proof)
+
+    def _prove(
+        self, compiled: Compiled, library: Library, footprint: Footprint, reference: Reference
+    ) -> Proof:
+        """Run the module where that can be done, and judge its numbers and its stack."""
+        try:
+            verification = self._verify(compiled, library, reference)
+        except CannotSimulate as error:
+            return Proof(footprint, None, reference, f"linked but not run: {error}")
+        if verification.stack_bytes is not None:
+            footprint = with_stack(footprint, verification.stack_bytes, self._task.target)
+        return Proof(footprint, verification, reference)
+
+    def _product(self, compiled: Compiled, library: Library, proof: Proof) -> Product:
+        """Pack what there is, with golden vectors wherever a reference was run."""
+        self._say("packing")
+        manifest = self._manifest(compiled, library, proof)
+        members = _members(library, self._task.name)
+        if proof.reference is not None:
+            summary = self._task.summary
+            members |= encode_golden(proof.reference.golden, summary.inputs, summary.outputs)
+        return Product(manifest, pack(manifest, members), proof.remark)
+
+    def _say(self, what: str) -> None:
+        self._progress.stage(f"{self._job.compiler}/{self._task.kernels}", what)
+
+    def _compile(self, data: bytes) -> Compiled:
+        task, out = self._scratch / "task", self._scratch / "out"
+        task.mkdir()
+        out.mkdir()
+        (task / TASK_FILE).write_text(self._task.model_dump_json())
+        (task / self._task.model).write_bytes(data)
+        support = self._compiler.supports(self._task, task)
+        if not support.ok:
+            raise UnsupportedModel(*support.reasons)
+        compiled = self._compiler.compile(task, out)
+        _check_boundary(compiled, self._job)
+        return compiled
+
+    def _reference(self, data: bytes) -> Reference:
+        found: Reference = child.call(
+            "workers.stages:reference_of",
+            data,
+            self._job,
+            seconds=_REFERENCE_SECONDS,
+            log=self._scratch / "reference.log",
+            what="the reference",
+        )
+        return found
+
+    def _verify(self, compiled: Compiled, library: Library, reference: Reference) -> Verification:
+        self._say("running in the simulator")
+        task, golden = self._task, reference.golden
+        ran = run_module(
+            library,
+            task.name,
+            task.target,
+            compiled,
+            samples_of(golden.inputs, golden.samples),
+            cache=self._cache,
+        )
+        expected = samples_of(golden.outputs, golden.samples)
+        tolerance = default_tolerance(task.summary.outputs, expected)
+        numerics = compare(expected, ran.outputs, tolerance)
+        if not within(numerics):
+            raise Failure(
+                f"{self._job.compiler} computes other numbers than {reference.name}: relative "
+                f"error {numerics.max_rel_error:.2g}, allowed {tolerance:.2g} (on {ran.machine})"
+            )
+        return Verification(
+            level=ran.level,
+            machine=ran.machine,
+            simulator=ran.simulator,
+            reference=reference.name,
+            samples=golden.samples,
+            instructions=ran.instructions,
+            stack_bytes=ran.stack_bytes,
+            numerics=numerics,
+        )
+
+    def _manifest(self, compiled: Compiled, library: Library, proof: Proof) -> ModuleManifest:
+        description = self._compiler.describe()
+        return ModuleManifest(
+            name=self._task.name,
+            action_digest=self._job.action_digest,
+            model_digest=self._job.source_digest,
+            target=self._task.target,
+            inputs=compiled.inputs,
+            outputs=compiled.outputs,
+            arena=compiled.arena,
+            compiler=CompilerUsed(
+                name=description.name,
+                version=description.version,
+                build=description.build,
+                kernels=self._task.kernels,
+                options=compiled.options,
+                toolchain=library.toolchain,
+                cflags=library.cflags,
+            ),
+            footprint=proof.footprint,
+            verification=proof.verification,
+            files=(),
+        )
+
+
+def _stack(samples: Sequence[Sequence[Array]]) -> tuple[Array, ...]:
+    return tuple(np.stack(tensor) for tensor in zip(*samples, strict=True))
+
+
+def samples_of(tensors: Sequence[Array], count: int) -> list[list[Array]]:
+    """Return `count` samples, each a list of arrays, of tensors stacked over the samples."""
+    return [[tensor[index] for tensor in tensors] for index in range(count)]
+
+
+def _check_boundary(compiled: Compiled, job: CandidateJob) -> None:
+    """Refuse a module whose inputs and outputs are not the model's, in number, shape or type."""
+    summary = job.task.summary
+    for side, tensors, specs in (
+        ("inputs", compiled.inputs, summary.inputs),
+        ("outputs", compiled.outputs, summary.outputs),
+    ):
+        found = [(tensor.spec.shape, tensor.spec.dtype) for tensor in tensors]
+        if found != [(spec.shape, spec.dtype) for spec in specs]:
+            raise CompilerCrashed(f"{job.compiler}: its {side} are not those of the model")
+
+
+def _members(library: Library, name: str) -> dict[str, bytes]:
+    members = {str(path.relative_to(library.root)): path.read_bytes() for path in library.sources}
+    members[header_path(name)] = library.header.read_bytes()
+    members[library_path(name)] = library.path.read_bytes()
+    return members

@@ -1,0 +1,134 @@
+"""Reading what was linked: sections and symbols of an ELF file, and the linker's map."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.constants import SH_FLAGS
+from elftools.elf.elffile import ELFFile
+
+# "Linker script and memory map" of a GNU ld map lists: section, address, size, file. A long
+# section name stands on a line of its own.
+_MAP_START = "Linker script and memory map"
+_MAP_LINE = re.compile(
+    r"^ (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S.*)$", re.MULTILINE | re.IGNORECASE
+)
+_AR_MAGIC = b"!<arch>\n"
+_AR_HEADER = 60
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section that takes memory at run time. `address` is where it runs, `load` where its
+    initial contents lie (the same unless start-up code copies it); `size` in bytes.
+    """
+
+    name: str
+    address: int
+    load: int
+    size: int
+    writable: bool
+    stored: bool
+    executable: bool
+
+
+@dataclass(frozen=True)
+class ModuleShare:
+    """The module's own part of an image, in bytes."""
+
+    code: int
+    weights: int
+
+
+def elf_machine(path: Path) -> str | None:
+    """Return the ELF header's machine (``EM_ARM``), or None if `path` is not ELF."""
+    try:
+        with path.open("rb") as file:
+            return str(ELFFile(file)["e_machine"])
+    except ELFError:
+        return None
+
+
+def sections(path: Path) -> tuple[Section, ...]:
+    """Return every non-empty section of the executable `path` that takes memory."""
+    with path.open("rb") as file:
+        return tuple(_sections(ELFFile(file)))
+
+
+def _sections(elf: ELFFile) -> Iterator[Section]:
+    segments = [segment for segment in elf.iter_segments() if segment["p_type"] == "PT_LOAD"]
+    for section in elf.iter_sections():
+        flags = section["sh_flags"]
+        # .tbss takes no memory where it stands: it is the template of a thread's zeros.
+        takes_memory = flags & SH_FLAGS.SHF_ALLOC and section["sh_size"] > 0
+        thread_zeros = flags & SH_FLAGS.SHF_TLS and section["sh_type"] == "SHT_NOBITS"
+        if not takes_memory or thread_zeros:
+            continue
+        address = section["sh_addr"]
+        shift = 0
+        for segment in segments:
+            if segment["p_vaddr"] <= address < segment["p_vaddr"] + max(segment["p_memsz"], 1):
+                shift = segment["p_paddr"] - segment["p_vaddr"]
+                break
+        yield Section(
+            name=section.name,
+            address=address,
+            load=address + shift,
+            size=section["sh_size"],
+            writable=bool(flags & SH_FLAGS.SHF_WRITE),
+            stored=section["sh_type"] != "SHT_NOBITS",
+            executable=bool(flags & SH_FLAGS.SHF_EXECINSTR),
+        )
+
+
+def object_sections(archive: Path) -> tuple[Section, ...]:
+    """Return the sections that will take memory of every object in the static library `archive`.
+
+    Nothing is placed yet: all addresses are 0.
+    """
+    found: list[Section] = []
+    for member in _members(archive.read_bytes()):
+        found.extend(_sections(ELFFile(io.BytesIO(member))))
+    return tuple(found)
+
+
+def _members(archive: bytes) -> Iterator[bytes]:
+    """Yield the files of a GNU ar archive: a 60-byte header each, its size at 48, padded to even.
+
+    Names that start with a slash and no number are the symbol index and the table of long names.
+    """
+    at = len(_AR_MAGIC)
+    while at + _AR_HEADER <= len(archive):
+        name = archive[at : at + 16].rstrip()
+        size = int(archive[at + 48 : at + 58])
+        start = at + _AR_HEADER
+        if name not in (b"/", b"//", b"/SYM64/"):
+            yield archive[start : start + size]
+        at = start + size + size % 2
+
+
+def symbol_size(path: Path, name: str) -> int:
+    """Return the size in bytes of the object `name` in the executable `path`, 0 if it has none."""
+    with path.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        found = table.get_symbol_by_name(name) if table is not None else None
+        return int(found[0]["st_size"]) if found else 0
+
+
+def module_share(linker_map: str, name: str) -> ModuleShare:
+    """Return what ``lib<name>.a`` put into an image, according to GNU ld's map."""
+    _, _, placed = linker_map.partition(_MAP_START)
+    code = weights = 0
+    for section, _address, size, file in _MAP_LINE.findall(placed):
+        if f"lib{name}.a(" not in file:
+            continue
+        if section.startswith(".text"):
+            code += int(size, 16)
+        elif section.startswith((".rodata", ".srodata", ".data.rel.ro", ".progmem")):
+            weights += int(size, 16)
+    return ModuleShare(code, weights)

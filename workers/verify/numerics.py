@@ -1,0 +1,127 @@
+"""How far a module's outputs are from the reference's, and whether that is near enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinymlaas.contract.errors import Failure
+from tinymlaas.contract.manifest import Numerics
+from tinymlaas.contract.tensors import DType, TensorSpec
+
+Array = NDArray[Any]
+Outputs = Sequence[Array]
+"""The outputs of one sample, in the model's order."""
+
+FLOAT32_TOLERANCE = 1e-4
+FLOAT16_TOLERANCE = 2e-3
+"""Four times half-precision's unit roundoff of 2**-11: a result and a few steps before it."""
+QUANTIZED_STEPS = 2
+"""Quantisation steps an integer output may be off; see `default_tolerance`."""
+WORST = float(np.finfo(np.float32).max)
+"""Stands for "not comparable" (NaN against a number): finite, since JSON has no infinity."""
+
+
+def compare(reference: Sequence[Outputs], got: Sequence[Outputs], tolerance: float) -> Numerics:
+    """Compare outputs of the same samples, sample by sample, output by output.
+
+    Differences are taken in double precision; for an integer output the unit is one step. NaN
+    equals NaN and an infinity the same infinity; against anything else they differ by `WORST`.
+    `max_rel_error` divides by the range, max − min of that output's finite reference values over
+    all samples; if that is 0 by the largest magnitude among them, if that too is 0 by 1.
+    `bit_exact` compares representations, so that 0.0 and −0.0 differ, but all NaNs are one.
+
+    Raises:
+        Failure: sample counts, output counts, shapes or dtypes differ.
+    """
+    _same_form(reference, got)
+    worst_abs = worst_rel = 0.0
+    bit_exact = True
+    for index in range(len(reference[0]) if reference else 0):
+        expected = [sample[index] for sample in reference]
+        actual = [sample[index] for sample in got]
+        error = max(map(_max_difference, expected, actual))
+        worst_abs = max(worst_abs, error)
+        worst_rel = max(worst_rel, min(error / value_range(expected), WORST))
+        bit_exact = bit_exact and all(map(_same_bits, expected, actual))
+    return Numerics(
+        max_abs_error=worst_abs, max_rel_error=worst_rel, bit_exact=bit_exact, tolerance=tolerance
+    )
+
+
+def within(numerics: Numerics) -> bool:
+    """Return whether the outputs are near enough to the reference's."""
+    return numerics.max_rel_error <= numerics.tolerance
+
+
+def default_tolerance(outputs: Sequence[TensorSpec], reference: Sequence[Outputs]) -> float:
+    """Return the bound on `Numerics.max_rel_error` for a module with these outputs.
+
+    float32: 1e-4, float16: 2e-3 of the output's range. A quantised integer output may be off by
+    `QUANTIZED_STEPS` steps, expressed in that output's range over `reference`: an integer
+    reference rounds after every operator where a float or other fixed-point implementation rounds
+    elsewhere, and each may land on the other side of a half. Any other integer and bool output
+    must be exact (0). With several outputs the widest bound holds.
+    """
+    bounds = [
+        _tolerance(spec, [sample[index] for sample in reference])
+        for index, spec in enumerate(outputs)
+    ]
+    return max(bounds, default=0.0)
+
+
+def value_range(values: Outputs) -> float:
+    """Return max − min of the finite values, or what stands for it; see `compare`."""
+    flat = np.concatenate([np.asarray(value, dtype=np.float64).ravel() for value in values])
+    finite = flat[np.isfinite(flat)]
+    if finite.size == 0:
+        return 1.0
+    spread = float(finite.max() - finite.min())
+    return spread or float(np.abs(finite).max()) or 1.0
+
+
+def _tolerance(spec: TensorSpec, values: Outputs) -> float:
+    if spec.dtype is DType.FLOAT32:
+        return FLOAT32_TOLERANCE
+    if spec.dtype is DType.FLOAT16:
+        return FLOAT16_TOLERANCE
+    if spec.quantization is None:
+        return 0.0
+    return QUANTIZED_STEPS / value_range(values)
+
+
+def _same_form(reference: Sequence[Outputs], got: Sequence[Outputs]) -> None:
+    if len(reference) != len(got):
+        raise Failure(f"the module answered {len(got)} samples of {len(reference)}")
+    for expected, actual in zip(reference, got, strict=True):
+        if len(expected) != len(actual):
+            raise Failure(f"the module has {len(actual)} outputs, the model {len(expected)}")
+        for index, (one, other) in enumerate(zip(expected, actual, strict=True)):
+            if (one.shape, one.dtype) != (other.shape, other.dtype):
+                raise Failure(
+                    f"output {index} of the module is {other.dtype}{list(other.shape)}, "
+                    f"the reference's {one.dtype}{list(one.shape)}"
+                )
+
+
+def _max_difference(expected: Array, actual: Array) -> float:
+    if expected.size == 0:
+        return 0.0
+    one, other = expected.astype(np.float64), actual.astype(np.float64)
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    with np.errstate(invalid="ignore"):
+        difference = np.where(same, 0.0, np.abs(one - other))
+    return min(float(np.nan_to_num(difference, nan=WORST, posinf=WORST).max()), WORST)
+
+
+def _same_bits(expected: Array, actual: Array) -> bool:
+    if expected.dtype.kind != "f":
+        return bool(np.array_equal(expected, actual))
+    both_nan = np.isnan(expected) & np.isnan(actual)
+    bits = f"u{expected.dtype.itemsize}"
+    one = np.ascontiguousarray(expected).view(bits)
+    other = np.ascontiguousarray(actual).view(bits)
+    return bool(np.all(both_nan | (one == other)))
