@@ -9,7 +9,14 @@ from __future__ import annotations
 from math import prod
 
 from tinymlaas.contract.device import CapabilityClass
-from workers.compilers.cmsis_nn.special import dsp_conv, dsp_dense, dsp_depthwise
+from workers.compilers.cmsis_nn.special import (
+    add,
+    dsp_conv,
+    dsp_dense,
+    dsp_depthwise,
+    plain_conv,
+    pool,
+)
 from workers.compilers.cmsis_nn.special.geometry import geometry_of
 from workers.compilers.cmsis_nn.special.isa import Family, Isa, isa_of
 from workers.compilers.cmsis_nn.special.layers import (
@@ -19,6 +26,7 @@ from workers.compilers.cmsis_nn.special.layers import (
     KernelCode,
     Layer,
     Options,
+    PoolLayer,
 )
 from workers.compilers.cmsis_nn.special.pack import per_image
 
@@ -32,13 +40,15 @@ def specialise(
         return _images(layer, isa, prefix, options)
     if isinstance(layer, DenseLayer):
         return _dense(layer, isa, prefix, options)
-    return None
+    if isinstance(layer, PoolLayer):
+        return pool.pool(layer, prefix, options)
+    return add.add(layer, isa, prefix, options)
 
 
 def _dense(layer: DenseLayer, isa: Isa, prefix: str, options: Options) -> KernelCode | None:
     if isa.family is Family.DSP:
         return dsp_dense.dense(layer, isa, prefix, options)
-    return None
+    return plain_conv.dense(layer, isa, prefix, options)
 
 
 def _images(
@@ -64,6 +74,7 @@ def _image(
             return _dense(DenseLayer(1, rows, layer.bias, layer.quant), isa, function, options)
         if isa.family is Family.DSP:
             return dsp_conv.conv(layer, isa, function, options)
-    elif isa.family is Family.DSP:
+        return plain_conv.conv(layer, isa, function, options)
+    if isa.family is Family.DSP:
         return dsp_depthwise.depthwise(layer, isa, function, options)
     return None
