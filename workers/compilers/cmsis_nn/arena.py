@@ -96,6 +96,23 @@ class _Groups:
 
 def lay_out(program: Program, codes: Sequence[Code], sharing: Sharing) -> Layout:
     """Return the layout of `program`, whose steps' C is `codes`."""
+    groups, elided = _share(program, codes, sharing)
+    return _solve(groups, codes, elided)
+
+
+def occupancy(program: Program, codes: Sequence[Code], sharing: Sharing) -> list[int]:
+    """Return the bytes of the values that live during each step, without scratch."""
+    groups, _ = _share(program, codes, sharing)
+    roots = [n for n in groups.first if n not in groups.parent]
+    return [
+        sum(groups.size(n) for n in roots if groups.first[n] <= index <= groups.last[n])
+        for index in range(len(program.steps))
+    ]
+
+
+def _share(
+    program: Program, codes: Sequence[Code], sharing: Sharing
+) -> tuple[_Groups, frozenset[int]]:
     groups = _Groups(program, codes)
     elided: set[int] = set()
     for index, (step, code) in enumerate(zip(program.steps, codes, strict=True)):
@@ -107,7 +124,7 @@ def lay_out(program: Program, codes: Sequence[Code], sharing: Sharing) -> Layout
                 elided.add(index)
         elif sharing.in_place and code.kernel.in_place:
             _share_operand(groups, step, index)
-    return _solve(groups, codes, frozenset(elided))
+    return groups, frozenset(elided)
 
 
 def _share_reshape(groups: _Groups, step: Step) -> bool:
@@ -124,18 +141,27 @@ def _share_reshape(groups: _Groups, step: Step) -> bool:
 
 
 def _share_operand(groups: _Groups, step: Step, index: int) -> None:
-    """Let the output of an element-wise step lie on an operand that no one reads afterwards."""
+    """Let the output lie on an operand that no one reads afterwards."""
     target = step.outputs[0]
     if not groups.planned(target) or groups.root(target)[0] != target:
         return
     for source in step.inputs:
-        if not groups.planned(source) or groups.size(source) != groups.size(target):
+        if not groups.planned(source) or groups.size(source) < groups.size(target):
             continue
         root, offset = groups.root(source)
-        alone = groups.size(root) == groups.size(source) and offset == 0
-        if alone and groups.last[root] == index and root != target:
-            groups.join(target, root, 0)
+        free = groups.last[root] == index and root != target
+        others = [n for n in step.inputs if groups.planned(n)]
+        clear = all(_same_or_apart(groups, source, n) for n in others)
+        if free and clear and offset % groups.align[target] == 0:
+            groups.join(target, root, offset)
             return
+
+
+def _same_or_apart(groups: _Groups, one: int, other: int) -> bool:
+    (root, start), (base, begin) = groups.root(one), groups.root(other)
+    if root != base or start == begin:
+        return True
+    return start + groups.size(one) <= begin or begin + groups.size(other) <= start
 
 
 def _whole(region: Region, nbytes: int, itemsize: int) -> bool:
