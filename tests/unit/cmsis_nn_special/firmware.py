@@ -33,6 +33,8 @@ class Board:
     rom: int = 0
     ram: int = 0x21000000
     clock: int = 25_000_000
+    rom_kib: int = 2048
+    blob: str = "rom"
 
 
 def _arm(core: Core, cpu: str, machine: str = "mps2-an386", **more: object) -> Board:
@@ -56,11 +58,11 @@ BOARDS = {
     ),
     "m33": _arm(
         Core.CORTEX_M33, "-mcpu=cortex-m33+nofp -mfloat-abi=soft", "mps2-an505",
-        rom=0x10000000, ram=0x80000000, clock=20_000_000,
+        rom=0x10000000, ram=0x80000000, rom_kib=4096, clock=20_000_000,
     ),
     "m55": _arm(
         Core.CORTEX_M55, "-march=armv8.1-m.main+dsp+mve -mfloat-abi=hard", "mps3-an547",
-        rom=0x11000000, ram=0x70000000, clock=32_000_000,
+        rom=0x10000000, ram=0x70000000, clock=32_000_000, rom_kib=512, blob="ram",
     ),
     "rv32": Board(
         target=CapabilityClass(core=Core.RV32IMAC),
@@ -80,11 +82,12 @@ BOARDS = {
 
 _SCRIPT = """
 ENTRY(reset_handler)
-MEMORY {{ rom : ORIGIN = {rom:#x}, LENGTH = 2M
-  ram : ORIGIN = {ram:#x}, LENGTH = 8M }}
+MEMORY {{ rom : ORIGIN = {rom:#x}, LENGTH = {size}K
+  ram : ORIGIN = {ram:#x}, LENGTH = 16M }}
 SECTIONS {{
   .text : {{ KEEP(*(.vectors)) *(.text*) }} > rom
   .rodata : {{ *(.rodata* .srodata*) }} > rom
+  .blob : {{ *(.blob) }} > {blob}
   .bss (NOLOAD) : {{ *(.bss* .sbss* COMMON) }} > ram
   .data : {{ *(.data* .sdata*) }} > ram
   stack_top = ORIGIN(ram) + LENGTH(ram);
@@ -170,7 +173,7 @@ def build(cases: Sequence[Case], board: Board, folder: Path) -> Path:
     )
     (folder / "blob.bin").write_bytes(blob)
     (folder / "blob.S").write_text(
-        '.section .rodata\n.globl case_blob\n.balign 4\ncase_blob:\n.incbin "blob.bin"\n'
+        '.section .blob,\"a\"\n.globl case_blob\n.balign 4\ncase_blob:\n.incbin "blob.bin"\n'
         '#ifdef __linux__\n.section .note.GNU-stack,"",%progbits\n#endif\n'
     )
     text = "#include <stdint.h>\n" + module_source([case.kernel for case in cases])
@@ -181,7 +184,9 @@ def build(cases: Sequence[Case], board: Board, folder: Path) -> Path:
     if board.target.core is Core.HOST:
         flags = [flag for flag in flags if flag not in ("-nostdlib", "-ffreestanding")]
     else:
-        (folder / "link.ld").write_text(_SCRIPT.format(rom=board.rom, ram=board.ram))
+        (folder / "link.ld").write_text(_SCRIPT.format(
+                rom=board.rom, ram=board.ram, blob=board.blob, size=board.rom_kib
+            ))
         flags += ["-T", "link.ld", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
     command = [board.gcc, *flags, *board.flags, f"-I{folder}", str(_HERE / "firmware.c"), "blob.S"]
     libraries = [] if board.target.core is Core.HOST else ["-lgcc"]

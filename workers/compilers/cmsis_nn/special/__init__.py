@@ -14,7 +14,11 @@ from workers.compilers.cmsis_nn.special import (
     dsp_conv,
     dsp_dense,
     dsp_depthwise,
+    mve_conv,
+    mve_dense,
+    mve_depthwise,
     plain_conv,
+    plain_depthwise,
     pool,
 )
 from workers.compilers.cmsis_nn.special.geometry import geometry_of
@@ -46,6 +50,8 @@ def specialise(
 
 
 def _dense(layer: DenseLayer, isa: Isa, prefix: str, options: Options) -> KernelCode | None:
+    if isa.family is Family.MVE:
+        return mve_dense.dense(layer, isa, prefix, options)
     if isa.family is Family.DSP:
         return dsp_dense.dense(layer, isa, prefix, options)
     return plain_conv.dense(layer, isa, prefix, options)
@@ -72,9 +78,12 @@ def _image(
         if geometry_of(layer).whole:
             rows = layer.weights.reshape(layer.weights.shape[0], -1)
             return _dense(DenseLayer(1, rows, layer.bias, layer.quant), isa, function, options)
-        if isa.family is Family.DSP:
-            return dsp_conv.conv(layer, isa, function, options)
-        return plain_conv.conv(layer, isa, function, options)
-    if isa.family is Family.DSP:
-        return dsp_depthwise.depthwise(layer, isa, function, options)
-    return None
+        kernel = mve_conv.conv(layer, isa, function, options) if isa.family is Family.MVE else None
+        if kernel is None and isa.family is not Family.PLAIN:
+            kernel = dsp_conv.conv(layer, isa, function, options)
+        return kernel or plain_conv.conv(layer, isa, function, options)
+    special = {Family.MVE: mve_depthwise.depthwise, Family.DSP: dsp_depthwise.depthwise}
+    kernel = None
+    if isa.family in special:
+        kernel = special[isa.family](layer, isa, function, options)
+    return kernel or plain_depthwise.depthwise(layer, isa, function, options)

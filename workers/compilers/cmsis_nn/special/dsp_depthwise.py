@@ -9,8 +9,6 @@ channel is read before it is written, the kernel works in place.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from workers.compilers.cmsis_nn.special import requant
 from workers.compilers.cmsis_nn.special.fold import fold
 from workers.compilers.cmsis_nn.special.geometry import Geometry, geometry_of
@@ -23,6 +21,7 @@ from workers.compilers.cmsis_nn.special.layers import (
     Snippet,
 )
 from workers.compilers.cmsis_nn.special.pack import round_up
+from workers.compilers.cmsis_nn.special.plane import Plane, copy_unroll, shape_name
 
 _MOST_TAPS = 25
 
@@ -78,38 +77,16 @@ static void {function}(const int8_t *in, int8_t *out, uint8_t *scratch) {{
 """
 
 
-@dataclass(frozen=True)
-class _Plane:
-    """The padded plane, in int16: `width` is even, `slack` is read beyond the end."""
-
-    geometry: Geometry
-
-    @property
-    def width(self) -> int:
-        g = self.geometry
-        return round_up(max(g.reach_x, g.left + g.width), 2)
-
-    @property
-    def height(self) -> int:
-        g = self.geometry
-        return max(g.reach_y, g.top + g.height)
-
-    @property
-    def words(self) -> int:
-        slack = round_up(self.geometry.window_width, 2) // 2
-        return self.width * self.height // 2 + slack
-
-
 def depthwise(
     layer: DepthwiseLayer, isa: Isa, function: str, options: Options
 ) -> KernelCode | None:
     """Return the kernel of one image, or None for dilated or large windows or short scratch."""
     g = geometry_of(layer)
-    plane = _Plane(g)
+    plane = Plane(g, align=2)
     taps = g.window_height * g.window_width
     if (g.dilation_y, g.dilation_x) != (1, 1) or taps > _MOST_TAPS:
         return None
-    if options.max_scratch is not None and plane.words * 4 > options.max_scratch:
+    if options.max_scratch is not None and _words_of(plane) * 4 > options.max_scratch:
         return None
     folded = fold(layer.weights.reshape(taps, g.out_channels).T.copy(), layer.bias, layer.quant)
     shared = _shared(plane, requant.flavour(folded))
@@ -128,25 +105,28 @@ def depthwise(
             Constant(f"{function}_weights", "int8_t", folded.weights),
             Constant(f"{function}_params", "int32_t", folded.params()),
         ),
-        scratch_bytes=plane.words * 4,
+        scratch_bytes=_words_of(plane) * 4,
         includes=("<stdint.h>", "<arm_acle.h>"),
         snippets=(*requant.snippets(folded, isa), shared),
         in_place=g.channels == g.out_channels and g.pixels <= g.height * g.width,
     )
 
 
-def _shared(plane: _Plane, kind: str) -> Snippet:
+def _words_of(plane: Plane) -> int:
+    """Return the plane's size in words, with what the last pair reads beyond its end."""
+    slack = round_up(plane.geometry.window_width, 2) // 2
+    return plane.width * plane.height // 2 + slack
+
+
+def _shared(plane: Plane, kind: str) -> Snippet:
     g = plane.geometry
     repeat = g.out_channels // g.channels
     stride = "channels" if repeat == 1 else f"{repeat} * channels"
-    shape = (g.height, g.width, g.out_height, g.out_width, g.window_height, g.window_width)
-    numbers = "_".join(str(n) for n in (*shape, g.step_y, g.step_x, g.top, g.left, repeat))
-    name = f"tk_depthwise_{numbers}{kind}"
+    name = f"tk_depthwise_{shape_name(g)}{kind}"
     pairs, odd = divmod(g.out_width, 2)
     first, second = (
         requant.expression(kind, f"a{i}", "multiplier", "right") for i in range(2)
     )
-    used_rows = min(g.height, plane.height - g.top)
     text = _SHARED.format(
         name=name,
         bounds=requant.bound_parameters(kind),
@@ -154,12 +134,12 @@ def _shared(plane: _Plane, kind: str) -> Snippet:
         out_width=g.out_width,
         height=g.height,
         width=g.width,
-        plane_words=plane.words,
-        origin=g.top * plane.width + g.left,
-        copy_height=used_rows,
+        plane_words=_words_of(plane),
+        origin=plane.origin,
+        copy_height=g.height,
         copy_width=g.width,
         copy_skip=plane.width - g.width,
-        copy_unroll=_copy_unroll(g.width),
+        copy_unroll=copy_unroll(g.width),
         open_multiplier=f"    for (int32_t copy = 0; copy < {repeat}; copy++) {{\n" if repeat > 1 else "",
         close_multiplier="    }\n" if repeat > 1 else "",
         weights=_weights(g, pairs > 0),
@@ -182,10 +162,6 @@ def _shared(plane: _Plane, kind: str) -> Snippet:
         row_advance=g.step_y * plane.width - 2 * g.step_x * pairs,
     )
     return Snippet(name, text)
-
-
-def _copy_unroll(width: int) -> int:
-    return max(n for n in range(1, 13) if width % n == 0)
 
 
 def _holders(g: Geometry, both: bool) -> dict[int, bool]:
@@ -211,7 +187,7 @@ def _weights(g: Geometry, both: bool) -> str:
     return "".join(lines)
 
 
-def _words(plane: _Plane, outputs: int) -> str:
+def _words(plane: Plane, outputs: int) -> str:
     """Return the loads of all words that `outputs` neighbours see: x<row>_<word>."""
     g = plane.geometry
     last = (outputs - 1) * g.step_x + g.window_width - 1
@@ -222,7 +198,7 @@ def _words(plane: _Plane, outputs: int) -> str:
     )
 
 
-def _taps(plane: _Plane, output: int, both: bool) -> str:
+def _taps(plane: Plane, output: int, both: bool) -> str:
     """Return the multiply-accumulates of output 0 or 1 of a pair."""
     g = plane.geometry
     held = _holders(g, both)
