@@ -6,10 +6,12 @@ Those that have specialised kernels are defined by `special.layers`; the others 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn.special.layers import (
     AddLayer,
     ConvLayer,
@@ -81,6 +83,111 @@ class MoveLayer:
     fill: int | None = None
 
 
+@dataclass(frozen=True)
+class ElementwiseLayer:
+    """An int8 operation on two tensors, either of which may be broadcast.
+
+    `strides` are the inputs' element strides over the output's `shape`, 0 where broadcast.
+    ``add`` and ``sub`` scale both inputs by 2^`left_shift` and their own multiplier, then the
+    result by the third; ``mul`` has one multiplier; ``prelu`` one for positive inputs and one for
+    the others; ``minimum`` and ``maximum`` compare as they are.
+    """
+
+    kind: Literal["add", "sub", "mul", "minimum", "maximum", "prelu"]
+    shape: Shape
+    strides: tuple[Shape, Shape]
+    input_zero_points: tuple[int, int] = (0, 0)
+    output_zero_point: int = 0
+    multipliers: tuple[int, ...] = ()
+    shifts: tuple[int, ...] = ()
+    left_shift: int = 0
+    activation_min: int = -128
+    activation_max: int = 127
+
+
+@dataclass(frozen=True)
+class ReduceLayer:
+    """MEAN and SUM of int8: the sum over `reduced` of (x − input_zero_point), requantised.
+
+    `kept` and `reduced` are (count, input element stride) of each dimension.
+    """
+
+    kept: tuple[tuple[int, int], ...]
+    reduced: tuple[tuple[int, int], ...]
+    input_zero_point: int
+    output_zero_point: int
+    multiplier: int
+    shift: int
+
+
+@dataclass(frozen=True)
+class QuantizeLayer:
+    """float32 → int8 or int16: round(x / scale) + zero point, saturated."""
+
+    size: int
+    scale: float
+    zero_point: int
+    target: DType
+
+
+@dataclass(frozen=True)
+class DequantizeLayer:
+    """int8 or int16 → float32: scale × (q − zero point), rounded once."""
+
+    size: int
+    scale: float
+    zero_point: int
+    source: DType
+
+
+@dataclass(frozen=True)
+class RequantizeLayer:
+    """Integers of one type to int8 or int16 of another scale."""
+
+    size: int
+    source: DType
+    target: DType
+    input_zero_point: int
+    output_zero_point: int
+    multiplier: int
+    shift: int
+
+
+@dataclass(frozen=True, eq=False)
+class TransposeConvLayer:
+    """TRANSPOSE_CONV: `weights` int8 OHWI; `padding` is (top, left) cut from the full output."""
+
+    input_shape: tuple[int, int, int, int]
+    output_shape: tuple[int, int, int, int]
+    weights: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    quant: Requantisation
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class NearestLayer:
+    """RESIZE_NEAREST_NEIGHBOR: output row y is input row `rows[y]`, likewise columns."""
+
+    input_shape: tuple[int, int, int, int]
+    rows: NDArray[np.uint16]
+    columns: NDArray[np.uint16]
+    itemsize: int
+
+
+@dataclass(frozen=True, eq=False)
+class BilinearLayer:
+    """RESIZE_BILINEAR of int8 with 10 fraction bits.
+
+    `rows` and `columns` are, for each output place, (lower, upper, weight of upper in 1/1024).
+    """
+
+    input_shape: tuple[int, int, int, int]
+    rows: NDArray[np.int16]
+    columns: NDArray[np.int16]
+
+
 AnyLayer = (
     ConvLayer
     | DepthwiseLayer
@@ -91,19 +198,35 @@ AnyLayer = (
     | LutLayer
     | ReshapeLayer
     | MoveLayer
+    | ElementwiseLayer
+    | ReduceLayer
+    | QuantizeLayer
+    | DequantizeLayer
+    | RequantizeLayer
+    | TransposeConvLayer
+    | NearestLayer
+    | BilinearLayer
 )
 
 __all__ = [
     "AddLayer",
     "AnyLayer",
+    "BilinearLayer",
     "ConvLayer",
     "DenseLayer",
     "DepthwiseLayer",
+    "DequantizeLayer",
+    "ElementwiseLayer",
     "LutLayer",
     "MoveLayer",
+    "NearestLayer",
     "PoolLayer",
+    "QuantizeLayer",
+    "ReduceLayer",
     "Region",
     "Requantisation",
+    "RequantizeLayer",
     "ReshapeLayer",
     "SoftmaxLayer",
+    "TransposeConvLayer",
 ]

@@ -175,6 +175,7 @@ class ResizeNearestNeighborOptions:
 class PackOptions:
     """Of PACK."""
 
+    values_count: int
     axis: int
 
 
@@ -182,6 +183,7 @@ class PackOptions:
 class UnpackOptions:
     """Of UNPACK."""
 
+    num: int
     axis: int
 
 
@@ -256,6 +258,7 @@ TABLES: dict[str, type[Options]] = {
     "MUL": MulOptions,
     "CONCATENATION": ConcatenationOptions,
     "MEAN": ReducerOptions,
+    "SUM": ReducerOptions,
     "SPLIT": SplitOptions,
     "STRIDED_SLICE": StridedSliceOptions,
     "LEAKY_RELU": LeakyReluOptions,

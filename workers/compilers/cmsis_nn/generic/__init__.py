@@ -1,42 +1,54 @@
-"""Layers as calls of the CMSIS-NN API (or of loops of our own where it has none)."""
+"""Layers as calls of the CMSIS-NN API, or as loops of our own where it has no function."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from workers.compilers.cmsis_nn.code import Code
-from workers.compilers.cmsis_nn.generic import calls, matmul
-from workers.compilers.cmsis_nn.generic.moves import move
+from workers.compilers.cmsis_nn.generic import arithmetic, calls, matmul, moves
 from workers.compilers.cmsis_nn.layers import (
     AddLayer,
     AnyLayer,
+    BilinearLayer,
     ConvLayer,
     DenseLayer,
     DepthwiseLayer,
+    DequantizeLayer,
+    ElementwiseLayer,
     LutLayer,
     MoveLayer,
+    NearestLayer,
     PoolLayer,
+    QuantizeLayer,
+    ReduceLayer,
+    RequantizeLayer,
     ReshapeLayer,
     SoftmaxLayer,
+    TransposeConvLayer,
 )
 
+_EMITTERS: dict[type, Callable[[Any, str], Code]] = {
+    AddLayer: calls.add,
+    BilinearLayer: arithmetic.bilinear,
+    ConvLayer: matmul.conv,
+    DenseLayer: matmul.dense,
+    DepthwiseLayer: matmul.depthwise,
+    DequantizeLayer: arithmetic.dequantize,
+    ElementwiseLayer: arithmetic.elementwise,
+    LutLayer: calls.lut,
+    MoveLayer: moves.move,
+    NearestLayer: moves.nearest,
+    PoolLayer: calls.pool,
+    QuantizeLayer: arithmetic.quantize,
+    ReduceLayer: arithmetic.reduce,
+    RequantizeLayer: arithmetic.requantize,
+    ReshapeLayer: calls.reshape,
+    SoftmaxLayer: calls.softmax,
+    TransposeConvLayer: matmul.transpose_conv,
+}
 
-def generic(layer: AnyLayer, prefix: str) -> Code:  # noqa: PLR0911 - a table with types
+
+def generic(layer: AnyLayer, prefix: str) -> Code:
     """Return the C of `layer`, its names beginning with `prefix`."""
-    match layer:
-        case ConvLayer():
-            return matmul.conv(layer, prefix)
-        case DepthwiseLayer():
-            return matmul.depthwise(layer, prefix)
-        case DenseLayer():
-            return matmul.dense(layer, prefix)
-        case PoolLayer():
-            return calls.pool(layer, prefix)
-        case AddLayer():
-            return calls.add(layer, prefix)
-        case SoftmaxLayer():
-            return calls.softmax(layer, prefix)
-        case LutLayer():
-            return calls.lut(layer, prefix)
-        case MoveLayer():
-            return move(layer, prefix)
-        case ReshapeLayer():
-            return calls.copy(layer.nbytes, prefix)
+    return _EMITTERS[type(layer)](layer, prefix)

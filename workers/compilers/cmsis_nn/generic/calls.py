@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from workers.compilers.cmsis_nn.code import Code, braces, constant, function
 from workers.compilers.cmsis_nn.generic.matmul import dims
-from workers.compilers.cmsis_nn.layers import AddLayer, LutLayer, PoolLayer, SoftmaxLayer
+from workers.compilers.cmsis_nn.layers import (
+    AddLayer,
+    LutLayer,
+    PoolLayer,
+    ReshapeLayer,
+    SoftmaxLayer,
+)
 from workers.compilers.cmsis_nn.special.layers import KernelCode
 
 
@@ -70,9 +76,9 @@ def lut(layer: LutLayer, prefix: str) -> Code:
     )
 
 
-def copy(nbytes: int, prefix: str) -> Code:
-    """Return a plain copy of `nbytes`."""
-    source = function(prefix, [f"memmove(out, in, {nbytes}u);"], used=("in", "out"))
+def reshape(layer: ReshapeLayer, prefix: str) -> Code:
+    """Return a plain copy."""
+    source = function(prefix, [f"memmove(out, in, {layer.nbytes}u);"], used=("in", "out"))
     kernel = KernelCode(
         function=prefix,
         source=source,

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from workers.compilers.cmsis_nn.code import Code, braces, constant, function
-from workers.compilers.cmsis_nn.layers import ConvLayer, DenseLayer, DepthwiseLayer
+from workers.compilers.cmsis_nn.layers import (
+    ConvLayer,
+    DenseLayer,
+    DepthwiseLayer,
+    TransposeConvLayer,
+)
 from workers.compilers.cmsis_nn.special.layers import Constant, KernelCode, Requantisation
 
 _CHANNEL_CALL = (
-    "{call}(&ctx, &params, &quant, &input, in, &filter, {prefix}_w, &bias, {prefix}_b, &output, "
-    "out);"
+    "{call}({contexts}&params, &quant, &input, in, &filter, {prefix}_w, &bias, {prefix}_b, "
+    "&output, out);"
 )
 
 
@@ -36,11 +41,24 @@ def depthwise(layer: DepthwiseLayer, prefix: str) -> Code:
     return _windowed(layer, prefix, "arm_depthwise_conv_wrapper_s8", "dw_conv", [*head, *params])
 
 
+def transpose_conv(layer: TransposeConvLayer, prefix: str) -> Code:
+    """Return `layer` as a call of ``arm_transpose_conv_wrapper_s8``."""
+    params = [braces(*reversed(layer.stride)), braces(*reversed(layer.padding)), "{0, 0}", "{1, 1}"]
+    head = [-layer.quant.input_zero_point, layer.quant.output_zero_point]
+    call = "arm_transpose_conv_wrapper_s8"
+    return _windowed(layer, prefix, call, "transpose_conv", [*head, *params])
+
+
 def _windowed(
-    layer: ConvLayer | DepthwiseLayer, prefix: str, call: str, kind: str, params: list[object]
+    layer: ConvLayer | DepthwiseLayer | TransposeConvLayer,
+    prefix: str,
+    call: str,
+    kind: str,
+    params: list[object],
 ) -> Code:
     channels = layer.output_shape[3]
     params.append(_clamp(layer.quant))
+    contexts = "&ctx, &ctx, " if isinstance(layer, TransposeConvLayer) else "&ctx, "
     body = [
         "const cmsis_nn_context ctx = {scratch, 0};",
         f"static const cmsis_nn_{kind}_params params = {braces(*params)};",
@@ -50,7 +68,7 @@ def _windowed(
         f"static const cmsis_nn_dims filter = {dims(layer.weights.shape)};",
         f"static const cmsis_nn_dims bias = {dims((1, 1, 1, channels))};",
         f"static const cmsis_nn_dims output = {dims(layer.output_shape)};",
-        _CHANNEL_CALL.format(call=call, prefix=prefix),
+        _CHANNEL_CALL.format(call=call, prefix=prefix, contexts=contexts),
     ]
     return _code(layer, prefix, body, call, channels)
 
@@ -73,7 +91,7 @@ def dense(layer: DenseLayer, prefix: str) -> Code:
         f"static const cmsis_nn_dims filter = {dims((depth, 1, 1, channels))};",
         f"static const cmsis_nn_dims bias = {dims((1, 1, 1, channels))};",
         f"static const cmsis_nn_dims output = {dims((layer.batch, 1, 1, channels))};",
-        _CHANNEL_CALL.format(call=call, prefix=prefix),
+        _CHANNEL_CALL.format(call=call, prefix=prefix, contexts="&ctx, "),
     ]
     return _code(layer, prefix, body, call, channels if per_channel else 0)
 
@@ -83,7 +101,7 @@ def _clamp(quant: Requantisation) -> str:
 
 
 def _code(
-    layer: ConvLayer | DepthwiseLayer | DenseLayer,
+    layer: ConvLayer | DepthwiseLayer | DenseLayer | TransposeConvLayer,
     prefix: str,
     body: list[str],
     call: str,

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from workers.compilers.cmsis_nn.code import Code, function, parameter_names
-from workers.compilers.cmsis_nn.layers import MoveLayer, Region
+from dataclasses import replace
+
+from workers.compilers.cmsis_nn.code import Code, constant, function, parameter_names
+from workers.compilers.cmsis_nn.generic.loops import index, nest
+from workers.compilers.cmsis_nn.layers import MoveLayer, NearestLayer, Region
 from workers.compilers.cmsis_nn.special.layers import KernelCode
+from workers.compilers.cmsis_nn.strides import merge
 
 _UNSIGNED = {1: "uint8_t", 2: "uint16_t", 4: "uint32_t", 8: "uint64_t"}
+_INCLUDES = ("<stdint.h>", "<string.h>")
 
 
 def move(layer: MoveLayer, prefix: str) -> Code:
     """Return `layer` as loops; inputs are numbered as the regions' sources are."""
-    inputs = max(region.source for region in layer.regions) + 1 if layer.regions else 0
+    inputs = max((region.source for region in layer.regions), default=-1) + 1
     names, _ = parameter_names(inputs, 1)
     body = list(_fill(layer))
     for region in layer.regions:
         body += _copy(merged(region), names[region.source], layer.itemsize)
     source = function(prefix, body, inputs, used=(*names, "out"))
-    kernel = KernelCode(
-        function=prefix, source=source, includes=("<stdint.h>", "<string.h>"), alignment=1
-    )
+    kernel = KernelCode(function=prefix, source=source, includes=_INCLUDES, alignment=1)
     return Code(kernel)
 
 
@@ -31,53 +34,49 @@ def _fill(layer: MoveLayer) -> list[str]:
         return [f"memset(out, {pattern[0]}, {layer.size * layer.itemsize}u);"]
     kind = _UNSIGNED[layer.itemsize]
     return [
-        f"for (uint32_t i = 0; i < {layer.size}u; i++) (({kind} *)out)[i] = ({kind}){layer.fill}u;"
+        f"for (int32_t i = 0; i < {layer.size}; i++) (({kind} *)out)[i] = ({kind}){layer.fill}u;"
     ]
 
 
 def merged(region: Region) -> Region:
     """Return the same copy with neighbouring dimensions that lie together made one."""
-    dims = [
-        (count, source, target)
-        for count, source, target in zip(
-            region.counts, region.source_strides, region.target_strides, strict=True
-        )
-        if count != 1
-    ]
-    out: list[tuple[int, int, int]] = []
-    for count, source, target in dims:
-        if out and out[-1][1] == count * source and out[-1][2] == count * target:
-            out[-1] = (out[-1][0] * count, source, target)
-        else:
-            out.append((count, source, target))
-    counts, sources, targets = (tuple(d[i] for d in out) for i in range(3))
-    return Region(
-        region.source, counts, sources, targets, region.source_offset, region.target_offset
-    )
+    counts, (sources, targets) = merge(region.counts, region.source_strides, region.target_strides)
+    return replace(region, counts=counts, source_strides=sources, target_strides=targets)
 
 
 def _copy(region: Region, name: str, itemsize: int) -> list[str]:
-    together = region.counts and region.source_strides[-1] == region.target_strides[-1] == 1
-    outer = len(region.counts) - 1 if together else len(region.counts)
-    loops = [f"for (int32_t i{d} = 0; i{d} < {region.counts[d]}; i{d}++)" for d in range(outer)]
-    source = _index(region.source_offset, region.source_strides[:outer])
-    target = _index(region.target_offset, region.target_strides[:outer])
-    if together:
+    if 0 in region.counts:
+        return []
+    ends = region.counts and region.source_strides[-1] == region.target_strides[-1] == 1
+    outer = len(region.counts) - 1 if ends else len(region.counts)
+    source = index(region.source_offset, region.source_strides[:outer])
+    target = index(region.target_offset, region.target_strides[:outer])
+    if ends:
         size = region.counts[-1] * itemsize
-        ends = f"out + {_times(target, itemsize)}, {name} + {_times(source, itemsize)}"
-        inner = f"memcpy({ends}, {size}u);"
+        places = f"out + {_times(target, itemsize)}, {name} + {_times(source, itemsize)}"
+        line = f"memcpy({places}, {size}u);"
     else:
         kind = _UNSIGNED[itemsize]
-        inner = f"(({kind} *)out)[{target}] = ((const {kind} *){name})[{source}];"
-    return [*(f"{'  ' * d}{loop}" for d, loop in enumerate(loops)), "  " * outer + inner]
+        line = f"(({kind} *)out)[{target}] = ((const {kind} *){name})[{source}];"
+    return nest(region.counts[:outer], [line])
 
 
-def _index(offset: int, strides: tuple[int, ...]) -> str:
-    terms = [f"i{d} * {s}" for d, s in enumerate(strides) if s]
-    if offset or not terms:
-        terms.insert(0, str(offset))
-    return " + ".join(terms)
+def _times(place: str, itemsize: int) -> str:
+    return place if itemsize == 1 else f"({place}) * {itemsize}"
 
 
-def _times(index: str, itemsize: int) -> str:
-    return index if itemsize == 1 else f"({index}) * {itemsize}"
+def nearest(layer: NearestLayer, prefix: str) -> Code:
+    """Return a nearest-neighbour resize as copies of whole pixels."""
+    batch, height, width, depth = layer.input_shape
+    row, pixel = width * depth * layer.itemsize, depth * layer.itemsize
+    line = (
+        f"memcpy(out, in + i0 * {height * row} + {prefix}_y[i1] * {row} + "
+        f"{prefix}_x[i2] * {pixel}, {pixel}u), out += {pixel};"
+    )
+    body = nest((batch, len(layer.rows), len(layer.columns)), [line])
+    constants = (constant(f"{prefix}_y", layer.rows), constant(f"{prefix}_x", layer.columns))
+    source = function(prefix, body, used=("in", "out"))
+    kernel = KernelCode(
+        function=prefix, source=source, constants=constants, includes=_INCLUDES, alignment=1
+    )
+    return Code(kernel)

@@ -47,6 +47,12 @@ typedef struct {
 } cmsis_nn_conv_params;
 
 typedef struct {
+  int32_t input_offset, output_offset;
+  cmsis_nn_tile stride, padding, padding_offsets, dilation;
+  cmsis_nn_activation activation;
+} cmsis_nn_transpose_conv_params;
+
+typedef struct {
   int32_t input_offset, output_offset, ch_mult;
   cmsis_nn_tile stride, padding, dilation;
   cmsis_nn_activation activation;

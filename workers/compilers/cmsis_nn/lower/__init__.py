@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 from tinymlaas.contract.errors import UnsupportedModel
 from workers.compilers.cmsis_nn.graph import TfliteModel
-from workers.compilers.cmsis_nn.lower import elementwise, matmul, moves, pooling
+from workers.compilers.cmsis_nn.lower import (
+    activations,
+    elementwise,
+    matmul,
+    moves,
+    pooling,
+    resizing,
+)
 from workers.compilers.cmsis_nn.lower.context import Context, Refusal
 from workers.compilers.cmsis_nn.program import Program, Step, Value
 
@@ -15,14 +22,42 @@ Lowering = Callable[[Context], None]
 LOWERINGS: dict[str, Lowering] = {
     "ADD": elementwise.add,
     "AVERAGE_POOL_2D": pooling.average_pool,
+    "CONCATENATION": moves.concatenation,
     "CONV_2D": matmul.conv,
     "DEPTHWISE_CONV_2D": matmul.depthwise,
+    "DEQUANTIZE": activations.dequantize,
     "EXPAND_DIMS": moves.reshape,
     "FULLY_CONNECTED": matmul.dense,
+    "HARD_SWISH": activations.hard_swish,
+    "LEAKY_RELU": activations.leaky_relu,
+    "LOGISTIC": activations.logistic,
+    "MAXIMUM": elementwise.maximum,
     "MAX_POOL_2D": pooling.max_pool,
+    "MEAN": resizing.mean,
+    "MINIMUM": elementwise.minimum,
+    "MUL": elementwise.mul,
+    "PACK": moves.pack,
+    "PAD": moves.pad,
+    "PADV2": moves.pad,
+    "PRELU": elementwise.prelu,
+    "QUANTIZE": activations.quantize,
+    "RELU": activations.relu,
+    "RELU6": activations.relu6,
     "RESHAPE": moves.reshape,
+    "RESIZE_BILINEAR": resizing.bilinear,
+    "RESIZE_NEAREST_NEIGHBOR": resizing.nearest,
+    "SLICE": moves.slice_,
     "SOFTMAX": pooling.softmax,
+    "SPLIT": moves.split,
+    "SPLIT_V": moves.split_v,
     "SQUEEZE": moves.reshape,
+    "STRIDED_SLICE": moves.strided_slice,
+    "SUB": elementwise.sub,
+    "SUM": resizing.sum_,
+    "TANH": activations.tanh,
+    "TRANSPOSE": moves.transpose,
+    "TRANSPOSE_CONV": matmul.transpose_conv,
+    "UNPACK": moves.unpack,
 }
 
 

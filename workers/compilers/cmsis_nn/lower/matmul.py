@@ -1,4 +1,4 @@
-"""Layers with weights: CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED (int8, per channel)."""
+"""Layers with weights: convolutions of all kinds and FULLY_CONNECTED (int8, per channel)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn import quantise
 from workers.compilers.cmsis_nn.graph import Affine, Tensor
-from workers.compilers.cmsis_nn.layers import ConvLayer, DenseLayer, DepthwiseLayer, Requantisation
+from workers.compilers.cmsis_nn.layers import (
+    ConvLayer,
+    DenseLayer,
+    DepthwiseLayer,
+    Requantisation,
+    TransposeConvLayer,
+)
 from workers.compilers.cmsis_nn.lower.context import Context, Refusal, affine, shape4
 from workers.compilers.cmsis_nn.lower.windows import Window
 from workers.compilers.cmsis_nn.options import (
     Conv2DOptions,
     DepthwiseConv2DOptions,
     FullyConnectedOptions,
+    TransposeConvOptions,
 )
 
 
@@ -81,6 +88,26 @@ def dense(context: Context) -> None:
     context.add(layer, context.operator.inputs[:1], context.operator.outputs)
 
 
+def transpose_conv(context: Context) -> None:
+    """Lower TRANSPOSE_CONV: inputs are output shape, weights OHWI, data, bias."""
+    context.arity((3, 4))
+    options = context.options(TransposeConvOptions)
+    source, target = shape4(context.input(2)), shape4(context.output())
+    weights = _weights(context, 4)
+    channels, height, width, depth = weights.shape
+    if (depth, channels) != (source[3], target[3]):
+        raise Refusal(f"weights {weights.shape} for {source[3]} → {target[3]} channels")
+    _same_batch(source, target)
+    stride = (options.stride_h, options.stride_w)
+    # seen from the output it is a convolution that gives the input
+    window = Window((height, width), stride, options.padding)
+    top, left, _, _ = window.padding(target, source)
+    quant = _requantisation(context, options.fused_activation_function, channels, 0, data=2)
+    bias = _bias(context, channels, 3)
+    layer = TransposeConvLayer(source, target, weights, bias, quant, stride, (top, left))
+    context.add(layer, context.operator.inputs[2:3], context.operator.outputs)
+
+
 def _same_batch(source: tuple[int, ...], target: tuple[int, ...]) -> None:
     if source[0] != target[0]:
         raise Refusal(f"batch {source[0]} becomes {target[0]}")
@@ -93,19 +120,25 @@ def _weights(context: Context, rank: int) -> NDArray[np.int8]:
     return np.ascontiguousarray(weights, np.int8)
 
 
-def _bias(context: Context, channels: int) -> NDArray[np.int32]:
-    if not context.has_input(2):
+def _bias(context: Context, channels: int, position: int = 2) -> NDArray[np.int32]:
+    if not context.has_input(position):
         return np.zeros(channels, np.int32)
-    bias = context.constant(2, "bias", DType.INT32)
+    bias = context.constant(position, "bias", DType.INT32)
     if bias.size != channels:
         raise Refusal(f"{bias.size} biases for {channels} channels")
     return np.asarray(bias, np.int32).reshape(-1)
 
 
 def _requantisation(
-    context: Context, activation: int, channels: int, axis: int, *, whole: bool = False
+    context: Context,
+    activation: int,
+    channels: int,
+    axis: int,
+    *,
+    whole: bool = False,
+    data: int = 0,
 ) -> Requantisation:
-    source = affine(context.input(), DType.INT8)
+    source = affine(context.input(data), DType.INT8)
     target = affine(context.output(), DType.INT8)
     weights = _weight_affine(context.input(1), channels, axis)
     if whole and len(weights.scales) == 1:
