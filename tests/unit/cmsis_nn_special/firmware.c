@@ -96,7 +96,9 @@ static void run_case(const struct special_case *c) {
   for (uint32_t i = 0; i < c->out_bytes; i++) {
     wrong += out[i] != expected[i];
   }
-  guards = broken_guards((uint8_t *)output, c->out_bytes) + broken_guards(scratch, c->scratch);
+  guards = broken_guards((uint8_t *)output, c->in_place && c->in_bytes > c->out_bytes
+                                                ? c->in_bytes
+                                                : c->out_bytes) + broken_guards(scratch, c->scratch);
   say_number(wrong);
   say_number(guards);
   say_number((after - before) & TICK_MASK);

@@ -128,9 +128,7 @@ def declare(constant: Constant) -> str:
 def module_source(kernels: Sequence[KernelCode]) -> str:
     """Return all kernels as one translation unit, each shared snippet once."""
     includes = dict.fromkeys(name for kernel in kernels for name in kernel.includes)
-    snippets = {
-        snippet.name: snippet.text for kernel in kernels for snippet in kernel.snippets
-    }
+    snippets = {snippet.name: snippet.text for kernel in kernels for snippet in kernel.snippets}
     parts = [f"#include {name}\n" for name in includes] + list(snippets.values())
     for kernel in kernels:
         parts += [declare(constant) for constant in kernel.constants]
@@ -143,7 +141,7 @@ def _table(cases: Sequence[Case]) -> str:
     for case in cases:
         size, out = case.inputs[0].size, case.expected.size
         name = case.kernel.function
-        calls = (f"0, {name}" if len(case.inputs) == 2 else f"{name}, 0")
+        calls = f"0, {name}" if len(case.inputs) == 2 else f"{name}, 0"
         rows.append(
             f"{{{calls}, {blob}, {size}, {len(case.inputs)}, {out}, "
             f"{case.kernel.scratch_bytes}, {int(case.in_place)}}},"
@@ -173,7 +171,7 @@ def build(cases: Sequence[Case], board: Board, folder: Path) -> Path:
     )
     (folder / "blob.bin").write_bytes(blob)
     (folder / "blob.S").write_text(
-        '.section .blob,\"a\"\n.globl case_blob\n.balign 4\ncase_blob:\n.incbin "blob.bin"\n'
+        '.section .blob,"a"\n.globl case_blob\n.balign 4\ncase_blob:\n.incbin "blob.bin"\n'
         '#ifdef __linux__\n.section .note.GNU-stack,"",%progbits\n#endif\n'
     )
     text = "#include <stdint.h>\n" + module_source([case.kernel for case in cases])
@@ -184,9 +182,9 @@ def build(cases: Sequence[Case], board: Board, folder: Path) -> Path:
     if board.target.core is Core.HOST:
         flags = [flag for flag in flags if flag not in ("-nostdlib", "-ffreestanding")]
     else:
-        (folder / "link.ld").write_text(_SCRIPT.format(
-                rom=board.rom, ram=board.ram, blob=board.blob, size=board.rom_kib
-            ))
+        (folder / "link.ld").write_text(
+            _SCRIPT.format(rom=board.rom, ram=board.ram, blob=board.blob, size=board.rom_kib)
+        )
         flags += ["-T", "link.ld", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
     command = [board.gcc, *flags, *board.flags, f"-I{folder}", str(_HERE / "firmware.c"), "blob.S"]
     libraries = [] if board.target.core is Core.HOST else ["-lgcc"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from workers.compilers.cmsis_nn.special import dsp_gemm, requant
 from workers.compilers.cmsis_nn.special.dsp_gather import gather
 from workers.compilers.cmsis_nn.special.fold import Folded, fold
-from workers.compilers.cmsis_nn.special.geometry import Geometry, geometry_of
+from workers.compilers.cmsis_nn.special.geometry import geometry_of
 from workers.compilers.cmsis_nn.special.isa import Isa
 from workers.compilers.cmsis_nn.special.layers import (
     Constant,
@@ -21,52 +21,16 @@ from workers.compilers.cmsis_nn.special.layers import (
     Snippet,
 )
 from workers.compilers.cmsis_nn.special.pack import pad_taps, round_up
+from workers.compilers.cmsis_nn.special.tiles import Tiling, points, windows
 
-_WINDOWS = """
-static void {function}(const int8_t *in, int8_t *out, uint8_t *scratch) {{
-  uint32_t *const columns = (uint32_t *)scratch;
-  int32_t y = {y0}, x = {x0};
-  for (int32_t tile = 0; tile < {tiles}; tile++) {{
-{last}    for (int32_t pixel = 0; pixel < {pixels}; pixel++) {{
-      {function}_gather(in, columns + 2 * pixel, y, x{buffer});
-      x += {step_x};
-      if (x == {x_end}) {{
-        x = {x0};
-        y += {step_y};
-      }}
-    }}
-    {call}
-    out += {advance};
-  }}
-}}
-"""
+_OPEN = "  uint32_t *const columns = (uint32_t *)scratch;\n"
 
-_WINDOWS_LAST = """\
-    if (tile == {index}) {{
-      y = {y};
-      x = {x};
-      out -= {back};
-    }}
-"""
-
-_POINTS = """
-static void {function}(const int8_t *in, int8_t *out, uint8_t *scratch) {{
-  uint32_t *const columns = (uint32_t *)scratch;
-  for (int32_t tile = 0; tile < {tiles}; tile++) {{
-{last}    for (int32_t pixel = 0; pixel < {pixels}; pixel++, in += {channels}) {{
-      tk_expand{pixels}(in, columns + 2 * pixel, {groups});
+_EXPAND = """\
+    for (int32_t pixel = 0; pixel < {pixels}; pixel++) {{
+      const int8_t *const from = in + pixel * {channels};
+      uint32_t *const to = columns + 2 * pixel;
+      tk_expand{pixels}(from, to, {full});
 {tail}    }}
-    {call}
-    out += {advance};
-  }}
-}}
-"""
-
-_POINTS_LAST = """\
-    if (tile == {index}) {{
-      in -= {in_back};
-      out -= {back};
-    }}
 """
 
 _TAIL = """
@@ -84,31 +48,29 @@ static inline void tk_expand_rest(const int8_t *from, uint32_t *to, int32_t rest
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    function: str
-    geometry: Geometry
+    tiling: Tiling
     folded: Folded
-    pixels: int
 
     @property
     def groups(self) -> int:
         return round_up(self.folded.weights.shape[1], 4) // 4
 
-    @property
-    def tiles(self) -> int:
-        return -(-self.geometry.pixels // self.pixels)
-
-    @property
-    def short(self) -> int:
-        """Pixels that the last tile is moved back by."""
-        return self.tiles * self.pixels - self.geometry.pixels
-
     def call(self, gemm: str, unroll: int) -> str:
-        folded = self.folded
+        function, folded = self.tiling.function, self.folded
         return (
-            f"{gemm}(columns, {self.function}_weights, {self.function}_params, "
-            f"{self.groups // unroll}, {self.geometry.out_channels}, "
+            f"{gemm}(columns, {function}_weights, {function}_params, "
+            f"{self.groups // unroll}, {self.tiling.geometry.out_channels}, "
             f"{requant.zero_argument(folded)}, out{requant.bound_arguments(folded)});"
         )
+
+
+@dataclass(frozen=True)
+class _Feed:
+    """How columns are filled: the layer's function, scratch beside the columns, snippets."""
+
+    source: str
+    buffer: int
+    snippets: tuple[Snippet, ...]
 
 
 def conv(layer: ConvLayer, isa: Isa, function: str, options: Options) -> KernelCode | None:
@@ -116,7 +78,7 @@ def conv(layer: ConvLayer, isa: Isa, function: str, options: Options) -> KernelC
     g = geometry_of(layer)
     folded = fold(layer.weights.reshape(g.out_channels, -1), layer.bias, layer.quant)
     for pixels in (4, 2, 1):
-        plan = _Plan(function, g, folded, pixels)
+        plan = _Plan(Tiling(function, g, pixels), folded)
         if pixels <= g.pixels:
             kernel = _kernel(plan, isa)
             if options.max_scratch is None or kernel.scratch_bytes <= options.max_scratch:
@@ -125,78 +87,51 @@ def conv(layer: ConvLayer, isa: Isa, function: str, options: Options) -> KernelC
 
 
 def _kernel(plan: _Plan, isa: Isa) -> KernelCode:
-    folded, kind = plan.folded, requant.flavour(plan.folded)
+    tiling, folded = plan.tiling, plan.folded
     unroll = dsp_gemm.unroll_of(plan.groups)
-    gemm = dsp_gemm.gemm_snippet(plan.pixels, unroll, kind)
+    gemm = dsp_gemm.gemm_snippet(tiling.pixels, unroll, requant.flavour(folded))
     call = plan.call(gemm.name, unroll)
-    column_bytes = plan.pixels * plan.groups * 8
-    if plan.geometry.pointwise:
-        source, buffer, needed = *_points(plan, call), _point_snippets(plan)
-    else:
-        source, buffer, needed = _windows(plan, call, column_bytes)
+    column_bytes = tiling.pixels * plan.groups * 8
+    feed = _points if tiling.geometry.pointwise else _windows
+    fed = feed(plan, call, column_bytes)
     return KernelCode(
-        function=plan.function,
-        source=source,
+        function=tiling.function,
+        source=fed.source,
         constants=(
-            Constant(f"{plan.function}_weights", "int8_t", pad_taps(folded.weights, 4)),
-            Constant(f"{plan.function}_params", "int32_t", folded.params()),
+            Constant(f"{tiling.function}_weights", "int8_t", pad_taps(folded.weights, 4)),
+            Constant(f"{tiling.function}_params", "int32_t", folded.params()),
         ),
-        scratch_bytes=column_bytes + buffer,
+        scratch_bytes=column_bytes + fed.buffer,
         includes=("<stdint.h>", "<arm_acle.h>"),
-        snippets=(*needed, *requant.snippets(folded, isa), gemm),
+        snippets=(*fed.snippets, *requant.snippets(folded, isa), gemm),
     )
 
 
-def _point_snippets(plan: _Plan) -> tuple[Snippet, ...]:
-    snippets = (dsp_gemm.load_snippet(), dsp_gemm.expand_snippet(plan.pixels))
-    if plan.geometry.channels % 4:
+def _points(plan: _Plan, call: str, column_bytes: int) -> _Feed:
+    del column_bytes
+    tiling = plan.tiling
+    pixels = tiling.pixels
+    full, rest = divmod(tiling.geometry.channels, 4)
+    snippets: tuple[Snippet, ...] = (
+        dsp_gemm.load_snippet(),
+        dsp_gemm.expand_snippet(pixels),
+    )
+    tail = ""
+    if rest:
         snippets = (*snippets, Snippet("tk_expand_rest", _TAIL))
-    return snippets
+        tail = f"      tk_expand_rest(from + {4 * full}, to + {full * 2 * pixels}, {rest});\n"
+    body = _EXPAND.format(pixels=pixels, channels=tiling.geometry.channels, full=full, tail=tail)
+    return _Feed(points(tiling, call, _OPEN, body), 0, snippets)
 
 
-def _points(plan: _Plan, call: str) -> tuple[str, int]:
-    g = plan.geometry
-    full, rest = divmod(g.channels, 4)
-    tail = f"      tk_expand_rest(in + {4 * full}, columns + 2 * pixel + {full * 2 * plan.pixels}, {rest});\n"
-    last = _POINTS_LAST.format(
-        index=plan.tiles - 1, in_back=plan.short * g.channels, back=plan.short * g.out_channels
+def _windows(plan: _Plan, call: str, column_bytes: int) -> _Feed:
+    tiling = plan.tiling
+    fill = gather(tiling.function, tiling.geometry, plan.folded.input_zero, tiling.pixels)
+    text = windows(
+        tiling,
+        call,
+        opening=_OPEN,
+        column="columns + 2 * pixel",
+        more=f", (int8_t *)scratch + {column_bytes}" if fill.byte_buffer else "",
     )
-    text = _POINTS.format(
-        function=plan.function,
-        tiles=plan.tiles,
-        last=last if plan.short else "",
-        pixels=plan.pixels,
-        channels=g.channels,
-        groups=full,
-        tail=tail if rest else "",
-        call=call,
-        advance=plan.pixels * g.out_channels,
-    )
-    return text, 0
-
-
-def _windows(plan: _Plan, call: str, column_bytes: int) -> tuple[str, int, tuple[Snippet, ...]]:
-    g = plan.geometry
-    gathered = gather(plan.function, g, plan.folded.input_zero, plan.pixels)
-    first = g.pixels - plan.pixels
-    last = _WINDOWS_LAST.format(
-        index=plan.tiles - 1,
-        y=first // g.out_width * g.step_y - g.top,
-        x=first % g.out_width * g.step_x - g.left,
-        back=plan.short * g.out_channels,
-    )
-    text = _WINDOWS.format(
-        function=plan.function,
-        y0=-g.top,
-        x0=-g.left,
-        tiles=plan.tiles,
-        last=last if plan.short else "",
-        pixels=plan.pixels,
-        buffer=f", (int8_t *)scratch + {column_bytes}" if gathered.byte_buffer else "",
-        step_x=g.step_x,
-        step_y=g.step_y,
-        x_end=g.out_width * g.step_x - g.left,
-        call=call,
-        advance=plan.pixels * g.out_channels,
-    )
-    return gathered.source + text, gathered.byte_buffer, gathered.snippets
+    return _Feed(fill.source + text, fill.byte_buffer, fill.snippets)

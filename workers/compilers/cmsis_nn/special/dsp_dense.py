@@ -20,23 +20,22 @@ from workers.compilers.cmsis_nn.special.layers import (
 )
 from workers.compilers.cmsis_nn.special.pack import Int8, pad_taps
 
-# Fixed registers, for load-multiple wants ascending ones: r4-r8 weights, r9 spare, r10 and r11 the
-# even and odd inputs.
+# Fixed registers, for load-multiple wants ascending ones: r4 and r5 weights, r9 spare, r10 and r11
+# the even and odd inputs.
 _INPUT = """\
   "ldr r10, [%[x]], #4\\n sxtb16 r11, r10, ror #8\\n sxtb16 r10, r10\\n"
 """
+_PAIR = """\
+  "ldmia %[w]!, {r4, r5}\\n"
+  "sxtb16 r9, r4\\n smlad %[a$i], r9, r10, %[a$i]\\n"
+  "sxtb16 r4, r4, ror #8\\n smlad %[a$i], r4, r11, %[a$i]\\n"
+  "sxtb16 r9, r5\\n smlad %[a$j], r9, r10, %[a$j]\\n"
+  "sxtb16 r5, r5, ror #8\\n smlad %[a$j], r5, r11, %[a$j]\\n"
+"""
 _FOUR = (
     _INPUT
-    + """\
-  "ldmia %[w]!, {r4, r5, r6, r8}\\n"
-"""
-    + "".join(
-        f"""\
-  "sxtb16 r9, {r}\\n smlad %[a{i}], r9, r10, %[a{i}]\\n"
-  "sxtb16 {r}, {r}, ror #8\\n smlad %[a{i}], {r}, r11, %[a{i}]\\n"
-"""
-        for i, r in enumerate(("r4", "r5", "r6", "r8"))
-    )
+    + _PAIR.replace("$i", "0").replace("$j", "1")
+    + _PAIR.replace("$i", "2").replace("$j", "3")
 )
 _ONE = (
     _INPUT
@@ -53,10 +52,10 @@ _BLOCK = """
     int32_t {accumulators};
     __asm volatile(
   "1:\\n"
-{body}  "ldr r9, %[stop]\\n cmp %[x], r9\\n bne 1b\\n"
+{body}  "cmp %[x], %[stop]\\n bne 1b\\n"
         : {outputs}, [x] "+r"(x), [w] "+r"(weights)
-        : [stop] "m"(stop)
-        : "r4", "r5", "r6", "r8", "r9", "r10", "r11", "cc", "memory");
+        : [stop] "r"(stop)
+        : "r4", "r5", "r9", "r10", "r11", "cc", "memory");
 {stores}    params += {advance};
   }}
 """

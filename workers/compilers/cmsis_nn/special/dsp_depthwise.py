@@ -28,9 +28,10 @@ _MOST_TAPS = 25
 _SHARED = """
 /* {out_height} x {out_width} outputs a channel from {height} x {width} inputs. */
 static __attribute__((noinline)) void {name}(const int8_t *in, int8_t *out, int16_t *plane,
-    const int8_t *weights, const int32_t *params, int32_t channels, int32_t border, int32_t zero{bounds}) {{
+    const int8_t *weights, const int32_t *params, int32_t channels, int32_t border,
+    int32_t zero{bounds}) {{
   for (int32_t i = 0; i < {plane_words}; i++) {{
-    ((int32_t *)plane)[i] = (int32_t)((uint32_t)(uint16_t)border * 0x10001u);
+    ((tk_pair *)plane)[i] = (int32_t)((uint32_t)(uint16_t)border * 0x10001u);
   }}
   for (int32_t channel = 0; channel < channels; channel++, in++) {{
     const int8_t *from = in;
@@ -55,6 +56,7 @@ static __attribute__((noinline)) void {name}(const int8_t *in, int8_t *out, int1
 
 _PAIRS = """\
       for (int32_t x = 0; x < {pairs}; x++, row += {pair_step}, at += 2 * {stride}) {{
+        const tk_pair *const words = (const tk_pair *)row;
         int32_t a0 = bias, a1 = bias;
 {body}        at[0] = {first};
         at[{stride}] = {second};
@@ -63,11 +65,14 @@ _PAIRS = """\
 
 _SINGLE = """\
       {{
+        const tk_pair *const words = (const tk_pair *)row;
         int32_t a0 = bias;
 {body}        at[0] = {first};
         at += {stride};
       }}
 """
+
+_PAIR = "/* Two int16 neighbours. */\ntypedef int32_t __attribute__((may_alias)) tk_pair;\n"
 
 _LAYER = """
 static void {function}(const int8_t *in, int8_t *out, uint8_t *scratch) {{
@@ -107,7 +112,7 @@ def depthwise(
         ),
         scratch_bytes=_words_of(plane) * 4,
         includes=("<stdint.h>", "<arm_acle.h>"),
-        snippets=(*requant.snippets(folded, isa), shared),
+        snippets=(*requant.snippets(folded, isa), Snippet("tk_pair", _PAIR), shared),
         in_place=g.channels == g.out_channels and g.pixels <= g.height * g.width,
     )
 
@@ -124,9 +129,7 @@ def _shared(plane: Plane, kind: str) -> Snippet:
     stride = "channels" if repeat == 1 else f"{repeat} * channels"
     name = f"tk_depthwise_{shape_name(g)}{kind}"
     pairs, odd = divmod(g.out_width, 2)
-    first, second = (
-        requant.expression(kind, f"a{i}", "multiplier", "right") for i in range(2)
-    )
+    first, second = (requant.expression(kind, f"a{i}", "multiplier", "right") for i in range(2))
     text = _SHARED.format(
         name=name,
         bounds=requant.bound_parameters(kind),
@@ -140,7 +143,9 @@ def _shared(plane: Plane, kind: str) -> Snippet:
         copy_width=g.width,
         copy_skip=plane.width - g.width,
         copy_unroll=copy_unroll(g.width),
-        open_multiplier=f"    for (int32_t copy = 0; copy < {repeat}; copy++) {{\n" if repeat > 1 else "",
+        open_multiplier=f"    for (int32_t copy = 0; copy < {repeat}; copy++) {{\n"
+        if repeat > 1
+        else "",
         close_multiplier="    }\n" if repeat > 1 else "",
         weights=_weights(g, pairs > 0),
         taps=g.window_height * g.window_width,
@@ -192,7 +197,7 @@ def _words(plane: Plane, outputs: int) -> str:
     g = plane.geometry
     last = (outputs - 1) * g.step_x + g.window_width - 1
     return "".join(
-        f"        const int32_t x{row}_{word} = ((const int32_t *)(row + {row * plane.width}))[{word}];\n"
+        f"        const int32_t x{row}_{word} = words[{row * plane.width // 2 + word}];\n"
         for row in range(g.window_height)
         for word in range(last // 2 + 1)
     )

@@ -136,16 +136,17 @@ def _inside(g: Geometry, pixels: int) -> str:
     """Return the fast path of a window that lies inside: whole rows are contiguous."""
     run = g.window_width * g.channels
     bottom = g.height - (g.window_height - 1) * g.dilation_y
-    conditions = [f"y >= 0 && x >= 0 && x <= {g.width - g.window_width} && y < {bottom}"]
+    inside = f"y >= 0 && x >= 0 && x <= {g.width - g.window_width} && y < {bottom}"
     if run % 4 == 0:
-        copy = f"      tk_expand{pixels}(from, to, {run // 4});\n      to += {run // 4 * 2 * pixels};\n"
+        step = run // 4 * 2 * pixels
+        copy = f"      tk_expand{pixels}(from, to, {run // 4});\n      to += {step};\n"
         finish = ""
     else:
         groups = round_up(run * g.window_height, 4) // 4
         copy = f"      __builtin_memcpy(at, from, {run});\n      at += {run};\n"
         finish = f"    tk_expand{pixels}(bytes, to, {groups});\n"
     return _BYTES_INSIDE.format(
-        condition=conditions[0] if g.padded else "1",
+        condition=inside if g.padded else "1",
         width=g.width,
         channels=g.channels,
         rows=g.window_height,

@@ -39,17 +39,26 @@ static inline void tk_pad$pixels(uint32_t pair, uint32_t *to, int32_t groups) {
 }
 """
 
-_QUAD = """\
+_ONE = """\
   "ldr %[e], [%[w]], #4\\n sxtb16 %[o], %[e], ror #8\\n sxtb16 %[e], %[e]\\n"
-  "ldmia %[x]!, {{r4, r5, r6, r8}}\\n"
+  "ldmia %[x]!, {r4, r5}\\n"
+  "smlad %[a0], %[e], r4, %[a0]\\n smlad %[a0], %[o], r5, %[a0]\\n"
+"""
+_TWO = """\
+  "ldr %[e], [%[w]], #4\\n sxtb16 %[o], %[e], ror #8\\n sxtb16 %[e], %[e]\\n"
+  "ldmia %[x]!, {r4, r5, r6, r8}\\n"
   "smlad %[a0], %[e], r4, %[a0]\\n smlad %[a0], %[o], r5, %[a0]\\n"
   "smlad %[a1], %[e], r6, %[a1]\\n smlad %[a1], %[o], r8, %[a1]\\n"
 """
-_QUAD_MORE = """\
-  "ldmia %[x]!, {{r4, r5, r6, r8}}\\n"
+_FOUR = (
+    _TWO
+    + """\
+  "ldmia %[x]!, {r4, r5, r6, r8}\\n"
   "smlad %[a2], %[e], r4, %[a2]\\n smlad %[a2], %[o], r5, %[a2]\\n"
   "smlad %[a3], %[e], r6, %[a3]\\n smlad %[a3], %[o], r8, %[a3]\\n"
 """
+)
+_GROUP = {1: _ONE, 2: _TWO, 4: _FOUR}
 
 _GEMM = """
 /* channels rows of weights against {pixels} columns; out: pixel-major. {unroll} groups a turn. */
@@ -93,9 +102,8 @@ def expand_snippet(pixels: int) -> Snippet:
 
 
 def gemm_snippet(pixels: int, unroll: int, kind: str) -> Snippet:
-    """Return the product for 2 or 4 pixels at a time in requantisation flavour `kind`."""
+    """Return the product for 1, 2 or 4 pixels at a time in requantisation flavour `kind`."""
     name = f"tk_gemm{pixels}_{unroll}{kind}"
-    group = (_QUAD + (_QUAD_MORE if pixels == 4 else "")).replace("{{", "{").replace("}}", "}")
     stores = "".join(
         f"    out[{_times(i)}] = {expression(kind, f'a{i}', 'multiplier', 'right')};\n"
         for i in range(pixels)
@@ -106,7 +114,7 @@ def gemm_snippet(pixels: int, unroll: int, kind: str) -> Snippet:
         name=name,
         bounds=bound_parameters(kind),
         accumulators=", ".join(f"a{i} = params[0]" for i in range(pixels)),
-        body=group * unroll,
+        body=_GROUP[pixels] * unroll,
         outputs=", ".join(f'[a{i}] "+r"(a{i})' for i in range(pixels)),
         stores=stores,
     )

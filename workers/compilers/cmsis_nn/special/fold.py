@@ -52,8 +52,8 @@ class Folded:
         """Return [channel, 3]: bias, multiplier, right shift less one (narrow layers), or
         TFLite's shift (others).
         """
-        shift = self.right - 1 if self.narrow else -self.right
-        return np.stack([self.bias, self.multipliers, shift], axis=1).astype(np.int32)
+        shift = (self.right - 1 if self.narrow else -self.right).astype(np.int32)
+        return np.stack([self.bias, self.multipliers, shift], axis=1)
 
 
 def fold(weights: NDArray[np.int8], bias: Int32, quant: Requantisation) -> Folded:

@@ -30,6 +30,11 @@ class Geometry:
     top: int
     left: int
 
+    @classmethod
+    def rows(cls, count: int, channels: int, out_channels: int) -> Geometry:
+        """Return `count` rows of a matrix as pixels of an image."""
+        return cls(1, 1, count, channels, 1, count, out_channels, 1, 1, 1, 1, 1, 1, 0, 0)
+
     @property
     def pixels(self) -> int:
         """Output pixels of one image."""

@@ -149,21 +149,14 @@ def _shared(plane: Plane, size: int, narrow: bool) -> Snippet:
 
 def _copy(width: int) -> str:
     """Return the copy of a row of a channel, eight pixels a gather."""
-    lines = [
-        f"      vstrbq_s16(to + {x}, vldrbq_gather_offset_s16(from + {x} * channels, pixels));\n"
-        for x in range(0, width - width % 8, 8)
-    ]
-    if width >= 8 and width % 8:
-        x = width - 8
-        lines.append(
-            f"      vstrbq_s16(to + {x}, vldrbq_gather_offset_s16(from + {x} * channels, pixels));\n"
-        )
-    elif width % 8:
-        lines.append(
+    if width < 8:
+        return (
             f"      const mve_pred16_t some = vctp16q({width});\n"
             "      vstrbq_p_s16(to, vldrbq_gather_offset_z_s16(from, pixels, some), some);\n"
         )
-    return "".join(lines)
+    starts = [*range(0, width - 7, 8), *([width - 8] if width % 8 else [])]
+    gather = "vldrbq_gather_offset_s16(from + {0} * channels, pixels)"
+    return "".join(f"      vstrbq_s16(to + {x}, {gather.format(x)});\n" for x in starts)
 
 
 def _weights(g: Geometry) -> str:

@@ -55,6 +55,7 @@ static inline int32x4_t tk_finish4(int32x4_t value, int32_t zero, int32_t low, i
 
 def snippets(folded: Folded, isa: Isa) -> tuple[Snippet, ...]:
     """Return what `per_channel` and `per_lane` need."""
+    scale: tuple[Snippet, ...]
     if folded.narrow:
         scale = (
             Snippet("tk_scale4", _SCALE),

@@ -27,7 +27,8 @@ _MOST_UNROLLED = 25
 _SHARED = """
 /* {out_height} x {out_width} outputs a channel from {height} x {width} inputs. */
 static __attribute__((noinline)) void {name}(const int8_t *in, int8_t *out, {type} *plane,
-    const int8_t *weights, const int32_t *params, int32_t channels, int32_t border, int32_t zero{bounds}) {{
+    const int8_t *weights, const int32_t *params, int32_t channels, int32_t border,
+    int32_t zero{bounds}) {{
   for (int32_t i = 0; i < {plane_size}; i++) {{
     plane[i] = ({type})(border + {offset});
   }}
@@ -152,7 +153,7 @@ def _shared(plane: Plane, kind: str, flipped: bool) -> Snippet:
 
 def _weights(g: Geometry) -> str:
     count = g.window_height * g.window_width
-    return "".join(f"      const int32_t w{i} = weights[{i}];\n" for i in range(count))
+    return "".join(f"      const int w{i} = weights[{i}];\n" for i in range(count))
 
 
 def _taps(plane: Plane) -> str:

@@ -89,10 +89,8 @@ def gather(function: str, g: Geometry, zero: int, flip: bool) -> tuple[str, tupl
     """Return ``<function>_gather(in, to, y, x)`` for the window with its corner at (y, x)."""
     whole = g.channels % 4 == 0
     dilated = g.dilation_x != 1
-    if dilated:
-        copy = _COPY_TAPS
-    else:
-        copy = _COPY_SPAN if g.padded else _COPY_ROW
+    copy = _COPY_SPAN if g.padded else _COPY_ROW
+    copy = _COPY_TAPS if dilated else copy
     numbers = {
         "function": function,
         "words": "_words" if whole else "",

@@ -5,8 +5,8 @@ once for two pixels (where a multiply-accumulate or enough registers make that p
 do not fill a block follow as rows.
 
 ARMv6-M loads signed bytes in two instructions, unsigned ones in one. There weights are stored as
-w + 128, and Σ w × x = Σ (w + 128) × x − 128 × Σ x, where the last sum is taken once a pixel. Columns
-are stored as u = x + 128 likewise; that much of the difference is known beforehand.
+w + 128, and Σ w × x = Σ (w + 128) × x − 128 × Σ x, where the last sum is taken once a pixel.
+Columns are stored as u = x + 128 likewise; that much of the difference is known beforehand.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ _THUMB1 = """\
       int32_t v, t;
       __asm volatile(
   ".syntax unified\\n1:\\n"
-{body}  "adds %[x], #{unroll}\\n adds %[w], #{w_step}\\n cmp %[x], %[stop]\\n bne 1b\\n.syntax divided\\n"
+{body}  "adds %[x], #{unroll}\\n adds %[w], #{w_step}\\n cmp %[x], %[stop]\\n bne 1b\\n"
+  ".syntax divided\\n"
           : {outputs}, [x] "+l"(x0), [w] "+l"(weights), [v] "=&l"(v), [t] "=&l"(t)
           : [stop] "h"(stop)
           : "cc", "memory");
@@ -160,7 +161,7 @@ def snippet(product: Product, folded: Folded) -> Snippet:
         scale=" int32_t multiplier, int32_t right," if folded.uniform else "",
         bounds=requant.bound_parameters(kind),
         sum=_SUM.format(x_type=product.x_type) if product.unsigned_weights else "",
-        blocks=blocks.replace("{total}", "channels"),
+        blocks=blocks,
     )
     return Snippet(name, text)
 
@@ -199,7 +200,7 @@ def _loop(product: Product, count: int, unroll: int, until: str) -> str:
     body = ""
     for tap in range(unroll):
         for p in range(product.pixels):
-            body += f"      const int32_t v{p}{tap} = x{p}[{tap}];\n"
+            body += f"      const int v{p}{tap} = x{p}[{tap}];\n"
         for c in range(count):
             for p in range(product.pixels):
                 body += f"      a{p}{c} += {_product(f'v{p}{tap}', tap * count + c)};\n"
@@ -218,8 +219,7 @@ def _product(value: str, weight: int) -> str:
 
 
 def _thumb1(product: Product, count: int, until: str) -> str:
-    """Return the main loop in assembly: gcc moves sums to and fro between low and high registers.
-    """
+    """Return the main loop in assembly: gcc would move the sums between low and high registers."""
     body = ""
     for tap in range(product.unroll):
         extend = "" if product.unsigned_input else " sxtb %[v], %[v]\\n"
