@@ -34,7 +34,8 @@ def build(data: bytes, entry: str, target: CapabilityClass, switches: Switches) 
         InvalidModel: the file is damaged.
         UnsupportedModel: operators or options that are not supported, one reason each.
     """
-    program = optimise(lower(read_model(data)), switches)
+    program = lower(read_model(data), fold=switches.constant_folding)
+    program = optimise(program, switches)
     sharing = Sharing(switches.in_place, switches.reshape_removal, switches.placement)
     codes = Chooser(program, target, sharing, switches).choose(entry)
     layout = lay_out(program, codes, sharing)

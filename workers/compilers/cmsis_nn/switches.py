@@ -11,6 +11,10 @@ _ON_OFF = ("on", "off")
 OPTIONS: dict[str, tuple[str, ...]] = {
     "objective": ("latency", "flash"),
     "specialise": _ON_OFF,
+    "constant-folding": _ON_OFF,
+    "pad-fusion": _ON_OFF,
+    "activation-fusion": _ON_OFF,
+    "special-cases": _ON_OFF,
     "dead-channels": _ON_OFF,
     "reshape-removal": _ON_OFF,
     "in-place": _ON_OFF,
@@ -24,6 +28,10 @@ class Switches:
 
     objective: Literal["latency", "flash"] = "latency"
     specialise: bool = True
+    constant_folding: bool = True
+    pad_fusion: bool = True
+    activation_fusion: bool = True
+    special_cases: bool = True
     dead_channels: bool = True
     reshape_removal: bool = True
     in_place: bool = True

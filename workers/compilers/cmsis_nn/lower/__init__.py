@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tinymlaas.contract.errors import UnsupportedModel
-from workers.compilers.cmsis_nn.graph import TfliteModel
+from workers.compilers.cmsis_nn.evaluate import evaluate
+from workers.compilers.cmsis_nn.graph import Graph, Tensor, TfliteModel
+from workers.compilers.cmsis_nn.layers import ReshapeLayer
 from workers.compilers.cmsis_nn.lower import (
     activations,
     elementwise,
@@ -61,16 +64,20 @@ LOWERINGS: dict[str, Lowering] = {
 }
 
 
-def lower(model: TfliteModel) -> Program:
+def lower(model: TfliteModel, *, fold: bool = True) -> Program:
     """Return the program of `model`'s first subgraph.
+
+    With `fold`, operators on constants are computed now, so that even weights may come from one.
 
     Raises:
         UnsupportedModel: one reason for each operator that cannot be lowered.
     """
     steps: list[Step] = []
     reasons: list[str] = []
-    for operator in model.main.operators:
-        context = Context(model, model.main, operator)
+    tensors = dict(model.main.tensors)
+    graph = replace(model.main, tensors=tensors)
+    for operator in graph.operators:
+        context = Context(model, graph, operator)
         try:
             lowering = LOWERINGS.get(operator.name)
             if lowering is None:
@@ -78,18 +85,47 @@ def lower(model: TfliteModel) -> Program:
             lowering(context)
         except Refusal as refusal:
             reasons.append(f"operator {operator.index} ({operator.name}): {refusal}")
-        steps += context.steps
+        steps += _folded(context.steps, tensors) if fold else context.steps
     if reasons:
         raise UnsupportedModel(*reasons)
-    return Program(_values(model, steps), tuple(steps), model.main.inputs, model.main.outputs)
+    values = _values(graph, steps)
+    steps += _constant_outputs(graph, values)
+    return Program(values, tuple(steps), graph.inputs, graph.outputs)
 
 
-def _values(model: TfliteModel, steps: list[Step]) -> dict[int, Value]:
+def _constant_outputs(graph: Graph, values: dict[int, Value]) -> list[Step]:
+    """Return steps that copy outputs which are constants into the arena."""
+    steps = []
+    for number in dict.fromkeys(graph.outputs):
+        value = values[number]
+        if value.data is not None:
+            fresh = max(values) + 1
+            values[fresh], values[number] = value, replace(value, data=None)
+            steps.append(Step(ReshapeLayer(value.nbytes), (fresh,), (number,), "constant output"))
+    return steps
+
+
+def _folded(steps: list[Step], tensors: dict[int, Tensor]) -> list[Step]:
+    """Compute the steps on constants, noting their results in `tensors`; return the others."""
+    left: list[Step] = []
+    for step in steps:
+        data = [tensors[n].data for n in step.inputs]
+        known = [array for array in data if array is not None]
+        result = evaluate(step.layer, known) if len(known) == len(data) else None
+        if result is None:
+            left.append(step)
+            continue
+        (number,) = step.outputs
+        tensors[number] = replace(tensors[number], data=result.reshape(tensors[number].shape))
+    return left
+
+
+def _values(graph: Graph, steps: list[Step]) -> dict[int, Value]:
     used = {n for step in steps for n in (*step.inputs, *step.outputs)}
     values: dict[int, Value] = {}
     reasons: list[str] = []
-    for number in sorted(used | set(model.main.inputs) | set(model.main.outputs)):
-        tensor = model.main.tensors[number]
+    for number in sorted(used | set(graph.inputs) | set(graph.outputs)):
+        tensor = graph.tensors[number]
         if tensor.dtype is None:
             reasons.append(f"tensor {tensor.name!a} is {tensor.type_name.lower()}")
             continue

@@ -52,16 +52,22 @@ def _needed(program: Program, known: dict[int, Channels]) -> dict[int, Mask]:
     for number, value in program.values.items():
         fixed = number in program.inputs or number in program.outputs or value.persistent
         need[number] = np.full(value.shape[-1] if value.shape else 1, fixed)
-    for step in reversed(program.steps):
-        for number in step.outputs:
-            if not need[number].any():
-                need[number][0] = True  # no tensor without elements
-        _read(step, program, known, need)
+    before = -1
+    while (now := sum(int(mask.sum()) for mask in need.values())) != before:
+        before = now
+        for step in reversed(program.steps):
+            for number in step.outputs:
+                if not need[number].any():
+                    need[number][0] = True  # no tensor without elements
+            _read(step, program, known, need)
     return need
 
 
 def _read(step: Step, program: Program, known: dict[int, Channels], need: dict[int, Mask]) -> None:
-    """Mark what `step` needs of its inputs, given what is needed of its output."""
+    """Mark what `step` needs of its inputs, given what is needed of its output.
+
+    Layers that work channel by channel need the same of both, so marks spread both ways.
+    """
     layer, keep = step.layer, need[step.outputs[0]]
     match layer:
         case ConvLayer() | DenseLayer() if _sliceable(layer, len(need[step.inputs[0]])):
@@ -71,18 +77,20 @@ def _read(step: Step, program: Program, known: dict[int, Channels], need: dict[i
             need[number] |= (np.where(fold, 0, weights) != 0).any(axis=0)
         case DepthwiseLayer():
             multiplier = layer.output_shape[3] // layer.input_shape[3]
-            groups = keep.reshape(-1, multiplier).any(axis=1)
+            groups = need[step.inputs[0]]
+            groups |= keep.reshape(-1, multiplier).any(axis=1)
             keep[:] = np.repeat(groups, multiplier)
-            need[step.inputs[0]] |= groups
         case AddLayer() | PoolLayer() | LutLayer():
+            for number in step.inputs:
+                keep |= need[number]
             for number in step.inputs:
                 need[number] |= keep
         case ReshapeLayer() if tiling(program, step):
             # a channel is one place in every tile: all of them stay or none
             tiles = tiling(program, step)
-            merged = keep.reshape(tiles, -1).any(axis=0)
+            merged = need[step.inputs[0]]
+            merged |= keep.reshape(tiles, -1).any(axis=0)
             keep[:] = np.tile(merged, tiles)
-            need[step.inputs[0]] |= merged
         case _:
             for number in (*step.inputs, *step.outputs):
                 need[number][:] = True
