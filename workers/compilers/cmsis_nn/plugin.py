@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tinymlaas.contract.compiler import (
@@ -17,14 +18,15 @@ from tinymlaas.contract.compiler import (
 from tinymlaas.contract.device import Core
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
-from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn.build import Built, build
-from workers.compilers.cmsis_nn.lower import LOWERINGS
+from workers.compilers.cmsis_nn.lower import OPERATORS
 from workers.compilers.cmsis_nn.switches import OPTIONS, parse
 
 NAME = "cmsis-nn"
 VERSION = "7.0"
 BUILD = "1"
+PORTABLE, ARM = "portable", "arm"
+ROOT_VARIABLE = "TINYMLAAS_CMSIS_NN_ROOT"
 
 
 def describe() -> CompilerDescription:
@@ -34,12 +36,11 @@ def describe() -> CompilerDescription:
         version=VERSION,
         build=BUILD,
         cores=tuple(Core),
-        operators=(
-            OperatorSupport(
-                format=ModelFormat.TFLITE, dtype=DType.INT8, operators=tuple(sorted(LOWERINGS))
-            ),
+        operators=tuple(
+            OperatorSupport(format=ModelFormat.TFLITE, dtype=dtype, operators=names)
+            for dtype, names in OPERATORS.items()
         ),
-        kernels=("portable", "arm"),
+        kernels=(PORTABLE, ARM),
         options=OPTIONS,
     )
 
@@ -49,11 +50,21 @@ def supports(task: CompileTask) -> Support:
     if task.format is not ModelFormat.TFLITE:
         return Support(reasons=(f"{NAME} takes TFLite, not {task.format.value}",))
     reasons = [
-        f"operator {use.name} is not supported"
+        f"operator {use.name} ({use.dtype.value}) is not supported"
         for use in task.summary.operators
-        if use.name not in LOWERINGS
+        if use.name not in OPERATORS.get(use.dtype, ())
     ]
-    return Support(reasons=tuple(dict.fromkeys(reasons)))
+    return Support(reasons=(*reasons, *_kernel_reasons(task.kernels)))
+
+
+def _kernel_reasons(kernels: str) -> tuple[str, ...]:
+    if kernels == PORTABLE:
+        return ()
+    if kernels != ARM:
+        return (f"there is no kernel library {kernels}: choose {PORTABLE} or {ARM}",)
+    if not os.environ.get(ROOT_VARIABLE):
+        return (f"kernels {ARM} need Arm's sources: set {ROOT_VARIABLE} to a CMSIS-NN tree",)
+    return ()
 
 
 def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
@@ -67,6 +78,9 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
     entry = f"{task.name}_run"
     answer: Compiled | Unsupported
     try:
+        reasons = _kernel_reasons(task.kernels)
+        if reasons:
+            raise UnsupportedModel(*reasons)
         built = build(data, entry, task.target, parse(task.options))
     except UnsupportedModel as error:
         answer = Unsupported(reasons=error.reasons)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn.evaluate import evaluate
 from workers.compilers.cmsis_nn.graph import Graph, Tensor, TfliteModel
 from workers.compilers.cmsis_nn.layers import ReshapeLayer
@@ -61,6 +62,18 @@ LOWERINGS: dict[str, Lowering] = {
     "TRANSPOSE": moves.transpose,
     "TRANSPOSE_CONV": matmul.transpose_conv,
     "UNPACK": moves.unpack,
+}
+
+
+_MOVES = tuple(sorted(n for n, how in LOWERINGS.items() if how.__module__ == moves.__name__))
+_CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
+
+# The operators by the element type they compute on. Data moves whatever its type.
+OPERATORS: dict[DType, tuple[str, ...]] = {
+    **{dtype: _MOVES for dtype in DType if dtype is not DType.FLOAT16},
+    DType.INT8: tuple(sorted(LOWERINGS)),
+    DType.INT16: tuple(sorted((*_MOVES, *_CONVERSIONS))),
+    DType.FLOAT32: tuple(sorted((*_MOVES, *_CONVERSIONS))),
 }
 
 
