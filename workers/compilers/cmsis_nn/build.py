@@ -39,9 +39,10 @@ def build(data: bytes, entry: str, target: CapabilityClass, switches: Switches) 
     sharing = Sharing(switches.in_place, switches.reshape_removal, switches.placement)
     codes = Chooser(program, target, sharing, switches).choose(entry)
     layout = lay_out(program, codes, sharing)
-    module = Module(entry, program, codes, layout)
+    init = f"{entry.removesuffix('_run')}_setup" if layout.persistent else None
+    module = Module(entry, init, program, codes, layout)
     files = [name for _, _, code in module.live() for name in code.library]
     library, headers = portable(files)
     module = replace(module, library=library, headers=headers)
     weight_bytes = sum(array.data.nbytes for array in module.constants())
-    return Built(emit(module), program, layout, weight_bytes)
+    return Built(emit(module), program, layout, weight_bytes, init)

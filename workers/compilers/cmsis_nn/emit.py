@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from workers.compilers.cmsis_nn.arena import Layout
 from workers.compilers.cmsis_nn.code import Code, constant, define
+from workers.compilers.cmsis_nn.graph import Array
 from workers.compilers.cmsis_nn.program import Program, Step
 from workers.compilers.cmsis_nn.special.layers import Constant
 
@@ -21,6 +22,7 @@ class Module:
     """All that goes into the C file. `library` is the kernels' text, `headers` what it includes."""
 
     entry: str
+    init: str | None
     program: Program
     codes: Sequence[Code]
     layout: Layout
@@ -36,31 +38,68 @@ class Module:
         """Return every read-only array of the module."""
         read = dict.fromkeys(n for _, step, _ in self.live() for n in step.inputs)
         values = [n for n in read if self.program.values[n].data is not None]
+        stored = [_stored(self.program, self.entry, n) for n in values]
+        initial = [self._initial(n) for n in self.layout.persistent]
+        stored += [array for array in initial if array is not None]
         own = [c for _, _, code in self.live() for c in code.kernel.constants]
-        return [*(_stored(self.program, self.entry, n) for n in values), *own]
+        return [*stored, *own]
+
+    def _initial(self, number: int) -> Constant | None:
+        data = self.program.values[number].initial
+        if data is None or len(set(data.tobytes())) <= 1:
+            return None
+        return constant(f"{self.entry}_i{number}", _plain(data))
 
 
 def emit(module: Module) -> str:
     """Return C11 source that defines ``int32_t entry(uint8_t *arena)``."""
     used = [code for _, _, code in module.live()]
-    wanted = {"<stdint.h>", *module.headers, *(h for code in used for h in code.kernel.includes)}
+    wanted = {
+        "<stdint.h>",
+        "<string.h>",
+        *module.headers,
+        *(h for code in used for h in code.kernel.includes),
+    }
     parts = [_HEAD, *(f"#include {name}\n" for name in sorted(wanted)), "\n", module.library]
     snippets = {s.name: s.text for code in used for s in code.kernel.snippets}
     parts += [f"\n{text.rstrip()}\n" for text in snippets.values()]
     parts += ["\n", *(define(array) for array in module.constants())]
     parts += [f"\n{code.kernel.source.rstrip()}\n" for code in used]
-    lines = "".join(f"  {line}\n" for line in _calls(module))
-    parts.append(
-        f"\nint32_t {module.entry}(uint8_t *arena);\n\n"
-        f"int32_t {module.entry}(uint8_t *arena) {{\n{lines}  (void)arena;\n  return 0;\n}}\n"
-    )
+    parts.append(_function(module.entry, _calls(module)))
+    if module.init:
+        parts.append(_function(module.init, _initial(module)))
     return "".join(parts)
+
+
+def _function(name: str, lines: Iterable[str]) -> str:
+    body = "".join(f"  {line}\n" for line in lines)
+    return (
+        f"\nint32_t {name}(uint8_t *arena);\n\n"
+        f"int32_t {name}(uint8_t *arena) {{\n{body}  (void)arena;\n  return 0;\n}}\n"
+    )
+
+
+def _initial(module: Module) -> Iterator[str]:
+    """Yield the statements that give lasting values their initial content."""
+    for number, offset in module.layout.persistent.items():
+        data = module.program.values[number].initial
+        assert data is not None  # noqa: S101 - for the type checker
+        content = data.tobytes()
+        place = f"arena + {offset}u"
+        if len(set(content)) <= 1:
+            yield f"memset({place}, {content[0] if content else 0}, {len(content)}u);"
+        else:
+            yield f"memcpy({place}, {module.entry}_i{number}, {len(content)}u);"
 
 
 def _stored(program: Program, entry: str, number: int) -> Constant:
     data = program.values[number].data
     assert data is not None  # noqa: S101 - for the type checker
-    return constant(f"{entry}_c{number}", data.astype("uint8") if data.dtype == bool else data)
+    return constant(f"{entry}_c{number}", _plain(data))
+
+
+def _plain(data: Array) -> Array:
+    return data.astype("uint8") if data.dtype == bool else data
 
 
 def _calls(module: Module) -> Iterator[str]:

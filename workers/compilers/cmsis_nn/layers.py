@@ -188,6 +188,57 @@ class BilinearLayer:
     columns: NDArray[np.int16]
 
 
+Factor = tuple[int, int]  # multiplier and shift
+
+
+@dataclass(frozen=True, eq=False)
+class SvdfLayer:
+    """SVDF: `features` int8 [filters, inputs], `times` int8 or int16 [filters, memory].
+
+    `zero_points` are of input, state and output. The state is the step's second output.
+    """
+
+    batch: int
+    rank: int
+    features: NDArray[np.int8]
+    times: NDArray[np.int8] | NDArray[np.int16]
+    bias: NDArray[np.int32]
+    zero_points: tuple[int, int, int]
+    feature_factor: Factor
+    time_factor: Factor
+
+
+@dataclass(frozen=True, eq=False)
+class LstmGate:
+    """One gate: weights [size, inputs] and [size, size], biases with the zero points in them."""
+
+    input_weights: NDArray[np.int8]
+    recurrent_weights: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    recurrent_bias: NDArray[np.int32]
+    input_factor: Factor
+    recurrent_factor: Factor
+
+
+@dataclass(frozen=True, eq=False)
+class LstmLayer:
+    """An LSTM of int8 with an int16 cell of scale 2^`cell_power`.
+
+    Inputs are [steps, batch, depth]; the gates are input, forget, cell and output. Hidden state
+    and cell are the step's further outputs. `clip` of 0 is none.
+    """
+
+    batch: int
+    steps: int
+    gates: tuple[LstmGate, ...]
+    forget_factor: Factor
+    update_factor: Factor
+    output_factor: Factor
+    output_zero_point: int
+    cell_power: int
+    clip: int
+
+
 AnyLayer = (
     ConvLayer
     | DepthwiseLayer
@@ -206,6 +257,8 @@ AnyLayer = (
     | TransposeConvLayer
     | NearestLayer
     | BilinearLayer
+    | SvdfLayer
+    | LstmLayer
 )
 
 __all__ = [
@@ -217,6 +270,9 @@ __all__ = [
     "DepthwiseLayer",
     "DequantizeLayer",
     "ElementwiseLayer",
+    "Factor",
+    "LstmGate",
+    "LstmLayer",
     "LutLayer",
     "MoveLayer",
     "NearestLayer",
@@ -228,5 +284,6 @@ __all__ = [
     "RequantizeLayer",
     "ReshapeLayer",
     "SoftmaxLayer",
+    "SvdfLayer",
     "TransposeConvLayer",
 ]

@@ -100,6 +100,7 @@ def _compiled(task: CompileTask, entry: str, built: Built) -> Compiled:
         compiler=NAME,
         version=VERSION,
         entry=entry,
+        init=built.init,
         inputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in inputs),
         outputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in outputs),
         arena=ArenaPlan(size=layout.size, alignment=16),

@@ -13,13 +13,18 @@ from workers.compilers.cmsis_nn.layers import AnyLayer
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """One tensor. A constant has `data`; a `persistent` one keeps its bytes between runs."""
+    """One tensor. A constant has `data`; one that lasts between runs has `initial` content."""
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
     data: Array | None = None
-    persistent: bool = False
+    initial: Array | None = None
+
+    @property
+    def persistent(self) -> bool:
+        """True if it keeps its bytes between runs."""
+        return self.initial is not None
 
     @property
     def nbytes(self) -> int:
@@ -39,16 +44,12 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Steps in the order they run; `inputs` and `outputs` are the module's own tensors.
-
-    `init` are steps run once, before the first inference.
-    """
+    """Steps in the order they run; `inputs` and `outputs` are the module's own tensors."""
 
     values: Mapping[int, Value]
     steps: tuple[Step, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    init: tuple[Step, ...] = ()
 
     def readers(self, number: int) -> list[Step]:
         """Return the steps that read value `number`."""

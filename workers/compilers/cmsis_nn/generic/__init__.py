@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from workers.compilers.cmsis_nn.code import Code
-from workers.compilers.cmsis_nn.generic import arithmetic, calls, matmul, moves
+from workers.compilers.cmsis_nn.generic import arithmetic, calls, matmul, moves, recurrent
 from workers.compilers.cmsis_nn.layers import (
     AddLayer,
     AnyLayer,
@@ -16,6 +16,7 @@ from workers.compilers.cmsis_nn.layers import (
     DepthwiseLayer,
     DequantizeLayer,
     ElementwiseLayer,
+    LstmLayer,
     LutLayer,
     MoveLayer,
     NearestLayer,
@@ -25,6 +26,7 @@ from workers.compilers.cmsis_nn.layers import (
     RequantizeLayer,
     ReshapeLayer,
     SoftmaxLayer,
+    SvdfLayer,
     TransposeConvLayer,
 )
 
@@ -36,6 +38,7 @@ _EMITTERS: dict[type, Callable[[Any, str], Code]] = {
     DepthwiseLayer: matmul.depthwise,
     DequantizeLayer: arithmetic.dequantize,
     ElementwiseLayer: arithmetic.elementwise,
+    LstmLayer: recurrent.lstm,
     LutLayer: calls.lut,
     MoveLayer: moves.move,
     NearestLayer: moves.nearest,
@@ -45,6 +48,7 @@ _EMITTERS: dict[type, Callable[[Any, str], Code]] = {
     RequantizeLayer: arithmetic.requantize,
     ReshapeLayer: calls.reshape,
     SoftmaxLayer: calls.softmax,
+    SvdfLayer: recurrent.svdf,
     TransposeConvLayer: matmul.transpose_conv,
 }
 

@@ -16,16 +16,21 @@ from workers.compilers.cmsis_nn.lower import (
     matmul,
     moves,
     pooling,
+    recurrent,
     resizing,
+    state,
 )
 from workers.compilers.cmsis_nn.lower.context import Context, Refusal
+from workers.compilers.cmsis_nn.lower.state import Variables
 from workers.compilers.cmsis_nn.program import Program, Step, Value
 
 Lowering = Callable[[Context], None]
 
 LOWERINGS: dict[str, Lowering] = {
     "ADD": elementwise.add,
+    "ASSIGN_VARIABLE": state.assign_variable,
     "AVERAGE_POOL_2D": pooling.average_pool,
+    "CALL_ONCE": state.call_once,
     "CONCATENATION": moves.concatenation,
     "CONV_2D": matmul.conv,
     "DEPTHWISE_CONV_2D": matmul.depthwise,
@@ -45,6 +50,7 @@ LOWERINGS: dict[str, Lowering] = {
     "PADV2": moves.pad,
     "PRELU": elementwise.prelu,
     "QUANTIZE": activations.quantize,
+    "READ_VARIABLE": state.read_variable,
     "RELU": activations.relu,
     "RELU6": activations.relu6,
     "RESHAPE": moves.reshape,
@@ -58,22 +64,26 @@ LOWERINGS: dict[str, Lowering] = {
     "STRIDED_SLICE": moves.strided_slice,
     "SUB": elementwise.sub,
     "SUM": resizing.sum_,
+    "SVDF": recurrent.svdf,
     "TANH": activations.tanh,
     "TRANSPOSE": moves.transpose,
     "TRANSPOSE_CONV": matmul.transpose_conv,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": recurrent.lstm,
     "UNPACK": moves.unpack,
+    "VAR_HANDLE": state.var_handle,
 }
 
 
 _MOVES = tuple(sorted(n for n, how in LOWERINGS.items() if how.__module__ == moves.__name__))
 _CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
+_VARIABLES = ("ASSIGN_VARIABLE", "CALL_ONCE", "READ_VARIABLE", "VAR_HANDLE")
 
 # The operators by the element type they compute on. Data moves whatever its type.
 OPERATORS: dict[DType, tuple[str, ...]] = {
     **{dtype: _MOVES for dtype in DType if dtype is not DType.FLOAT16},
     DType.INT8: tuple(sorted(LOWERINGS)),
-    DType.INT16: tuple(sorted((*_MOVES, *_CONVERSIONS))),
-    DType.FLOAT32: tuple(sorted((*_MOVES, *_CONVERSIONS))),
+    DType.INT16: tuple(sorted((*_MOVES, *_CONVERSIONS, *_VARIABLES))),
+    DType.FLOAT32: tuple(sorted((*_MOVES, *_CONVERSIONS, *_VARIABLES))),
 }
 
 
@@ -85,12 +95,13 @@ def lower(model: TfliteModel, *, fold: bool = True) -> Program:
     Raises:
         UnsupportedModel: one reason for each operator that cannot be lowered.
     """
+    variables = Variables.of(model)
     steps: list[Step] = []
     reasons: list[str] = []
     tensors = dict(model.main.tensors)
     graph = replace(model.main, tensors=tensors)
     for operator in graph.operators:
-        context = Context(model, graph, operator)
+        context = Context(model, graph, operator, variables)
         try:
             lowering = LOWERINGS.get(operator.name)
             if lowering is None:
@@ -101,7 +112,7 @@ def lower(model: TfliteModel, *, fold: bool = True) -> Program:
         steps += _folded(context.steps, tensors) if fold else context.steps
     if reasons:
         raise UnsupportedModel(*reasons)
-    values = _values(graph, steps)
+    values = _values(graph, steps, variables)
     steps += _constant_outputs(graph, values)
     return Program(values, tuple(steps), graph.inputs, graph.outputs)
 
@@ -122,9 +133,11 @@ def _folded(steps: list[Step], tensors: dict[int, Tensor]) -> list[Step]:
     """Compute the steps on constants, noting their results in `tensors`; return the others."""
     left: list[Step] = []
     for step in steps:
-        data = [tensors[n].data for n in step.inputs]
+        data = [tensors[n].data if n in tensors else None for n in step.inputs]
         known = [array for array in data if array is not None]
-        result = evaluate(step.layer, known) if len(known) == len(data) else None
+        lasting = any(n not in tensors for n in step.outputs)
+        foldable = len(known) == len(data) and not lasting
+        result = evaluate(step.layer, known) if foldable else None
         if result is None:
             left.append(step)
             continue
@@ -133,11 +146,14 @@ def _folded(steps: list[Step], tensors: dict[int, Tensor]) -> list[Step]:
     return left
 
 
-def _values(graph: Graph, steps: list[Step]) -> dict[int, Value]:
+def _values(graph: Graph, steps: list[Step], variables: Variables) -> dict[int, Value]:
     used = {n for step in steps for n in (*step.inputs, *step.outputs)}
     values: dict[int, Value] = {}
     reasons: list[str] = []
     for number in sorted(used | set(graph.inputs) | set(graph.outputs)):
+        if number in variables.values:
+            values[number] = variables.values[number]
+            continue
         tensor = graph.tensors[number]
         if tensor.dtype is None:
             reasons.append(f"tensor {tensor.name!a} is {tensor.type_name.lower()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from workers.compilers.cmsis_nn.graph import Affine, Array, Graph, Operator, Ten
 from workers.compilers.cmsis_nn.layers import AnyLayer
 from workers.compilers.cmsis_nn.options import Options
 from workers.compilers.cmsis_nn.program import Step
+
+if TYPE_CHECKING:
+    from workers.compilers.cmsis_nn.lower.state import Variables
 
 T = TypeVar("T", bound=Options)
 
@@ -28,6 +31,7 @@ class Context:
     model: TfliteModel
     graph: Graph
     operator: Operator
+    variables: Variables
     steps: list[Step] = field(default_factory=list)
 
     def add(self, layer: AnyLayer, inputs: Iterable[int], outputs: Iterable[int]) -> None:
