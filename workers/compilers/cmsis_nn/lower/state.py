@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from tinymlaas.contract.tensors import DType
-from workers.compilers.cmsis_nn.graph import Array, Graph, Operator, TfliteModel
+from workers.compilers.cmsis_nn.graph import Array, Graph, Operator, Tensor, TfliteModel
 from workers.compilers.cmsis_nn.layers import ReshapeLayer
 from workers.compilers.cmsis_nn.lower.context import Context, Refusal
 from workers.compilers.cmsis_nn.options import CallOnceOptions, VarHandleOptions
