@@ -90,7 +90,7 @@ def test_kernels_of_layers_that_are_not_there_are_not_either(tmp_path: Path) -> 
     text = (tmp_path / "out" / "model.c").read_text()
     assert "arm_elementwise_add_s8" in text
     assert "arm_convolve" not in text
-    assert text.count("arm_nn_requantize(int32_t") == 1
+    assert text.count("nn_requantize(int32_t") == 1
 
 
 def test_every_refused_operator_is_named_with_its_index(tmp_path: Path) -> None:

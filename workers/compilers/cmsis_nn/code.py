@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,31 @@ _CTYPES = {
 _PER_LINE = 20
 
 
+CONTEXT = "const cmsis_nn_context ctx = {scratch, 0};"
+
+
 @dataclass(frozen=True, eq=False)
 class Code:
-    """A layer's C function, and the files of the kernel library it calls."""
+    """A layer's C function, and the files of the kernel library it calls.
+
+    Arm's kernels may need scratch: `declarations` are the structs of the call, over which `sizer`
+    is the C expression of its size, ``{core}`` standing for the suffix of a kind of core. `sums`
+    is a statement that must run before the call where vectors sum weights beforehand.
+    """
 
     kernel: KernelCode
     library: tuple[str, ...] = ()
+    declarations: tuple[str, ...] = ()
+    sizer: str = ""
+    sums: str = ""
+
+    def with_scratch(self, size: int, *, sums: bool) -> Code:
+        """Return the same call with `size` bytes of scratch, preceded by its sums if wanted."""
+        context = CONTEXT.replace("0}", f"{size}}}")
+        if sums and self.sums:
+            context = f"{context}\n  {self.sums}"
+        source = self.kernel.source.replace(CONTEXT, context)
+        return replace(self, kernel=replace(self.kernel, source=source, scratch_bytes=size))
 
 
 def constant(name: str, data: Array) -> Constant:

@@ -18,6 +18,8 @@ from tinymlaas.contract.compiler import (
 from tinymlaas.contract.device import Core
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
+from workers.compilers.cmsis_nn.arm import copy_tree
+from workers.compilers.cmsis_nn.arm_tree import ArmTree
 from workers.compilers.cmsis_nn.build import Built, build
 from workers.compilers.cmsis_nn.lower import OPERATORS
 from workers.compilers.cmsis_nn.switches import OPTIONS, parse
@@ -25,6 +27,7 @@ from workers.compilers.cmsis_nn.switches import OPTIONS, parse
 NAME = "cmsis-nn"
 VERSION = "7.0"
 BUILD = "1"
+MODEL_FILE = "model.c"
 PORTABLE, ARM = "portable", "arm"
 ROOT_VARIABLE = "TINYMLAAS_CMSIS_NN_ROOT"
 
@@ -81,18 +84,28 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
         reasons = _kernel_reasons(task.kernels)
         if reasons:
             raise UnsupportedModel(*reasons)
-        built = build(data, entry, task.target, parse(task.options))
+        tree = _tree(task.kernels)
+        built = build(data, entry, task.target, parse(task.options), tree)
     except UnsupportedModel as error:
         answer = Unsupported(reasons=error.reasons)
         (out_dir / "unsupported.json").write_text(answer.model_dump_json(indent=1) + "\n")
         return answer
-    answer = _compiled(task, entry, built)
-    (out_dir / answer.sources[0]).write_text(built.source)
+    copied = copy_tree(tree, built.arm_functions, out_dir) if tree else ()
+    answer = _compiled(task, entry, built, copied)
+    (out_dir / MODEL_FILE).write_text(built.source)
     (out_dir / "compiled.json").write_text(answer.model_dump_json(indent=1) + "\n")
     return answer
 
 
-def _compiled(task: CompileTask, entry: str, built: Built) -> Compiled:
+def _tree(kernels: str) -> ArmTree | None:
+    if kernels != ARM:
+        return None
+    tree = ArmTree(Path(os.environ[ROOT_VARIABLE]).resolve())
+    tree.check()
+    return tree
+
+
+def _compiled(task: CompileTask, entry: str, built: Built, copied: tuple[str, ...]) -> Compiled:
     layout, program, summary = built.layout, built.program, task.summary
     inputs = zip(summary.inputs, program.inputs, strict=True)
     outputs = zip(summary.outputs, program.outputs, strict=True)
@@ -104,7 +117,8 @@ def _compiled(task: CompileTask, entry: str, built: Built) -> Compiled:
         inputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in inputs),
         outputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in outputs),
         arena=ArenaPlan(size=layout.size, alignment=16),
-        sources=("model.c",),
+        sources=(MODEL_FILE, *copied),
+        include_dirs=("cmsis_nn/Include",) if copied else (),
         cflags=("-fno-strict-aliasing",),
         weight_bytes=built.weight_bytes,
         options=dict(task.options),

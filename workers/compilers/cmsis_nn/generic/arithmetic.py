@@ -16,7 +16,7 @@ from workers.compilers.cmsis_nn.quantise import RANGES
 from workers.compilers.cmsis_nn.special.layers import KernelCode
 from workers.compilers.cmsis_nn.strides import contiguous, merge
 
-_SUPPORT = ("arm_nn_support.h",)
+_SUPPORT = ("nn_support.h",)
 
 
 def elementwise(layer: ElementwiseLayer, prefix: str) -> Code:
@@ -60,7 +60,7 @@ def _minus(zero_point: int) -> str:
 
 
 def _requantize(value: str, multiplier: int, shift: int) -> str:
-    return f"arm_nn_requantize({value}, {multiplier}, {shift})"
+    return f"nn_requantize({value}, {multiplier}, {shift})"
 
 
 def reduce(layer: ReduceLayer, prefix: str) -> Code:

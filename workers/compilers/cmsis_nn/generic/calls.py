@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from workers.compilers.cmsis_nn.code import Code, braces, constant, function
+from dataclasses import replace
+
+from workers.compilers.cmsis_nn.code import CONTEXT, Code, braces, constant, function
 from workers.compilers.cmsis_nn.generic.matmul import dims
 from workers.compilers.cmsis_nn.layers import (
     AddLayer,
@@ -20,7 +22,7 @@ def pool(layer: PoolLayer, prefix: str) -> Code:
     clamp = braces(layer.activation_min, layer.activation_max)
     params = braces(braces(*reversed(layer.stride)), braces(*reversed(layer.padding[:2])), clamp)
     body = [
-        "const cmsis_nn_context ctx = {scratch, 0};",
+        CONTEXT,
         f"static const cmsis_nn_pool_params params = {params};",
         f"static const cmsis_nn_dims input = {dims(layer.input_shape)};",
         f"static const cmsis_nn_dims filter = {dims((1, *layer.window, 1))};",
@@ -28,7 +30,11 @@ def pool(layer: PoolLayer, prefix: str) -> Code:
         f"{call}(&ctx, &params, &input, in, &filter, &output, out);",
     ]
     source = function(prefix, body, used=("in", "out", "scratch"))
-    return Code(KernelCode(function=prefix, source=source, alignment=1), (f"{call}.c",))
+    code = Code(KernelCode(function=prefix, source=source, alignment=1), (f"{call}.c",))
+    if layer.kind == "max":
+        return code
+    _, _, width, channels = layer.output_shape
+    return replace(code, sizer=f"{call}_get_buffer_size{{core}}({width}, {channels})")
 
 
 def add(layer: AddLayer, prefix: str) -> Code:

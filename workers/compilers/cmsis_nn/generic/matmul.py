@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from workers.compilers.cmsis_nn.code import Code, braces, constant, function
+from dataclasses import replace
+
+from workers.compilers.cmsis_nn.code import CONTEXT, Code, braces, constant, function
 from workers.compilers.cmsis_nn.layers import (
     ConvLayer,
     DenseLayer,
@@ -12,7 +14,7 @@ from workers.compilers.cmsis_nn.layers import (
 from workers.compilers.cmsis_nn.special.layers import Constant, KernelCode, Requantisation
 
 _CHANNEL_CALL = (
-    "{call}({contexts}&params, &quant, &input, in, &filter, {prefix}_w, &bias, {prefix}_b, "
+    "{call}(&ctx, &params, &quant, &input, in, &filter, {prefix}_w, &bias, {prefix}_b, "
     "&output, out);"
 )
 
@@ -42,15 +44,22 @@ def depthwise(layer: DepthwiseLayer, prefix: str) -> Code:
 
 
 def transpose_conv(layer: TransposeConvLayer, prefix: str) -> Code:
-    """Return `layer` as a call of ``arm_transpose_conv_wrapper_s8``."""
-    params = [braces(*reversed(layer.stride)), braces(*reversed(layer.padding)), "{0, 0}", "{1, 1}"]
-    head = [-layer.quant.input_zero_point, layer.quant.output_zero_point]
-    call = "arm_transpose_conv_wrapper_s8"
-    return _windowed(layer, prefix, call, "transpose_conv", [*head, *params])
+    """Return `layer` as a call of a kernel of our own, which needs no buffers."""
+    q = layer.quant
+    sizes = (*layer.input_shape, *layer.output_shape[1:], *layer.weights.shape[1:3])
+    numbers = (*sizes, *layer.stride, *layer.padding, q.input_zero_point, q.output_zero_point)
+    params = braces(*numbers, q.activation_min, q.activation_max)
+    call = "nn_transpose_conv_s8"
+    names = ", ".join(f"{prefix}_{kind}" for kind in "wbms")
+    body = [
+        f"static const nn_transpose_conv params = {params};",
+        f"{call}(&params, {names}, in, out);",
+    ]
+    return _code(layer, prefix, body, call, layer.output_shape[3], used=("in", "out"))
 
 
 def _windowed(
-    layer: ConvLayer | DepthwiseLayer | TransposeConvLayer,
+    layer: ConvLayer | DepthwiseLayer,
     prefix: str,
     call: str,
     kind: str,
@@ -58,9 +67,7 @@ def _windowed(
 ) -> Code:
     channels = layer.output_shape[3]
     params.append(_clamp(layer.quant))
-    contexts = "&ctx, &ctx, " if isinstance(layer, TransposeConvLayer) else "&ctx, "
-    body = [
-        "const cmsis_nn_context ctx = {scratch, 0};",
+    declarations = [
         f"static const cmsis_nn_{kind}_params params = {braces(*params)};",
         "static const cmsis_nn_per_channel_quant_params quant = "
         f"{{(int32_t *){prefix}_m, (int32_t *){prefix}_s}};",
@@ -68,9 +75,16 @@ def _windowed(
         f"static const cmsis_nn_dims filter = {dims(layer.weights.shape)};",
         f"static const cmsis_nn_dims bias = {dims((1, 1, 1, channels))};",
         f"static const cmsis_nn_dims output = {dims(layer.output_shape)};",
-        _CHANNEL_CALL.format(call=call, prefix=prefix, contexts=contexts),
     ]
-    return _code(layer, prefix, body, call, channels)
+    body = [CONTEXT, *declarations, _CHANNEL_CALL.format(call=call, prefix=prefix)]
+    code = _code(layer, prefix, body, call, channels)
+    sizer = f"{call}_get_buffer_size{{core}}(&params, &input, &filter, &output)"
+    return replace(code, declarations=_for_size(declarations), sizer=sizer)
+
+
+def _for_size(declarations: list[str]) -> tuple[str, ...]:
+    """Return what a buffer size depends on: the shapes and parameters, not the data."""
+    return tuple(line for line in declarations if "_quant_params" not in line)
 
 
 def dense(layer: DenseLayer, prefix: str) -> Code:
@@ -83,17 +97,23 @@ def dense(layer: DenseLayer, prefix: str) -> Code:
     if per_channel:
         kind, values = "channel", (f"(int32_t *){prefix}_m", f"(int32_t *){prefix}_s")
     params = [-quant.input_zero_point, 0, quant.output_zero_point, _clamp(quant)]
-    body = [
-        "const cmsis_nn_context ctx = {scratch, 0};",
+    declarations = [
         f"static const cmsis_nn_fc_params params = {braces(*params)};",
         f"static const cmsis_nn_per_{kind}_quant_params quant = {braces(*values)};",
         f"static const cmsis_nn_dims input = {dims((layer.batch, 1, 1, depth))};",
         f"static const cmsis_nn_dims filter = {dims((depth, 1, 1, channels))};",
         f"static const cmsis_nn_dims bias = {dims((1, 1, 1, channels))};",
         f"static const cmsis_nn_dims output = {dims((layer.batch, 1, 1, channels))};",
-        _CHANNEL_CALL.format(call=call, prefix=prefix, contexts="&ctx, "),
     ]
-    return _code(layer, prefix, body, call, channels if per_channel else 0)
+    body = [CONTEXT, *declarations, _CHANNEL_CALL.format(call=call, prefix=prefix)]
+    code = _code(layer, prefix, body, call, channels if per_channel else 0)
+    numbers = f"{depth}, {channels}, {prefix}_w, {-quant.input_zero_point}, 0, {prefix}_b"
+    return replace(
+        code,
+        declarations=_for_size(declarations),
+        sizer="arm_fully_connected_s8_get_buffer_size{core}(&filter)",
+        sums=f"arm_vector_sum_s8((int32_t *)scratch, {numbers});",
+    )
 
 
 def _clamp(quant: Requantisation) -> str:
@@ -106,13 +126,14 @@ def _code(
     body: list[str],
     call: str,
     entries: int,
+    used: tuple[str, ...] = ("in", "out", "scratch"),
 ) -> Code:
     constants = (
         constant(f"{prefix}_w", layer.weights),
         constant(f"{prefix}_b", layer.bias),
         *_spread(layer.quant, prefix, entries),
     )
-    source = function(prefix, body, used=("in", "out", "scratch"))
+    source = function(prefix, body, used=used)
     kernel = KernelCode(function=prefix, source=source, constants=constants, alignment=1)
     return Code(kernel, (f"{call}.c",))
 

@@ -1,5 +1,5 @@
 /* Average pooling, int8; padding does not count. */
-#include "arm_nn_support.h"
+#include "nn_support.h"
 #include "arm_nn_types.h"
 
 static arm_cmsis_nn_status arm_avgpool_s8(const cmsis_nn_context *ctx,

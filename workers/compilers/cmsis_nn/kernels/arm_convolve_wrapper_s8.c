@@ -1,5 +1,5 @@
 /* Convolution, int8: any stride, padding, dilation and grouping. Weights are OHWI. */
-#include "arm_nn_support.h"
+#include "nn_support.h"
 #include "arm_nn_types.h"
 
 static arm_cmsis_nn_status arm_convolve_wrapper_s8(
@@ -37,7 +37,7 @@ static arm_cmsis_nn_status arm_convolve_wrapper_s8(
               for (int32_t ic = 0; ic < depth; ic++) sum += weights[ic] * (pixel[ic] + offset);
             }
           }
-          sum = arm_nn_requantize(sum, quant_params->multiplier[oc], quant_params->shift[oc]);
+          sum = nn_requantize(sum, quant_params->multiplier[oc], quant_params->shift[oc]);
           *output_data++ = (int8_t)nn_clamp(sum + conv_params->output_offset,
                                             conv_params->activation.min,
                                             conv_params->activation.max);

@@ -1,6 +1,6 @@
 /* Depthwise convolution, int8: any stride, padding, dilation and channel multiplier.
    Weights are [1, H, W, C * M]; output channel o reads input channel o / M. */
-#include "arm_nn_support.h"
+#include "nn_support.h"
 #include "arm_nn_types.h"
 
 static arm_cmsis_nn_status arm_depthwise_conv_wrapper_s8(
@@ -32,7 +32,7 @@ static arm_cmsis_nn_status arm_depthwise_conv_wrapper_s8(
                      (slice[(y * input_dims->w + x) * input_dims->c] + offset);
             }
           }
-          sum = arm_nn_requantize(sum, quant_params->multiplier[oc], quant_params->shift[oc]);
+          sum = nn_requantize(sum, quant_params->multiplier[oc], quant_params->shift[oc]);
           *output_data++ = (int8_t)nn_clamp(sum + dw_conv_params->output_offset,
                                             dw_conv_params->activation.min,
                                             dw_conv_params->activation.max);

@@ -1,5 +1,5 @@
 /* Sum of two int8 vectors of different scales. */
-#include "arm_nn_support.h"
+#include "nn_support.h"
 #include "arm_nn_types.h"
 
 static arm_cmsis_nn_status arm_elementwise_add_s8(
@@ -11,9 +11,9 @@ static arm_cmsis_nn_status arm_elementwise_add_s8(
   for (int32_t i = 0; i < block_size; i++) {
     const int32_t one = (input_1_vect[i] + input_1_offset) * (INT32_C(1) << left_shift);
     const int32_t two = (input_2_vect[i] + input_2_offset) * (INT32_C(1) << left_shift);
-    const int32_t sum = arm_nn_requantize(one, input_1_mult, input_1_shift) +
-                        arm_nn_requantize(two, input_2_mult, input_2_shift);
-    output[i] = (int8_t)nn_clamp(arm_nn_requantize(sum, out_mult, out_shift) + out_offset,
+    const int32_t sum = nn_requantize(one, input_1_mult, input_1_shift) +
+                        nn_requantize(two, input_2_mult, input_2_shift);
+    output[i] = (int8_t)nn_clamp(nn_requantize(sum, out_mult, out_shift) + out_offset,
                                  out_activation_min, out_activation_max);
   }
   return ARM_CMSIS_NN_SUCCESS;

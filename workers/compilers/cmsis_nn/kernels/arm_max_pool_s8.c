@@ -1,5 +1,5 @@
 /* Maximum pooling, int8; padding does not count. */
-#include "arm_nn_support.h"
+#include "nn_support.h"
 #include "arm_nn_types.h"
 
 static arm_cmsis_nn_status arm_max_pool_s8(const cmsis_nn_context *ctx,

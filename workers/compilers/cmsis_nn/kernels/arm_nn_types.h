@@ -32,11 +32,6 @@ typedef struct {
 } cmsis_nn_per_tensor_quant_params;
 
 typedef struct {
-  int32_t *multiplier, *shift;
-  int32_t is_per_channel;
-} cmsis_nn_quant_params;
-
-typedef struct {
   int32_t min, max;
 } cmsis_nn_activation;
 
@@ -45,12 +40,6 @@ typedef struct {
   cmsis_nn_tile stride, padding, dilation;
   cmsis_nn_activation activation;
 } cmsis_nn_conv_params;
-
-typedef struct {
-  int32_t input_offset, output_offset;
-  cmsis_nn_tile stride, padding, padding_offsets, dilation;
-  cmsis_nn_activation activation;
-} cmsis_nn_transpose_conv_params;
 
 typedef struct {
   int32_t input_offset, output_offset, ch_mult;

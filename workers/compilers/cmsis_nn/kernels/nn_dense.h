@@ -1,7 +1,7 @@
 /* Fully connected, int8. Weights are [O, I]: filter_dims.n is I, filter_dims.c is O. */
 #ifndef TINYMLAAS_NN_DENSE_H
 #define TINYMLAAS_NN_DENSE_H
-#include "arm_nn_support.h"
+#include "nn_support.h"
 #include "arm_nn_types.h"
 
 /* `stride` is 1 where every output has its own multiplier, 0 where one serves all. */
@@ -14,7 +14,7 @@ static inline void nn_dense(const cmsis_nn_fc_params *params, const int32_t *mul
     for (int32_t o = 0; o < channels; o++, row += depth) {
       int32_t sum = bias ? bias[o] : 0;
       for (int32_t i = 0; i < depth; i++) sum += row[i] * (input[i] + params->input_offset);
-      sum = arm_nn_requantize(sum, multiplier[o * stride], shift[o * stride]);
+      sum = nn_requantize(sum, multiplier[o * stride], shift[o * stride]);
       *output++ = (int8_t)nn_clamp(sum + params->output_offset, params->activation.min,
                                    params->activation.max);
     }

@@ -1,7 +1,7 @@
 /* exp and 1/(1+x) in 32-bit fixed point: the polynomials TFLite's softmax is defined by. */
 #ifndef TINYMLAAS_NN_EXP_H
 #define TINYMLAAS_NN_EXP_H
-#include "arm_nn_support.h"
+#include "nn_support.h"
 
 /* exp(x), x in [-1/4, 0) as Q0.31: Taylor's series around -1/8 to the fourth power. */
 static inline int32_t nn_exp_quarter(int32_t a) {

@@ -1,6 +1,6 @@
 /* LSTM, int8 in and out, int16 cell, over all time steps. Gates are input, forget, cell, output;
    zero points are in the biases. Hidden state and cell last from run to run. */
-#include "arm_nn_support.h"
+#include "nn_support.h"
 #include "nn_sigmoid.h"
 #include <string.h>
 
@@ -21,7 +21,7 @@ typedef struct {
 static inline int32_t nn_lstm_sum(const int8_t *weights, const int8_t *input, int32_t depth,
                                   int32_t sum, int32_t multiplier, int32_t shift) {
   for (int32_t i = 0; i < depth; i++) sum += weights[i] * input[i];
-  return nn_clamp(arm_nn_requantize(sum, multiplier, shift), INT16_MIN, INT16_MAX);
+  return nn_clamp(nn_requantize(sum, multiplier, shift), INT16_MIN, INT16_MAX);
 }
 
 /* Weighted sum of unit `j` as Q3.12, before its activation. */
@@ -37,7 +37,7 @@ static inline int32_t nn_lstm_gate_sum(const nn_lstm *p, int32_t gate, int32_t j
 }
 
 static inline int32_t nn_lstm_product(int32_t a, int32_t b, int32_t multiplier, int32_t shift) {
-  return nn_clamp(arm_nn_requantize(a * b, multiplier, shift), INT16_MIN, INT16_MAX);
+  return nn_clamp(nn_requantize(a * b, multiplier, shift), INT16_MIN, INT16_MAX);
 }
 
 static void nn_lstm_step(const nn_lstm *p, const int8_t *input, int8_t *hidden, int16_t *cell,
@@ -53,7 +53,7 @@ static void nn_lstm_step(const nn_lstm *p, const int8_t *input, int8_t *hidden, 
     if (p->clip > 0) value = nn_clamp(value, -p->clip, p->clip);
     cell[j] = (int16_t)value;
     const int32_t squashed = nn_tanh_s16(value, INT32_C(3) << p->cell_shift, 0);
-    value = arm_nn_requantize(squashed * out, p->output_multiplier, p->output_shift);
+    value = nn_requantize(squashed * out, p->output_multiplier, p->output_shift);
     output[j] = (int8_t)nn_clamp(value + p->output_zero, INT8_MIN, INT8_MAX);
   }
   memcpy(hidden, output, (uint32_t)p->size);

@@ -2,7 +2,7 @@
    features. A macro, for the state may be int8 or int16. */
 #ifndef TINYMLAAS_NN_SVDF_BODY_H
 #define TINYMLAAS_NN_SVDF_BODY_H
-#include "arm_nn_support.h"
+#include "nn_support.h"
 #include <string.h>
 
 typedef struct {
@@ -23,7 +23,7 @@ typedef struct {
         int32_t sum = 0;                                                                         \
         for (int32_t i = 0; i < p->depth; i++)                                                   \
           sum += features[f * p->depth + i] * (input[i] - p->input_zero);                        \
-        sum = arm_nn_requantize(sum, p->feature_multiplier, p->feature_shift) + p->state_zero;   \
+        sum = nn_requantize(sum, p->feature_multiplier, p->feature_shift) + p->state_zero;   \
         rows[f * p->memory + p->memory - 1] = (STATE)nn_clamp(sum, LOW, HIGH);                   \
       }                                                                                          \
       for (int32_t u = 0; u < p->units; u++) {                                                   \
@@ -31,7 +31,7 @@ typedef struct {
         const int32_t first = u * p->rank * p->memory;                                           \
         for (int32_t k = first; k < first + p->rank * p->memory; k++)                            \
           sum += times[k] * (rows[k] - p->state_zero);                                           \
-        sum = arm_nn_requantize(sum, p->time_multiplier, p->time_shift) + p->output_zero;        \
+        sum = nn_requantize(sum, p->time_multiplier, p->time_shift) + p->output_zero;        \
         *output++ = (int8_t)nn_clamp(sum, INT8_MIN, INT8_MAX);                                   \
       }                                                                                          \
     }                                                                                            \

@@ -1,6 +1,6 @@
 /* Fixed-point primitives of TFLite's quantisation specification. */
-#ifndef TINYMLAAS_ARM_NN_SUPPORT_H
-#define TINYMLAAS_ARM_NN_SUPPORT_H
+#ifndef TINYMLAAS_NN_SUPPORT_H
+#define TINYMLAAS_NN_SUPPORT_H
 #include <stdint.h>
 
 /* round(a * b / 2^31), halves up; the one overflow there is saturates. */
@@ -17,7 +17,7 @@ static inline int32_t nn_rounding_shift(int32_t value, int32_t exponent) {
 }
 
 /* value * multiplier / 2^31 * 2^shift, rounded twice: MultiplyByQuantizedMultiplier. */
-static inline int32_t arm_nn_requantize(int32_t value, int32_t multiplier, int32_t shift) {
+static inline int32_t nn_requantize(int32_t value, int32_t multiplier, int32_t shift) {
   const int32_t left = shift > 0 ? shift : 0;
   const int32_t right = shift > 0 ? 0 : -shift;
   const int32_t scaled = (int32_t)((uint32_t)value << left);
