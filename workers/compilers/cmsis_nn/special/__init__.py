@@ -6,6 +6,7 @@ then uses the generic kernels.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from tinymlaas.contract.device import CapabilityClass
@@ -60,6 +61,8 @@ def _dense(layer: DenseLayer, isa: Isa, prefix: str, options: Options) -> Kernel
 def _images(
     layer: ConvLayer | DepthwiseLayer, isa: Isa, prefix: str, options: Options
 ) -> KernelCode | None:
+    if isinstance(layer, ConvLayer) and geometry_of(layer).pointwise:
+        layer = _one_image(layer)
     batch = layer.input_shape[0]
     inner = prefix if batch == 1 else f"{prefix}_image"
     kernel = _image(layer, isa, inner, options)
@@ -67,6 +70,16 @@ def _images(
         return kernel
     sizes = prod(layer.input_shape[1:]), prod(layer.output_shape[1:])
     return per_image(kernel, prefix, batch, *sizes)
+
+
+def _one_image(layer: ConvLayer) -> ConvLayer:
+    """Return a pointwise layer with the images of a batch below one another."""
+    batch, height, width, channels = layer.input_shape
+    return replace(
+        layer,
+        input_shape=(1, batch * height, width, channels),
+        output_shape=(1, batch * height, width, layer.output_shape[3]),
+    )
 
 
 def _image(

@@ -1,7 +1,7 @@
 """CONV_2D for the dual MAC: receptive fields become columns, columns meet the matrix product.
 
-Tiles of 4 output pixels (2 where scratch is short) go through all channels before the next. A
-last tile that would be short begins earlier instead and computes some pixels twice.
+Tiles of 4 output pixels (2 where scratch is short) go through all channels before the next.
+Pointwise layers work in place, for a tile's columns hold all that it needs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from workers.compilers.cmsis_nn.special.layers import (
 from workers.compilers.cmsis_nn.special.pack import pad_taps, round_up
 from workers.compilers.cmsis_nn.special.tiles import Tiling, points, windows
 
-_OPEN = "  uint32_t *const columns = (uint32_t *)scratch;\n"
-
-_EXPAND = """\
-    for (int32_t pixel = 0; pixel < {pixels}; pixel++) {{
-      const int8_t *const from = in + pixel * {channels};
-      uint32_t *const to = columns + 2 * pixel;
-      tk_expand{pixels}(from, to, {full});
+_TILE = """\
+    uint32_t *const columns = (uint32_t *)scratch;
+    for (int32_t p = 0; p < {pixels}; p++) {{
+      const int8_t *const pixel = from + p * {channels};
+      uint32_t *const words = columns + 2 * p;
+      tk_expand{pixels}(pixel, words, {full});
 {tail}    }}
+    {call}
 """
 
 _TAIL = """
@@ -55,12 +55,21 @@ class _Plan:
     def groups(self) -> int:
         return round_up(self.folded.weights.shape[1], 4) // 4
 
-    def call(self, gemm: str, unroll: int) -> str:
+    @property
+    def column_bytes(self) -> int:
+        return self.tiling.pixels * self.groups * 8
+
+    def gemm(self, pixels: int) -> Snippet:
+        unroll = dsp_gemm.unroll_of(self.groups)
+        return dsp_gemm.gemm_snippet(pixels, unroll, requant.flavour(self.folded))
+
+    def call(self, pixels: int, to: str) -> str:
         function, folded = self.tiling.function, self.folded
+        turns = self.groups // dsp_gemm.unroll_of(self.groups)
         return (
-            f"{gemm}(columns, {function}_weights, {function}_params, "
-            f"{self.groups // unroll}, {self.tiling.geometry.out_channels}, "
-            f"{requant.zero_argument(folded)}, out{requant.bound_arguments(folded)});"
+            f"{self.gemm(pixels).name}(columns, {function}_weights, {function}_params, {turns}, "
+            f"{self.tiling.geometry.out_channels}, {requant.zero_argument(folded)}, "
+            f"{to}{requant.bound_arguments(folded)});"
         )
 
 
@@ -88,12 +97,8 @@ def conv(layer: ConvLayer, isa: Isa, function: str, options: Options) -> KernelC
 
 def _kernel(plan: _Plan, isa: Isa) -> KernelCode:
     tiling, folded = plan.tiling, plan.folded
-    unroll = dsp_gemm.unroll_of(plan.groups)
-    gemm = dsp_gemm.gemm_snippet(tiling.pixels, unroll, requant.flavour(folded))
-    call = plan.call(gemm.name, unroll)
-    column_bytes = tiling.pixels * plan.groups * 8
-    feed = _points if tiling.geometry.pointwise else _windows
-    fed = feed(plan, call, column_bytes)
+    pointwise = tiling.geometry.pointwise
+    fed = _points(plan) if pointwise else _windows(plan)
     return KernelCode(
         function=tiling.function,
         source=fed.source,
@@ -101,37 +106,45 @@ def _kernel(plan: _Plan, isa: Isa) -> KernelCode:
             Constant(f"{tiling.function}_weights", "int8_t", pad_taps(folded.weights, 4)),
             Constant(f"{tiling.function}_params", "int32_t", folded.params()),
         ),
-        scratch_bytes=column_bytes + fed.buffer,
+        scratch_bytes=plan.column_bytes + fed.buffer,
         includes=("<stdint.h>", "<arm_acle.h>"),
-        snippets=(*fed.snippets, *requant.snippets(folded, isa), gemm),
+        snippets=(dsp_gemm.load_snippet(), *requant.snippets(folded, isa), *fed.snippets),
+        in_place=pointwise,
     )
 
 
-def _points(plan: _Plan, call: str, column_bytes: int) -> _Feed:
-    del column_bytes
+def _points(plan: _Plan) -> _Feed:
     tiling = plan.tiling
-    pixels = tiling.pixels
-    full, rest = divmod(tiling.geometry.channels, 4)
-    snippets: tuple[Snippet, ...] = (
-        dsp_gemm.load_snippet(),
-        dsp_gemm.expand_snippet(pixels),
+    rest = tiling.geometry.channels % 4
+    used = (tiling.pixels, *((1,) if tiling.geometry.pixels % tiling.pixels else ()))
+    snippets = [Snippet("tk_expand_rest", _TAIL)] if rest else []
+    for pixels in dict.fromkeys(used):
+        snippets += [dsp_gemm.expand_snippet(pixels), plan.gemm(pixels)]
+    text = points(tiling, _tile(plan, tiling.pixels), _tile(plan, 1))
+    return _Feed(text, 0, tuple(snippets))
+
+
+def _tile(plan: _Plan, pixels: int) -> str:
+    full, rest = divmod(plan.tiling.geometry.channels, 4)
+    at = f"words + {full * 2 * pixels}"
+    tail = f"      tk_expand_rest(pixel + {4 * full}, {at}, {rest});\n" if rest else ""
+    return _TILE.format(
+        pixels=pixels,
+        channels=plan.tiling.geometry.channels,
+        full=full,
+        tail=tail,
+        call=plan.call(pixels, "to"),
     )
-    tail = ""
-    if rest:
-        snippets = (*snippets, Snippet("tk_expand_rest", _TAIL))
-        tail = f"      tk_expand_rest(from + {4 * full}, to + {full * 2 * pixels}, {rest});\n"
-    body = _EXPAND.format(pixels=pixels, channels=tiling.geometry.channels, full=full, tail=tail)
-    return _Feed(points(tiling, call, _OPEN, body), 0, snippets)
 
 
-def _windows(plan: _Plan, call: str, column_bytes: int) -> _Feed:
+def _windows(plan: _Plan) -> _Feed:
     tiling = plan.tiling
     fill = gather(tiling.function, tiling.geometry, plan.folded.input_zero, tiling.pixels)
     text = windows(
         tiling,
-        call,
-        opening=_OPEN,
+        plan.call(tiling.pixels, "out"),
+        opening="  uint32_t *const columns = (uint32_t *)scratch;\n",
         column="columns + 2 * pixel",
-        more=f", (int8_t *)scratch + {column_bytes}" if fill.byte_buffer else "",
+        more=f", (int8_t *)scratch + {plan.column_bytes}" if fill.byte_buffer else "",
     )
-    return _Feed(fill.source + text, fill.byte_buffer, fill.snippets)
+    return _Feed(fill.source + text, fill.byte_buffer, (*fill.snippets, plan.gemm(tiling.pixels)))

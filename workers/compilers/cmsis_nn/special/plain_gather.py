@@ -112,5 +112,9 @@ def gather(function: str, g: Geometry, zero: int, flip: bool) -> tuple[str, tupl
         outside=f"y < 0 || y >= {g.height}" if g.padded else "0",
         copy=copy.format(**numbers),
     )
-    needed = Snippet("tk_copy_words", _COPY_WORDS) if whole else Snippet("tk_copy", _COPY)
-    return text, (needed,)
+    return text, (copy_snippet(whole),)
+
+
+def copy_snippet(whole: bool) -> Snippet:
+    """Return ``tk_copy`` and ``tk_fill``, or those for `whole` words."""
+    return Snippet("tk_copy_words", _COPY_WORDS) if whole else Snippet("tk_copy", _COPY)

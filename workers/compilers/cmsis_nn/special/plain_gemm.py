@@ -112,7 +112,9 @@ def constants(product: Product, folded: Folded, function: str) -> tuple[Constant
         params[:, 0] = (params[:, 0] - 128 * wide + (1 << 31)) % (1 << 32) - (1 << 31)
     values = params[:, 0] if folded.uniform else params
     if product.unsigned_weights:
-        weights = Constant(f"{function}_weights", "uint8_t", (packed.astype(np.int16) + 128))
+        weights = Constant(
+            f"{function}_weights", "uint8_t", (packed.astype(np.int16) + 128).astype(np.uint8)
+        )
     else:
         weights = Constant(f"{function}_weights", "int8_t", packed)
     return weights, Constant(f"{function}_params", "int32_t", values)
@@ -125,14 +127,16 @@ def _interleave(weights: Int8) -> Int8:
     return np.concatenate([blocks.ravel(), weights[whole:].ravel()])
 
 
-def call(product: Product, folded: Folded, function: str, source: str, step: str = "") -> str:
+def call(
+    product: Product, folded: Folded, function: str, source: str, step: str = "", to: str = "out"
+) -> str:
     """Return the C call for one tile; `step` is the distance of two pixels' inputs."""
     params = folded.params()
     scale = f" {params[0, 1]}, {params[0, 2]}," if folded.uniform else ""
     return (
         f"{snippet(product, folded).name}({source}, {step + ', ' if product.pixels > 1 else ''}"
         f"{function}_weights, {function}_params,{scale} {product.taps}, {product.channels}, "
-        f"{requant.zero_argument(folded)}, out{requant.bound_arguments(folded)});"
+        f"{requant.zero_argument(folded)}, {to}{requant.bound_arguments(folded)});"
     )
 
 

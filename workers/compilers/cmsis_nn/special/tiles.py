@@ -1,7 +1,8 @@
 """The loop over tiles of output pixels, the same for all families.
 
-Tiles of `pixels` outputs follow one another in row-major order; a last tile that would be short
-begins earlier instead and computes some pixels twice.
+Tiles of `pixels` outputs follow one another in row-major order. Where there is a window, a last
+tile that would be short begins earlier instead and computes some pixels twice; pointwise layers
+work in place, so theirs ends in single pixels.
 """
 
 from __future__ import annotations
@@ -10,21 +11,37 @@ from dataclasses import dataclass
 
 from workers.compilers.cmsis_nn.special.geometry import Geometry
 
-_POINTS = """
+_TILE = """\
+    const int8_t *const from = in + i * {channels};
+    int8_t *const to = out + i * {out_channels};
+{body}"""
+
+_FORWARD = """
 static void {function}(const int8_t *in, int8_t *out, uint8_t *scratch) {{
-{open}  for (int32_t tile = 0; tile < {tiles}; tile++) {{
-{last}{body}    {call}
-    in += {in_step};
-    out += {out_step};
-  }}
+  int32_t i = 0;
+  for (; i < {whole}; i += {pixels}) {{
+{tile}  }}
+{rest}}}
+"""
+
+_FORWARD_REST = """\
+  for (; i < {count}; i++) {{
+{tile}  }}
+"""
+
+_BACKWARD = """
+static void {function}(const int8_t *in, int8_t *out, uint8_t *scratch) {{
+  int32_t i = {count};
+{rest}  while (i > 0) {{
+    i -= {pixels};
+{tile}  }}
 }}
 """
 
-_POINTS_LAST = """\
-    if (tile == {index}) {{
-      in -= {in_back};
-      out -= {out_back};
-    }}
+_BACKWARD_REST = """\
+  while (i > {whole}) {{
+    i--;
+{tile}  }}
 """
 
 _WINDOWS = """
@@ -73,24 +90,29 @@ class Tiling:
         return self.tiles * self.pixels - self.geometry.pixels
 
 
-def points(tiling: Tiling, call: str, opening: str = "  (void)scratch;\n", body: str = "") -> str:
-    """Return the function of a pointwise layer: `call` computes the tile at `in` into `out`."""
+def points(tiling: Tiling, tile: str, single: str) -> str:
+    """Return the function of a pointwise layer, whose output may lie on its input.
+
+    `tile` is the C that takes the pixels at ``from`` into ``to``, `single` that for one pixel. A
+    tile must have read all it needs before it writes. Outputs that are wider than inputs are
+    computed from the end, so that no input is overwritten too early.
+    """
     g = tiling.geometry
-    last = _POINTS_LAST.format(
-        index=tiling.tiles - 1,
-        in_back=tiling.short * g.channels,
-        out_back=tiling.short * g.out_channels,
-    )
-    return _POINTS.format(
-        function=tiling.function,
-        open=opening,
-        tiles=tiling.tiles,
-        last=last if tiling.short else "",
-        body=body,
-        call=call,
-        in_step=tiling.pixels * g.channels,
-        out_step=tiling.pixels * g.out_channels,
-    )
+    whole = g.pixels - g.pixels % tiling.pixels
+    forward = g.out_channels <= g.channels
+    sizes = {"channels": g.channels, "out_channels": g.out_channels}
+    numbers = {
+        "function": tiling.function,
+        "count": g.pixels,
+        "whole": whole,
+        "pixels": tiling.pixels,
+    }
+    rest = ""
+    if whole != g.pixels:
+        shape = _FORWARD_REST if forward else _BACKWARD_REST
+        rest = shape.format(**numbers, tile=_TILE.format(**sizes, body=single))
+    text = _FORWARD if forward else _BACKWARD
+    return text.format(**numbers, rest=rest, tile=_TILE.format(**sizes, body=tile))
 
 
 def windows(
