@@ -121,8 +121,8 @@ def _range(
     if options.begin_mask & bit:
         start = 0 if step > 0 else size - 1
     if options.shrink_axis_mask & bit:
-        if not 0 <= start < size:
-            raise Refusal(f"index {begin} of {size}")
+        if not 0 <= start < size or step < 0:
+            raise Refusal(f"index {begin} of {size} with stride {step}")
         return start, 1, 1
     end += start if options.offset else 0
     end += size if end < 0 else 0
