@@ -50,6 +50,12 @@ static inline void tk_expand_rest(const int8_t *from, uint32_t *to, int32_t rest
 class _Plan:
     tiling: Tiling
     folded: Folded
+    smallest: bool
+
+    @property
+    def packed(self) -> bool:
+        """Rows padded to words would make the data larger: save it again where biases are short."""
+        return self.folded.packable and (self.smallest or self.folded.weights.shape[1] % 4 > 0)
 
     @property
     def groups(self) -> int:
@@ -61,7 +67,7 @@ class _Plan:
 
     def gemm(self, pixels: int) -> Snippet:
         unroll = dsp_gemm.unroll_of(self.groups)
-        return dsp_gemm.gemm_snippet(pixels, unroll, requant.flavour(self.folded))
+        return dsp_gemm.gemm_snippet(pixels, unroll, requant.flavour(self.folded), self.packed)
 
     def call(self, pixels: int, to: str) -> str:
         function, folded = self.tiling.function, self.folded
@@ -87,7 +93,7 @@ def conv(layer: ConvLayer, isa: Isa, function: str, options: Options) -> KernelC
     g = geometry_of(layer)
     folded = fold(layer.weights.reshape(g.out_channels, -1), layer.bias, layer.quant)
     for pixels in (4, 2, 1):
-        plan = _Plan(Tiling(function, g, pixels), folded)
+        plan = _Plan(Tiling(function, g, pixels), folded, options.objective == "flash")
         if pixels <= g.pixels:
             kernel = _kernel(plan, isa)
             if options.max_scratch is None or kernel.scratch_bytes <= options.max_scratch:
@@ -98,13 +104,14 @@ def conv(layer: ConvLayer, isa: Isa, function: str, options: Options) -> KernelC
 def _kernel(plan: _Plan, isa: Isa) -> KernelCode:
     tiling, folded = plan.tiling, plan.folded
     pointwise = tiling.geometry.pointwise
+    params = folded.packed_params() if plan.packed else folded.params()
     fed = _points(plan) if pointwise else _windows(plan)
     return KernelCode(
         function=tiling.function,
         source=fed.source,
         constants=(
             Constant(f"{tiling.function}_weights", "int8_t", pad_taps(folded.weights, 4)),
-            Constant(f"{tiling.function}_params", "int32_t", folded.params()),
+            Constant(f"{tiling.function}_params", "int32_t", params),
         ),
         scratch_bytes=plan.column_bytes + fed.buffer,
         includes=("<stdint.h>", "<arm_acle.h>"),

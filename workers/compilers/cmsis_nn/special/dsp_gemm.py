@@ -68,6 +68,7 @@ static __attribute__((noinline)) void {name}(const uint32_t *columns, const int8
     const uint32_t *x = columns;
     int32_t count = turns;
     uint32_t e, o;
+    const int32_t bias = {bias};
     int32_t {accumulators};
     __asm volatile(
   "1:\\n"
@@ -76,11 +77,14 @@ static __attribute__((noinline)) void {name}(const uint32_t *columns, const int8
           [w] "+r"(weights), [n] "+r"(count), [e] "=&r"(e), [o] "=&r"(o)
         :
         : "r4", "r5", "r6", "r8", "cc", "memory");
-    const int32_t multiplier = params[1], right = params[2];
-    params += 3;
+    {unpack}
 {stores}  }}
 }}
 """
+
+
+_UNPACK_THREE = "const int32_t multiplier = params[1], right = params[2];\n    params += 3;"
+_UNPACK_TWO = "const int32_t multiplier = params[1], right = params[0] & 255;\n    params += 2;"
 
 
 def unroll_of(groups: int) -> int:
@@ -101,9 +105,12 @@ def expand_snippet(pixels: int) -> Snippet:
     return Snippet(f"tk_expand{pixels}", text)
 
 
-def gemm_snippet(pixels: int, unroll: int, kind: str) -> Snippet:
-    """Return the product for 1, 2 or 4 pixels at a time in requantisation flavour `kind`."""
-    name = f"tk_gemm{pixels}_{unroll}{kind}"
+def gemm_snippet(pixels: int, unroll: int, kind: str, packed: bool) -> Snippet:
+    """Return the product for 1, 2 or 4 pixels at a time in requantisation flavour `kind`.
+
+    With `packed`, its parameters are `Folded.packed_params`, else `Folded.params`.
+    """
+    name = f"tk_gemm{pixels}_{unroll}{kind}{'k' if packed else ''}"
     stores = "".join(
         f"    out[{_times(i)}] = {expression(kind, f'a{i}', 'multiplier', 'right')};\n"
         for i in range(pixels)
@@ -113,7 +120,9 @@ def gemm_snippet(pixels: int, unroll: int, kind: str) -> Snippet:
         unroll=unroll,
         name=name,
         bounds=bound_parameters(kind),
-        accumulators=", ".join(f"a{i} = params[0]" for i in range(pixels)),
+        accumulators=", ".join(f"a{i} = bias" for i in range(pixels)),
+        bias="params[0] >> 8" if packed else "params[0]",
+        unpack=_UNPACK_TWO if packed else _UNPACK_THREE,
         body=_GROUP[pixels] * unroll,
         outputs=", ".join(f'[a{i}] "+r"(a{i})' for i in range(pixels)),
         stores=stores,

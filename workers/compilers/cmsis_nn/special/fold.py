@@ -48,6 +48,15 @@ class Folded:
             np.all(self.right == self.right[0])
         )
 
+    @property
+    def packable(self) -> bool:
+        """True if `packed_params` can hold the biases (24 bits)."""
+        return self.narrow and bool(np.all(np.abs(self.bias.astype(np.int64)) < 1 << 23))
+
+    def packed_params(self) -> Int32:
+        """Return [channel, 2] of packable layers: bias × 256 + right shift − 1, multiplier."""
+        return np.stack([self.bias * 256 + self.right - 1, self.multipliers], axis=1)
+
     def params(self) -> Int32:
         """Return [channel, 3]: bias, multiplier, right shift less one (narrow layers), or
         TFLite's shift (others).
