@@ -1,0 +1,54 @@
+"""Every kernel, on every core, against NumPy: random layers, many in one firmware."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+
+import numpy as np
+import pytest
+
+from tests.unit.cmsis_nn_special import firmware, random_layers, reference
+from workers.compilers.cmsis_nn.special import specialise
+from workers.compilers.cmsis_nn.special.layers import Options
+
+CASES = 200
+
+
+def _cases(kind: str, board: str, seed: int) -> list[firmware.Case]:
+    rng = np.random.default_rng(seed)
+    cases = []
+    for index in range(CASES):
+        layer = random_layers.MAKERS[kind](rng)
+        given = random_layers.inputs(rng, layer)
+        limit = int(rng.choice([0, 64, 300])) if rng.random() < 0.2 else None
+        kernel = specialise(
+            layer, firmware.BOARDS[board].target, f"k{index}", Options(max_scratch=limit)
+        )
+        if kernel is None:
+            assert limit is not None or kind in ("pool", "add"), layer
+            continue
+        assert limit is None or kernel.scratch_bytes <= limit
+        in_place = kernel.in_place and bool(rng.random() < 0.5)
+        expected = reference.evaluate(layer, *given)
+        cases.append(firmware.Case(kernel, given, expected, in_place))
+    return cases
+
+
+@pytest.mark.parametrize("kind", random_layers.MAKERS)
+@pytest.mark.parametrize("board", firmware.BOARDS)
+def test_random_layers_are_exact(kind, board, tmp_path):
+    needed = firmware.BOARDS[board]
+    for program in (needed.gcc, *needed.command[:1]):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    cases = _cases(kind, board, zlib.crc32(kind.encode()))
+    assert len(cases) > CASES // 2
+    answers = firmware.run(cases, needed, tmp_path)
+    assert len(answers) == len(cases)
+    wrong = {
+        case.kernel.function: answer
+        for case, answer in zip(cases, answers, strict=True)
+        if answer.wrong or answer.guards
+    }
+    assert not wrong

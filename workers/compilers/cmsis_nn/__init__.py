@@ -1,0 +1,1 @@
+"""Compiler cmsis-nn: ahead-of-time C from int8 TFLite."""

@@ -1,0 +1,66 @@
+"""From model bytes to C: read, lower, optimise, choose kernels, lay out, emit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tinymlaas.contract.device import CapabilityClass
+from workers.compilers.cmsis_nn import arm
+from workers.compilers.cmsis_nn.arena import Layout, Sharing, lay_out
+from workers.compilers.cmsis_nn.arm_tree import ArmTree
+from workers.compilers.cmsis_nn.choose import Chooser
+from workers.compilers.cmsis_nn.emit import Module, emit
+from workers.compilers.cmsis_nn.generic import generic
+from workers.compilers.cmsis_nn.library import portable
+from workers.compilers.cmsis_nn.lower import lower
+from workers.compilers.cmsis_nn.passes import optimise
+from workers.compilers.cmsis_nn.program import Program
+from workers.compilers.cmsis_nn.reader import read_model
+from workers.compilers.cmsis_nn.switches import Switches
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A module's C and what the service must know of it."""
+
+    source: str
+    program: Program
+    layout: Layout
+    weight_bytes: int
+    init: str | None = None
+    arm_functions: tuple[str, ...] = ()
+
+
+def build(
+    data: bytes,
+    entry: str,
+    target: CapabilityClass,
+    switches: Switches,
+    tree: ArmTree | None = None,
+) -> Built:
+    """Compile the TFLite file `data` with the portable kernels, or with those of `tree`.
+
+    Raises:
+        InvalidModel: the file is damaged.
+        UnsupportedModel: operators or options that are not supported, one reason each.
+    """
+    program = lower(read_model(data), fold=switches.constant_folding)
+    program = optimise(program, switches)
+    sharing = Sharing(switches.in_place, switches.reshape_removal, switches.placement)
+    if tree is None:
+        codes = Chooser(program, target, sharing, switches).choose(entry)
+    else:
+        plain = [generic(step.layer, f"{entry}_l{i}") for i, step in enumerate(program.steps)]
+        codes = arm.with_scratch(plain, target, tree)
+    layout = lay_out(program, codes, sharing)
+    init = f"{entry.removesuffix('_run')}_setup" if layout.persistent else None
+    module = Module(entry, init, program, codes, layout)
+    live = [code for _, _, code in module.live()]
+    if tree is None:
+        library, headers = portable(name for code in live for name in code.library)
+    else:
+        library, headers = portable(arm.own_files(live))
+        library = arm.HEADER + library
+    module = replace(module, library=library, headers=headers)
+    weight_bytes = sum(array.data.nbytes for array in module.constants())
+    return Built(emit(module), program, layout, weight_bytes, init, arm.functions(live))

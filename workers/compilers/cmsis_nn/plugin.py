@@ -1,0 +1,125 @@
+"""The compiler plugin interface for ``cmsis-nn``: describe, supports, compile."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tinymlaas.contract.compiler import (
+    ArenaPlan,
+    ArenaTensor,
+    Compiled,
+    CompilerDescription,
+    CompileTask,
+    OperatorSupport,
+    Support,
+    Unsupported,
+)
+from tinymlaas.contract.device import Core
+from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.model import ModelFormat
+from workers.compilers.cmsis_nn.arm import copy_tree
+from workers.compilers.cmsis_nn.arm_tree import ArmTree
+from workers.compilers.cmsis_nn.build import Built, build
+from workers.compilers.cmsis_nn.lower import OPERATORS
+from workers.compilers.cmsis_nn.switches import OPTIONS, parse
+
+NAME = "cmsis-nn"
+VERSION = "7.0"
+BUILD = "1"
+MODEL_FILE = "model.c"
+PORTABLE, ARM = "portable", "arm"
+ROOT_VARIABLE = "TINYMLAAS_CMSIS_NN_ROOT"
+
+
+def describe() -> CompilerDescription:
+    """Return what this compiler is and takes."""
+    return CompilerDescription(
+        name=NAME,
+        version=VERSION,
+        build=BUILD,
+        cores=tuple(Core),
+        operators=tuple(
+            OperatorSupport(format=ModelFormat.TFLITE, dtype=dtype, operators=names)
+            for dtype, names in OPERATORS.items()
+        ),
+        kernels=(PORTABLE, ARM),
+        options=OPTIONS,
+    )
+
+
+def supports(task: CompileTask) -> Support:
+    """Return why `task` cannot be compiled, as far as its summary tells."""
+    if task.format is not ModelFormat.TFLITE:
+        return Support(reasons=(f"{NAME} takes TFLite, not {task.format.value}",))
+    reasons = [
+        f"operator {use.name} ({use.dtype.value}) is not supported"
+        for use in task.summary.operators
+        if use.name not in OPERATORS.get(use.dtype, ())
+    ]
+    return Support(reasons=(*reasons, *_kernel_reasons(task.kernels)))
+
+
+def _kernel_reasons(kernels: str) -> tuple[str, ...]:
+    if kernels == PORTABLE:
+        return ()
+    if kernels != ARM:
+        return (f"there is no kernel library {kernels}: choose {PORTABLE} or {ARM}",)
+    if not os.environ.get(ROOT_VARIABLE):
+        return (f"kernels {ARM} need Arm's sources: set {ROOT_VARIABLE} to a CMSIS-NN tree",)
+    return ()
+
+
+def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
+    """Compile the task in file `task_path` into folder `out_dir`.
+
+    Writes ``compiled.json`` and the C file it names, or ``unsupported.json``; returns what it
+    wrote there.
+    """
+    task = CompileTask.model_validate_json(task_path.read_bytes())
+    data = (task_path.parent / task.model).read_bytes()
+    entry = f"{task.name}_run"
+    answer: Compiled | Unsupported
+    try:
+        reasons = _kernel_reasons(task.kernels)
+        if reasons:
+            raise UnsupportedModel(*reasons)
+        tree = _tree(task.kernels)
+        built = build(data, entry, task.target, parse(task.options), tree)
+    except UnsupportedModel as error:
+        answer = Unsupported(reasons=error.reasons)
+        (out_dir / "unsupported.json").write_text(answer.model_dump_json(indent=1) + "\n")
+        return answer
+    copied = copy_tree(tree, built.arm_functions, out_dir) if tree else ()
+    answer = _compiled(task, entry, built, copied)
+    (out_dir / MODEL_FILE).write_text(built.source)
+    (out_dir / "compiled.json").write_text(answer.model_dump_json(indent=1) + "\n")
+    return answer
+
+
+def _tree(kernels: str) -> ArmTree | None:
+    if kernels != ARM:
+        return None
+    tree = ArmTree(Path(os.environ[ROOT_VARIABLE]).resolve())
+    tree.check()
+    return tree
+
+
+def _compiled(task: CompileTask, entry: str, built: Built, copied: tuple[str, ...]) -> Compiled:
+    layout, program, summary = built.layout, built.program, task.summary
+    inputs = zip(summary.inputs, program.inputs, strict=True)
+    outputs = zip(summary.outputs, program.outputs, strict=True)
+    return Compiled(
+        compiler=NAME,
+        version=VERSION,
+        entry=entry,
+        init=built.init,
+        inputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in inputs),
+        outputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in outputs),
+        arena=ArenaPlan(size=layout.size, alignment=16),
+        sources=(MODEL_FILE, *copied),
+        include_dirs=("cmsis_nn/Include",) if copied else (),
+        cflags=("-fno-strict-aliasing",),
+        weight_bytes=built.weight_bytes,
+        options=dict(task.options),
+    )
