@@ -20,10 +20,7 @@ class _InTree:
     extra: str  # the extra of our distribution that installs that library
 
 
-_IN_TREE = {
-    "tvm": _InTree("workers.compilers.tvm.plugin", "tvm", "tvm"),
-    "cmsis-nn": _InTree("workers.compilers.cmsis_nn.plugin", "tflite", "models"),
-}
+_IN_TREE = {"tvm": _InTree("workers.compilers.tvm.plugin", "tvm", "tvm")}
 
 
 @dataclass(frozen=True)
