@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -239,7 +239,11 @@ def root(
 
 def main() -> None:
     """Run the command line: errors become one line each on stderr and the documented status."""
-    stopping.listen()
+    with stopping.heeded():
+        _main()
+
+
+def _main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # else it is closed
             stream.reconfigure(errors="replace")  # what its encoding has no character for
@@ -247,9 +251,6 @@ def main() -> None:
     try:
         # Typer shows wrong usage itself, in a box for people, unless told to leave that to us.
         sys.exit(app(standalone_mode=not as_json))
-    except stopping.Stopped as stop:
-        err.print(f"stopped by {stop}")
-        stopping.die_of(stop.number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

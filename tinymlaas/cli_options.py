@@ -84,8 +84,8 @@ class Output:
             return
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            TextColumn("{task.fields[what]}", style="cyan"),
+            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.fields[what]}", style="cyan", markup=False),
             TimeElapsedColumn(),
         )
         with Bar(*columns, console=self._err, transient=True) as bar:

@@ -7,8 +7,11 @@ removes what it had started.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -24,18 +27,23 @@ class Stopped(BaseException):
         super().__init__(signal.Signals(number).name)
 
 
-def listen() -> None:
-    """Have the signals that end a process raise `Stopped` in the main thread, unless ignored."""
+@contextlib.contextmanager
+def heeded() -> Iterator[None]:
+    """Within this context have the signals that end a process raise `Stopped` in the main thread,
+    unless they are ignored; then end by the same signal, so that a shell's loop around us ends too.
+    """
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise)
+    try:
+        yield
+    except Stopped as stop:
+        print(f"stopped by {stop}", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), stop.number)
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
+    for each in _SIGNALS:
+        if signal.getsignal(each) is _raise:
+            signal.signal(each, signal.SIG_DFL)  # who asks twice need not wait for us to unwind
     raise Stopped(number)
-
-
-def die_of(number: int) -> None:
-    """End by the signal itself, so that a shell's loop around us ends too."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)

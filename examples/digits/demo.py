@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from tinymlaas import local, modules, render
+from tinymlaas import local, modules, render, stopping
 from tinymlaas.cli_options import Output
 from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.contract.model import ModelFormat
@@ -76,4 +76,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with stopping.heeded():
+        sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def run(
 
     Warnings are errors, and so is a write behind the arena.
     """
+    # A library of a name that is loaded already would not be loaded again.
+    folder = Path(tempfile.mkdtemp(dir=folder))
     if made.obj:
         source = folder / "model.o"
         source.write_bytes(made.obj)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from workers.compilers.tvm.plan import Lifetime, Plan, align, place
 
 _MAX_BUFFERS = 400
-_MAX_TRIES = 20_000  # placements tried for one size: some tenths of a second
+_MAX_TRIES = 4_000  # placements tried for one size: some tenths of a second
 _STEPS = 4
+_WORTH = 256  # bytes to be won below which a search is not worth its time
 
 
 def pack(buffers: Sequence[Lifetime], alignment: int = 16) -> Plan:
@@ -19,7 +20,7 @@ def pack(buffers: Sequence[Lifetime], alignment: int = 16) -> Plan:
     """
     best = place(buffers, alignment)
     least = _least(buffers, alignment)
-    if len(buffers) > _MAX_BUFFERS:
+    if len(buffers) > _MAX_BUFFERS or best.size - least < _WORTH:
         return best
     for step in range(_STEPS):
         size = align(least + (best.size - least) * step // _STEPS, alignment)

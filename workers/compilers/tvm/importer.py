@@ -28,11 +28,12 @@ def from_onnx(model: onnx.ModelProto) -> tvm.IRModule:
     """Return the Relax module of a prepared model. Raises whatever TVM's importer raises."""
     import warnings
 
-    from tvm.relax.frontend import onnx as frontend
+    from workers.compilers.tvm.onnx_importer import import_onnx
 
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of renamed inputs; ours are told apart by position
-        return frontend.from_onnx(model, keep_params_in_input=False)
+        return import_onnx(model, opset)
 
 
 def from_tflite(data: bytes) -> tvm.IRModule:

@@ -52,7 +52,7 @@ def read_program(mod: tvm.IRModule) -> Program:
     Raises:
         NoCodeError: ``main`` holds something else than kernel calls, reshapes and tuples.
     """
-    return _Reader().read(mod["main"])
+    return _Reader(mod).read(mod["main"])
 
 
 # A value of Relax: a buffer's number, or a tuple of such values.
@@ -60,7 +60,8 @@ _Value = Any
 
 
 class _Reader:
-    def __init__(self) -> None:
+    def __init__(self, mod: tvm.IRModule) -> None:
+        self._mod = mod
         self._buffers: list[Buffer] = []
         self._calls: list[Call] = []
         self._env: dict[Any, _Value] = {}
@@ -139,10 +140,22 @@ class _Reader:
     def _call_tir(self, expr: Any, var: Any) -> _Value:
         inputs = _flatten(self._value(expr.args[1], None))
         ty = var.ty
+        if len(inputs) == 1 and self._reshapes(expr.args[0], inputs[0], ty):
+            return inputs[0]
         fields = list(ty.fields) if hasattr(ty, "fields") else [ty]
         outputs = [self._new(field) for field in fields]
         self._calls.append(Call(str(expr.args[0].name_hint), tuple(inputs), tuple(outputs)))
         return tuple(outputs) if hasattr(ty, "fields") else outputs[0]
+
+    def _reshapes(self, name: Any, source: int, ty: Any) -> bool:
+        """Return whether a function only copies all elements of `source` in order."""
+        from tvm.relax.analysis import has_reshape_pattern
+
+        if not has_reshape_pattern(self._mod[name]):
+            return False
+        nbytes = prod(static_shape(ty)) * ITEMSIZE[str(ty.dtype)]
+        old = self._buffers[source]
+        return (old.nbytes, old.dtype) == (nbytes, str(ty.dtype))
 
 
 def static_shape(ty: Any) -> tuple[int, ...]:
