@@ -13,8 +13,9 @@ from tinymlaas.contract.device import CapabilityClass, Core, Mve
 from workers.compilers.cmsis_nn.special.layers import Constant, KernelCode
 
 _HERE = Path(__file__).parent
+OPTIMISE = "-O2"
 BASE_FLAGS = (
-    "-O2", "-std=c11", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror",
+    "-std=c11", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror",
     "-Wno-unused-parameter", "-Wno-unused-function", "-nostdlib", "-ffreestanding",
 )  # fmt: skip
 
@@ -163,7 +164,7 @@ def _table(cases: Sequence[Case]) -> str:
     )
 
 
-def build(cases: Sequence[Case], board: Board, folder: Path) -> Path:
+def build(cases: Sequence[Case], board: Board, folder: Path, optimise: str = OPTIMISE) -> Path:
     """Compile and link; returns the program."""
     blob = b"".join(
         np.concatenate([*(i.ravel() for i in case.inputs), case.expected.ravel()]).tobytes()
@@ -186,7 +187,15 @@ def build(cases: Sequence[Case], board: Board, folder: Path) -> Path:
             _SCRIPT.format(rom=board.rom, ram=board.ram, blob=board.blob, size=board.rom_kib)
         )
         flags += ["-T", "link.ld", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]
-    command = [board.gcc, *flags, *board.flags, f"-I{folder}", str(_HERE / "firmware.c"), "blob.S"]
+    command = [
+        board.gcc,
+        optimise,
+        *flags,
+        *board.flags,
+        f"-I{folder}",
+        str(_HERE / "firmware.c"),
+        "blob.S",
+    ]
     libraries = [] if board.target.core is Core.HOST else ["-lgcc"]
     done = subprocess.run(
         [*command, *libraries, "-o", "program.elf"],
@@ -196,9 +205,15 @@ def build(cases: Sequence[Case], board: Board, folder: Path) -> Path:
     return folder / "program.elf"
 
 
-def run(cases: Sequence[Case], board: Board, folder: Path, timeout: float = 300) -> list[Ran]:
+def run(
+    cases: Sequence[Case],
+    board: Board,
+    folder: Path,
+    optimise: str = OPTIMISE,
+    timeout: float = 300,
+) -> list[Ran]:
     """Build and run; one answer a case, in order."""
-    program = build(cases, board, folder)
+    program = build(cases, board, folder, optimise)
     command = [str(program)]
     if board.command:
         command = [

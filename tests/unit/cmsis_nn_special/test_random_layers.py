@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,19 +13,18 @@ from tests.unit.cmsis_nn_special import firmware, random_layers, reference
 from workers.compilers.cmsis_nn.special import specialise
 from workers.compilers.cmsis_nn.special.layers import Options
 
-CASES = 200
+FEW, MANY = 30, 200
 
 
-def _cases(kind: str, board: str, seed: int) -> list[firmware.Case]:
-    rng = np.random.default_rng(seed)
+def _cases(kind: str, board: str, count: int) -> list[firmware.Case]:
+    rng = np.random.default_rng(zlib.crc32(kind.encode()))
     cases = []
-    for index in range(CASES):
+    for index in range(count):
         layer = random_layers.MAKERS[kind](rng)
         given = random_layers.inputs(rng, layer)
         limit = int(rng.choice([0, 64, 300])) if rng.random() < 0.2 else None
-        kernel = specialise(
-            layer, firmware.BOARDS[board].target, f"k{index}", Options(max_scratch=limit)
-        )
+        options = Options("flash" if rng.random() < 0.3 else "latency", limit)
+        kernel = specialise(layer, firmware.BOARDS[board].target, f"k{index}", options)
         if kernel is None:
             assert limit is not None or kind in ("pool", "add"), layer
             continue
@@ -35,16 +35,14 @@ def _cases(kind: str, board: str, seed: int) -> list[firmware.Case]:
     return cases
 
 
-@pytest.mark.parametrize("kind", random_layers.MAKERS)
-@pytest.mark.parametrize("board", firmware.BOARDS)
-def test_random_layers_are_exact(kind, board, tmp_path):
+def _check(kind: str, board: str, count: int, folder: Path, optimise: str = "-O2") -> None:
     needed = firmware.BOARDS[board]
     for program in (needed.gcc, *needed.command[:1]):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
-    cases = _cases(kind, board, zlib.crc32(kind.encode()))
-    assert len(cases) > CASES // 2
-    answers = firmware.run(cases, needed, tmp_path)
+    cases = _cases(kind, board, count)
+    assert len(cases) > count // 2
+    answers = firmware.run(cases, needed, folder, optimise)
     assert len(answers) == len(cases)
     wrong = {
         case.kernel.function: answer
@@ -52,3 +50,24 @@ def test_random_layers_are_exact(kind, board, tmp_path):
         if answer.wrong or answer.guards
     }
     assert not wrong
+
+
+@pytest.mark.parametrize("kind", random_layers.MAKERS)
+@pytest.mark.parametrize("board", ["m0plus", "m4", "m55"])
+def test_random_layers_are_exact(kind, board, tmp_path):
+    _check(kind, board, FEW, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", random_layers.MAKERS)
+@pytest.mark.parametrize("board", firmware.BOARDS)
+def test_many_random_layers_are_exact(kind, board, tmp_path):
+    _check(kind, board, MANY, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimise", ["-O0", "-O1", "-Os", "-O3"])
+@pytest.mark.parametrize("kind", random_layers.MAKERS)
+@pytest.mark.parametrize("board", ["m0plus", "m4", "m55", "rv32"])
+def test_however_it_is_compiled(kind, board, optimise, tmp_path):
+    _check(kind, board, FEW, tmp_path, optimise)

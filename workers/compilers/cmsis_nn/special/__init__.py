@@ -15,6 +15,7 @@ from workers.compilers.cmsis_nn.special import (
     dsp_conv,
     dsp_dense,
     dsp_depthwise,
+    mve_add,
     mve_conv,
     mve_dense,
     mve_depthwise,
@@ -47,6 +48,8 @@ def specialise(
         return _dense(layer, isa, prefix, options)
     if isinstance(layer, PoolLayer):
         return pool.pool(layer, prefix, options)
+    if isa.family is Family.MVE:
+        return mve_add.kernel(layer, prefix, options)
     return add.add(layer, isa, prefix, options)
 
 

@@ -21,14 +21,24 @@ static void {function}(const int8_t *in, const int8_t *in2, int8_t *out, uint8_t
 _HALF = 1 << 30
 
 
+def usual(layer: AddLayer) -> bool:
+    """Return True for what TFLite's converter makes.
+
+    Then each term is at most 2^28, whatever the multipliers, and all doubling is safe.
+    """
+    inputs = all(
+        m >= 0 and -32 < s <= 0 for m, s in zip(layer.multipliers, layer.shifts[:2], strict=False)
+    )
+    return inputs and -32 < layer.shifts[2] < 0 and layer.left_shift <= 20
+
+
 def add(layer: AddLayer, isa: Isa, function: str, options: Options) -> KernelCode | None:
     """Return the kernel; None for multipliers that TFLite's converter does not make."""
     del options
+    if not usual(layer):
+        return None
     terms = [_term(name, layer, i) for i, name in enumerate(("first", "second"))]
     right = -layer.shifts[2]
-    # At most 2^28 each way, whatever the multipliers: then all doubling is safe.
-    if None in terms or not 0 < right < 32 or layer.left_shift > 20:
-        return None
     saturates = (layer.activation_min, layer.activation_max) == (-128, 127)
     kind = "n" if saturates else "nc"
     result = requant.expression(kind, "sum", str(layer.multipliers[2]), str(right - 1))
@@ -57,11 +67,8 @@ def add(layer: AddLayer, isa: Isa, function: str, options: Options) -> KernelCod
     )
 
 
-def _term(name: str, layer: AddLayer, i: int) -> str | None:
-    """Return the scaled input, or None if its shift is to the left."""
+def _term(name: str, layer: AddLayer, i: int) -> str:
     multiplier, right = layer.multipliers[i], -layer.shifts[i]
-    if not 0 <= right < 32 or multiplier < 0:
-        return None
     if right == 0 and multiplier == _HALF and layer.left_shift > 0:
         return f"{name} / 2"  # exact: the input was shifted left
     if right == 0:

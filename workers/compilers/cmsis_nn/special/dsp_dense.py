@@ -48,14 +48,18 @@ _ONE = (
 
 _BLOCK = """
   for (const int8_t *const end = out + ({channels}); out < end; out += {count}) {{
-    const int8_t *x = in;
-    int32_t {accumulators};
-    __asm volatile(
+    register const int8_t *stop __asm("r8") = in + {turn_bytes} * turns;
+    register const int8_t *x __asm("r12") = in;
+    register const int8_t *w __asm("lr") = weights;
+{accumulators}    __asm volatile(
   "1:\\n"
 {body}  "cmp %[x], %[stop]\\n bne 1b\\n"
-        : {outputs}, [x] "+r"(x), [w] "+r"(weights)
+        : {outputs}, [x] "+r"(x), [w] "+r"(w)
         : [stop] "r"(stop)
         : "r4", "r5", "r9", "r10", "r11", "cc", "memory");
+    /* Away from registers that a call may overwrite. */
+    const int32_t {sums};
+    weights = w;
 {stores}    params += {advance};
   }}
 """
@@ -64,7 +68,6 @@ _SHARED = """
 static __attribute__((noinline)) void {name}(const int8_t *in, const int8_t *weights,
     const int32_t *params,{scale} int32_t turns, int32_t channels, int32_t zero,
     int8_t *out{bounds}) {{
-  const int8_t *const stop = in + {turn_bytes} * turns;
 {blocks}}}
 """
 
@@ -151,7 +154,6 @@ def _shared(folded: Folded, turn: int, channels: int) -> Snippet:
         name=name,
         scale=" int32_t multiplier, int32_t right," if uniform else "",
         bounds=requant.bound_parameters(kind),
-        turn_bytes=4 * turn,
         blocks=blocks,
     )
     return Snippet(name, text)
@@ -165,11 +167,15 @@ def _block(kind: str, uniform: bool, count: int, turn: int, channels: str) -> st
         pair = ("multiplier", "right")
         if not uniform:
             pair = (f"params[{3 * i + 1}]", f"params[{3 * i + 2}]")
-        stores += f"    out[{i}] = {requant.expression(kind, f'a{i}', *pair)};\n"
+        stores += f"    out[{i}] = {requant.expression(kind, f's{i}', *pair)};\n"
     return _BLOCK.format(
         channels=channels,
         count=count,
-        accumulators=", ".join(f"a{i} = params[{step * i}]" for i in range(count)),
+        turn_bytes=4 * turn,
+        sums=", ".join(f"s{i} = a{i}" for i in range(count)),
+        accumulators="".join(
+            f'    register int32_t a{i} __asm("r{i}") = params[{step * i}];\n' for i in range(count)
+        ),
         body=(_FOUR if count == 4 else _ONE) * turn,
         outputs=", ".join(f'[a{i}] "+r"(a{i})' for i in range(count)),
         stores=stores,

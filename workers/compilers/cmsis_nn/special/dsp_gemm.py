@@ -40,24 +40,26 @@ static inline void tk_pad$pixels(uint32_t pair, uint32_t *to, int32_t groups) {
 """
 
 _ONE = """\
-  "ldr %[e], [%[w]], #4\\n sxtb16 %[o], %[e], ror #8\\n sxtb16 %[e], %[e]\\n"
+  "ldr r9, [%[w]], #4\\n sxtb16 r10, r9, ror #8\\n sxtb16 r9, r9\\n"
   "ldmia %[x]!, {r4, r5}\\n"
-  "smlad %[a0], %[e], r4, %[a0]\\n smlad %[a0], %[o], r5, %[a0]\\n"
+  "smlad %[a0], r9, r4, %[a0]\\n smlad %[a0], r10, r5, %[a0]\\n"
 """
 _TWO = """\
-  "ldr %[e], [%[w]], #4\\n sxtb16 %[o], %[e], ror #8\\n sxtb16 %[e], %[e]\\n"
+  "ldr r9, [%[w]], #4\\n sxtb16 r10, r9, ror #8\\n sxtb16 r9, r9\\n"
   "ldmia %[x]!, {r4, r5, r6, r8}\\n"
-  "smlad %[a0], %[e], r4, %[a0]\\n smlad %[a0], %[o], r5, %[a0]\\n"
-  "smlad %[a1], %[e], r6, %[a1]\\n smlad %[a1], %[o], r8, %[a1]\\n"
+  "smlad %[a0], r9, r4, %[a0]\\n smlad %[a0], r10, r5, %[a0]\\n"
+  "smlad %[a1], r9, r6, %[a1]\\n smlad %[a1], r10, r8, %[a1]\\n"
 """
 _FOUR = (
     _TWO
     + """\
   "ldmia %[x]!, {r4, r5, r6, r8}\\n"
-  "smlad %[a2], %[e], r4, %[a2]\\n smlad %[a2], %[o], r5, %[a2]\\n"
-  "smlad %[a3], %[e], r6, %[a3]\\n smlad %[a3], %[o], r8, %[a3]\\n"
+  "smlad %[a2], r9, r4, %[a2]\\n smlad %[a2], r10, r5, %[a2]\\n"
+  "smlad %[a3], r9, r6, %[a3]\\n smlad %[a3], r10, r8, %[a3]\\n"
 """
 )
+# Every register is named: left the choice, gcc fails to find one at some optimisation levels. r7
+# stays free, for it is the frame pointer where nothing is optimised.
 _GROUP = {1: _ONE, 2: _TWO, 4: _FOUR}
 
 _GEMM = """
@@ -65,18 +67,20 @@ _GEMM = """
 static __attribute__((noinline)) void {name}(const uint32_t *columns, const int8_t *weights,
     const int32_t *params, int32_t turns, int32_t channels, int32_t zero, int8_t *out{bounds}) {{
   for (const int8_t *const end = out + channels; out < end; out++) {{
-    const uint32_t *x = columns;
-    int32_t count = turns;
-    uint32_t e, o;
     const int32_t bias = {bias};
-    int32_t {accumulators};
-    __asm volatile(
+    register int32_t count __asm("r11") = turns;
+    register const uint32_t *x __asm("r12") = columns;
+    register const int8_t *w __asm("lr") = weights;
+{accumulators}    __asm volatile(
   "1:\\n"
 {body}  "subs %[n], %[n], #1\\n bne 1b\\n"
         : {outputs}, [x] "+r"(x),
-          [w] "+r"(weights), [n] "+r"(count), [e] "=&r"(e), [o] "=&r"(o)
+          [w] "+r"(w), [n] "+r"(count)
         :
-        : "r4", "r5", "r6", "r8", "cc", "memory");
+        : "r4", "r5", "r6", "r8", "r9", "r10", "cc", "memory");
+    /* Away from registers that a call may overwrite. */
+    const int32_t {sums};
+    weights = w;
     {unpack}
 {stores}  }}
 }}
@@ -112,7 +116,7 @@ def gemm_snippet(pixels: int, unroll: int, kind: str, packed: bool) -> Snippet:
     """
     name = f"tk_gemm{pixels}_{unroll}{kind}{'k' if packed else ''}"
     stores = "".join(
-        f"    out[{_times(i)}] = {expression(kind, f'a{i}', 'multiplier', 'right')};\n"
+        f"    out[{_times(i)}] = {expression(kind, f's{i}', 'multiplier', 'right')};\n"
         for i in range(pixels)
     )
     text = _GEMM.format(
@@ -120,7 +124,10 @@ def gemm_snippet(pixels: int, unroll: int, kind: str, packed: bool) -> Snippet:
         unroll=unroll,
         name=name,
         bounds=bound_parameters(kind),
-        accumulators=", ".join(f"a{i} = bias" for i in range(pixels)),
+        accumulators="".join(
+            f'    register int32_t a{i} __asm("r{i}") = bias;\n' for i in range(pixels)
+        ),
+        sums=", ".join(f"s{i} = a{i}" for i in range(pixels)),
         bias="params[0] >> 8" if packed else "params[0]",
         unpack=_UNPACK_TWO if packed else _UNPACK_THREE,
         body=_GROUP[pixels] * unroll,

@@ -66,20 +66,8 @@ _TAIL = """\
 """
 
 _TILE = """\
-    tk_copy_vectors(from, (int8_t *)scratch, {bytes});
+    tk_copy_vectors(from, scratch, {bytes}, 0);
     {call}
-"""
-
-_COPY = """
-static inline void tk_copy_vectors(const int8_t *from, int8_t *to, int32_t count) {
-  for (; count >= 16; count -= 16, from += 16, to += 16) {
-    vstrbq_s8(to, vldrbq_s8(from));
-  }
-  if (count > 0) {
-    const mve_pred16_t some = vctp8q((uint32_t)count);
-    vstrbq_p_s8(to, vldrbq_z_s8(from, some), some);
-  }
-}
 """
 
 
@@ -123,15 +111,15 @@ def _points(tiling: Tiling, folded: Folded) -> _Made:
         _TILE.format(bytes=PIXELS * taps, call=_call(whole, tiling, folded, taps, "to")),
         _TILE.format(bytes=taps, call=_call(single, tiling, folded, taps, "to", ", 1")),
     )
-    copy = Snippet("tk_copy_vectors", _COPY)
+    copy = mve_text.copy_snippet()
     return _Made(text, (copy, whole, single) if rest else (copy, whole))
 
 
 def _windows(tiling: Tiling, folded: Folded, column: int) -> _Made:
     shared = _shared(folded.narrow, folded.weights.shape[1], False)
-    text, needed = gather(tiling.function, tiling.geometry, folded.input_zero, False)
+    text = gather(tiling.function, tiling.geometry, folded.input_zero, False, "_vectors")
     call = _call(shared, tiling, folded, column, "out")
-    return _Made(text + windows(tiling, call, column), (*needed, shared))
+    return _Made(text + windows(tiling, call, column), (mve_text.copy_snippet(), shared))
 
 
 def _call(

@@ -13,7 +13,7 @@ from workers.compilers.cmsis_nn.special.layers import Snippet
 
 INCLUDES = ("<stdint.h>", "<arm_mve.h>")
 
-_SCALE = """
+SCALE = """
 /* Four accumulators of one channel; right: the right shift less one, as in tk_scale. */
 static inline int32x4_t tk_scale4(int32x4_t acc, int32_t multiplier, int32_t right) {
   int32x4_t high = vqrdmulhq_n_s32(acc, multiplier);
@@ -45,12 +45,36 @@ static __attribute__((noinline, unused)) int32x4_t tk_scale4_any(int32x4_t acc,
 }
 """
 
-_FINISH = """
+FINISH = """
 static inline int32x4_t tk_finish4(int32x4_t value, int32_t zero, int32_t low, int32_t high) {
   value = vaddq_n_s32(value, zero);
   return vminq_s32(vmaxq_s32(value, vdupq_n_s32(low)), vdupq_n_s32(high));
 }
 """
+
+_COPY = """
+/* As tk_copy and tk_fill; flip is 0. */
+static inline void tk_copy_vectors(const int8_t *from, uint8_t *to, int32_t count, uint32_t flip) {
+  (void)flip;
+  for (; count >= 16; count -= 16, from += 16, to += 16) {
+    vstrbq_s8((int8_t *)to, vldrbq_s8(from));
+  }
+  if (count > 0) {
+    const mve_pred16_t some = vctp8q((uint32_t)count);
+    vstrbq_p_s8((int8_t *)to, vldrbq_z_s8(from, some), some);
+  }
+}
+static inline void tk_fill_vectors(uint8_t *to, int32_t count, uint32_t value) {
+  for (; count > 0; count -= 16, to += 16) {
+    vstrbq_p_u8(to, vdupq_n_u8((uint8_t)value), vctp8q((uint32_t)count));
+  }
+}
+"""
+
+
+def copy_snippet() -> Snippet:
+    """Return ``tk_copy_vectors`` and ``tk_fill_vectors``."""
+    return Snippet("tk_copy_vectors", _COPY)
 
 
 def snippets(folded: Folded, isa: Isa) -> tuple[Snippet, ...]:
@@ -58,12 +82,12 @@ def snippets(folded: Folded, isa: Isa) -> tuple[Snippet, ...]:
     scale: tuple[Snippet, ...]
     if folded.narrow:
         scale = (
-            Snippet("tk_scale4", _SCALE),
+            Snippet("tk_scale4", SCALE),
             Snippet("tk_scale4v", _SCALE_CHANNELS),
         )
     else:
         scale = (*requant.kinds(False, isa), Snippet("tk_scale4_any", _SCALE_ANY))
-    return (*scale, Snippet("tk_finish4", _FINISH))
+    return (*scale, Snippet("tk_finish4", FINISH))
 
 
 def per_channel(narrow: bool, acc: str, multiplier: str, right: str) -> str:

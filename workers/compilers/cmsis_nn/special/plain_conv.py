@@ -14,7 +14,7 @@ from workers.compilers.cmsis_nn.special.layers import (
     Snippet,
 )
 from workers.compilers.cmsis_nn.special.pack import round_up
-from workers.compilers.cmsis_nn.special.plain_gather import copy_snippet, gather
+from workers.compilers.cmsis_nn.special.plain_gather import copy_snippet, copy_suffix, gather
 from workers.compilers.cmsis_nn.special.plain_gemm import Product
 from workers.compilers.cmsis_nn.special.tiles import Tiling, points, windows
 
@@ -28,7 +28,7 @@ static void {function}(const int8_t *in, int8_t *out, uint8_t *scratch) {{
 """
 
 _TILE = """\
-    tk_copy{words}(from, scratch, {bytes}, {flip}u);
+    tk_copy{suffix}(from, scratch, {bytes}, {flip}u);
     {call}
 """
 
@@ -69,14 +69,14 @@ def _points(folded: Folded, g: Geometry, isa: Isa, function: str, pixels: int) -
     """Return a pointwise layer: a tile is copied before it is computed, so it works in place."""
     tiling = Tiling(function, g, pixels)
     taps = g.channels
-    words = "_words" if taps % 4 == 0 else ""
+    suffix = copy_suffix(taps)
     tiles, products = [], []
     for count in (pixels, 1):
         product = Product(isa, count, taps, g.out_channels, column=True)
         flip = 0x80 if product.unsigned_input else 0
         source = f"(const {product.x_type} *)scratch"
         call = plain_gemm.call(product, folded, function, source, str(taps), "to")
-        tiles.append(_TILE.format(words=words, bytes=count * taps, flip=flip, call=call))
+        tiles.append(_TILE.format(suffix=suffix, bytes=count * taps, flip=flip, call=call))
         products.append(product)
     if g.pixels % pixels == 0:
         products = products[:1]
@@ -85,7 +85,7 @@ def _points(folded: Folded, g: Geometry, isa: Isa, function: str, pixels: int) -
         folded,
         function,
         points(tiling, *tiles),
-        (copy_snippet(whole=taps % 4 == 0),),
+        (copy_snippet(suffix),),
         scratch=pixels * taps,
         in_place=True,
     )
@@ -95,12 +95,13 @@ def _windows(folded: Folded, g: Geometry, isa: Isa, function: str, pixels: int) 
     taps = folded.weights.shape[1]
     product = Product(isa, pixels, taps, g.out_channels, column=True)
     column = round_up(taps, 4)
-    text, needed = gather(function, g, folded.input_zero, product.unsigned_input)
+    suffix = copy_suffix(g.channels)
+    text = gather(function, g, folded.input_zero, product.unsigned_input, suffix)
     call = plain_gemm.call(
         product, folded, function, f"(const {product.x_type} *)scratch", str(column)
     )
     source = text + windows(Tiling(function, g, pixels), call, column)
-    return _finish([product], folded, function, source, needed, column * pixels)
+    return _finish([product], folded, function, source, (copy_snippet(suffix),), column * pixels)
 
 
 def _finish(

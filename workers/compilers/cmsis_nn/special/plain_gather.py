@@ -85,15 +85,17 @@ _COPY_ROW = """\
 """
 
 
-def gather(function: str, g: Geometry, zero: int, flip: bool) -> tuple[str, tuple[Snippet, ...]]:
-    """Return ``<function>_gather(in, to, y, x)`` for the window with its corner at (y, x)."""
-    whole = g.channels % 4 == 0
+def gather(function: str, g: Geometry, zero: int, flip: bool, suffix: str) -> str:
+    """Return ``<function>_gather(in, to, y, x)`` for the window with its corner at (y, x).
+
+    It calls ``tk_copy<suffix>`` and ``tk_fill<suffix>``; `flip` makes bytes x + 128.
+    """
     dilated = g.dilation_x != 1
     copy = _COPY_SPAN if g.padded else _COPY_ROW
     copy = _COPY_TAPS if dilated else copy
     numbers = {
         "function": function,
-        "words": "_words" if whole else "",
+        "words": suffix,
         "width": g.width,
         "channels": g.channels,
         "rows": g.window_height,
@@ -106,15 +108,19 @@ def gather(function: str, g: Geometry, zero: int, flip: bool) -> tuple[str, tupl
         "zero": (zero & 0xFF) ^ (0x80 if flip else 0),
     }
     span = _SPAN if g.padded and not dilated else "  enum { before = 0 };\n"
-    text = _GATHER.format(
+    return _GATHER.format(
         **numbers,
         span=span.format(**numbers) if "{taps}" in span else span,
         outside=f"y < 0 || y >= {g.height}" if g.padded else "0",
         copy=copy.format(**numbers),
     )
-    return text, (copy_snippet(whole),)
 
 
-def copy_snippet(whole: bool) -> Snippet:
-    """Return ``tk_copy`` and ``tk_fill``, or those for `whole` words."""
-    return Snippet("tk_copy_words", _COPY_WORDS) if whole else Snippet("tk_copy", _COPY)
+def copy_suffix(run: int) -> str:
+    """Return the suffix of the functions that copy multiples of `run` bytes, aligned to it."""
+    return "_words" if run % 4 == 0 else ""
+
+
+def copy_snippet(suffix: str) -> Snippet:
+    """Return ``tk_copy<suffix>`` and ``tk_fill<suffix>``."""
+    return Snippet(f"tk_copy{suffix}", _COPY_WORDS if suffix else _COPY)

@@ -66,6 +66,13 @@ _THUMB1 = """\
     }}
 """
 
+# With -Os gcc keeps its hands off the high registers.
+_EITHER = """\
+#ifndef __OPTIMIZE_SIZE__
+{assembly}#else
+{loop}#endif
+"""
+
 
 @dataclass(frozen=True)
 class Product:
@@ -176,9 +183,9 @@ def _block(product: Product, folded: Folded, count: int, channels: str, tail: bo
     less = " - sum" if product.unsigned_weights else ""
     names = [(p, c) for p in range(pixels) for c in range(count)]
     until = f"taps - taps % {unroll}" if tail else "taps"
-    loops = _thumb1(product, count, until) if product.unsigned_weights else ""
-    if not loops:
-        loops = _loop(product, count, unroll, until)
+    loops = _loop(product, count, unroll, until)
+    if product.unsigned_weights:
+        loops = _EITHER.format(assembly=_thumb1(product, count, until), loop=loops)
     if tail:
         loops += _loop(product, count, 1, f"taps % {unroll}")
     stores = ""
