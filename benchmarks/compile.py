@@ -25,7 +25,7 @@ _ALONE = """
 import sys
 from pathlib import Path
 from tinymlaas.boards import catalog
-from workers.compilers.tvm.plugin import generate
+from workers.compilers.tvm.generate import generate
 from workers.models.summary import inspect
 
 path = Path(sys.argv[1])

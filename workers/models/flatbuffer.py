@@ -53,6 +53,22 @@ def verify(data: bytes, schema: Schema, root: str, limits: ModelLimits = DEFAULT
     verifier.table(root, verifier.offset(0), 0)
 
 
+def root_vector_length(data: bytes, slot: int) -> int:
+    """Return the length of the vector in `slot` of the root table of verified `data`, 0 if absent.
+
+    For slots that generated accessors are too old to know.
+    """
+    (root,) = struct.unpack_from("<I", data, 0)
+    vtable = root - struct.unpack_from("<i", data, root)[0]
+    if 4 + 2 * slot + 2 > struct.unpack_from("<H", data, vtable)[0]:
+        return 0
+    (inner,) = struct.unpack_from("<H", data, vtable + 4 + 2 * slot)
+    if inner == 0:
+        return 0
+    vector = root + inner + struct.unpack_from("<I", data, root + inner)[0]
+    return int(struct.unpack_from("<I", data, vector)[0])
+
+
 class _Verifier:
     def __init__(self, data: bytes, schema: Schema, limits: ModelLimits) -> None:
         self.data = data

@@ -29,9 +29,9 @@ def sniff(data: bytes, name: str, limits: ModelLimits = DEFAULT_LIMITS) -> Model
             check_tflite(data, limits)
             return ModelFormat.TFLITE
         if name.endswith(".tflite"):
-            raise InvalidModel(_neither(data, "TFLite"))
+            raise InvalidModel(_neither(data, "a TFLite"))
         if lookalike(data):
-            raise InvalidModel(_neither(data, "ONNX or TFLite"))
+            raise InvalidModel(_neither(data, "an ONNX or TFLite"))
         check_onnx(data, limits)
     except InvalidModel as error:
         raise InvalidModel(*(f"{name}: {reason}" for reason in error.reasons)) from error
@@ -40,4 +40,4 @@ def sniff(data: bytes, name: str, limits: ModelLimits = DEFAULT_LIMITS) -> Model
 
 def _neither(data: bytes, wanted: str) -> str:
     what = lookalike(data)
-    return f"not a {wanted} model: " + (f"it looks like {what}" if what else "unknown contents")
+    return f"not {wanted} model: " + (f"it looks like {what}" if what else "unknown contents")

@@ -12,12 +12,16 @@ class ModelLimits:
     `file_bytes` is the size of the file, `nodes` counts operators over all (sub)graphs,
     `tensor_bytes` bounds one tensor's storage and `visited` the flatbuffer tables and vector
     elements followed while verifying (a crafted file can refer to one table many times).
+    `activation_bytes` bounds the estimated RAM and `macs` the work of one inference: the reference
+    has to run it too.
     """
 
     file_bytes: int = 64 * 1024 * 1024
     nodes: int = 10_000
     tensor_bytes: int = 256 * 1024 * 1024
     visited: int = 400_000
+    activation_bytes: int = 64 * 1024 * 1024
+    macs: int = 5_000_000_000
 
 
 DEFAULT_LIMITS = ModelLimits()

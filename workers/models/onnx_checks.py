@@ -8,10 +8,10 @@ from typing import Any
 
 from tinymlaas.contract.errors import InvalidModel
 from workers.models.limits import DEFAULT_LIMITS, ModelLimits
+from workers.models.wording import one_line
 
 MIN_OPSET = 13
 _DEFAULT_DOMAINS = ("", "ai.onnx")
-_REASON_LENGTH = 200
 
 
 def check_onnx(data: bytes, limits: ModelLimits = DEFAULT_LIMITS) -> Any:
@@ -47,14 +47,8 @@ def parse_onnx(data: bytes) -> Any:
     try:
         model = onnx.ModelProto.FromString(data)
     except Exception as error:  # protobuf's DecodeError; its module varies by implementation
-        raise InvalidModel(f"damaged or truncated ONNX model: {one_line(error)}") from error
+        raise InvalidModel("damaged or truncated ONNX model: it cannot be parsed") from error
     return model
-
-
-def one_line(error: BaseException) -> str:
-    """Return the first line that says something of an error's text, bounded in length."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:_REASON_LENGTH]
 
 
 def walk(message: Any) -> Iterator[Any]:

@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
-from workers.models.onnx_checks import one_line, parse_onnx, walk
+from workers.models.onnx_checks import default_opset, parse_onnx, walk
+from workers.models.onnx_fold import fold_shapes
 from workers.models.shapes import DeclaredInput, Shapes, resolve
+from workers.models.wording import one_line
 
 # Operators whose output shape follows from the values of these inputs (None: of any input); from
 # the "shape" prose of the operator documents. All are fine where that input is a constant.
@@ -22,6 +24,9 @@ _SHAPED_BY_VALUES: dict[str, tuple[int, ...] | None] = {
     **{f"Reduce{name}": (1,) for name in ("Max", "Mean", "Min", "Prod", "Sum", "SumSquare")},
     **{f"Reduce{name}": (1,) for name in ("L1", "L2", "LogSum", "LogSumExp")},
 }
+
+_FOLDING_PASSES = 32
+"""Each pass computes one more chain of shape arithmetic; models have a few in a row."""
 
 
 def fix_onnx_shapes(data: bytes, shapes: Shapes) -> bytes:
@@ -60,24 +65,59 @@ def infer(model: Any, *, forget: bool) -> Any:
     Raises:
         InvalidModel: operators, types and shapes contradict one another.
     """
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy = _copy(model)
     if forget:
         del copy.graph.value_info[:]
         for value in copy.graph.output:
             if value.type.HasField("tensor_type"):
                 value.type.tensor_type.ClearField("shape")
+    inferred = _infer(copy)
+    opset = default_opset(model)
+    for _ in range(_FOLDING_PASSES):
+        shapes = static_shapes(inferred.graph)
+        settled = all(name in shapes for node in copy.graph.node for name in node.output if name)
+        if settled or opset is None or not fold_shapes(copy.graph, shapes, opset):
+            break
+        inferred = _infer(copy)
+    inferred.graph.ClearField("node")
+    inferred.graph.node.extend(model.graph.node)
+    inferred.graph.ClearField("initializer")
+    inferred.graph.initializer.extend(model.graph.initializer)
+    return inferred
+
+
+def static_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
+    """Return all static shapes a graph states, by name of the value."""
+    found = {value.name: _static_dims(value) for value in stated(graph)}
+    found |= {each.name: tuple(each.dims) for each in graph.initializer}
+    return {name: dims for name, dims in found.items() if dims is not None}
+
+
+def stated(graph: Any) -> list[Any]:
+    """Return all ``ValueInfoProto`` of a graph."""
+    return [*graph.input, *graph.value_info, *graph.output]
+
+
+def _copy(model: Any) -> Any:
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def _infer(model: Any) -> Any:
+    import onnx
+
     try:
         return onnx.shape_inference.infer_shapes(
-            copy, check_type=True, strict_mode=True, data_prop=True
+            model, check_type=True, strict_mode=True, data_prop=True
         )
     except Exception as error:  # InferenceError, and what pybind makes of other C++ exceptions
         if not _inside_function(str(error)):
             raise InvalidModel(f"ONNX shape inference fails: {one_line(error)}") from error
     # onnx expands some operators (MeanVarianceNormalization) into bodies its strict mode refuses.
-    return onnx.shape_inference.infer_shapes(copy, strict_mode=False, data_prop=True)
+    return onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
 
 
 def _inside_function(error: str) -> bool:
@@ -154,8 +194,7 @@ def _settle(value: Any, inferred: tuple[int, ...] | None, model: Any, *, trust: 
 def _data_dependent(output: str, model: Any) -> str | None:
     """Return the first operator above `output` that shapes its result by run-time values."""
     graph = model.graph
-    values = [*graph.input, *graph.value_info, *graph.output]
-    known = {value.name for value in values if _static_dims(value) is not None}
+    known = static_shapes(graph)
     constant = {each.name for each in graph.initializer} | {""}
     needed = _ancestors(output, graph)
     for node in graph.node:
@@ -163,7 +202,7 @@ def _data_dependent(output: str, model: Any) -> str | None:
         # what an operator below, checked before, has shaped by values.
         if node.op_type in ("Shape", "Size") or constant.issuperset(reads(node)):
             constant.update(node.output)
-        if node.output and node.output[0] in needed and not known.issuperset(node.output):
+        if node.output and node.output[0] in needed and not known.keys() >= set(node.output):
             shaping = _SHAPED_BY_VALUES.get(node.op_type, ())
             places = range(len(node.input)) if shaping is None else shaping
             read = (node.input[place] for place in places if place < len(node.input))

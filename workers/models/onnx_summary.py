@@ -13,10 +13,16 @@ from tinymlaas.contract.tensors import DType, TensorSpec
 from workers.models.memory import Step, estimated_flash, estimated_ram
 from workers.models.onnx_checks import default_opset, parse_onnx
 from workers.models.onnx_macs import Shape, macs
-from workers.models.onnx_shapes import infer, reads, real_inputs
+from workers.models.onnx_shapes import infer, reads, real_inputs, stated
 from workers.models.summary import count_operators, dominant_dtype, module_dtype
 
 _RENAMING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
+_ELEMENTWISE = frozenset(
+    (
+        *("Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "Elu", "Selu", "Gelu", "HardSwish"),
+        *("HardSigmoid", "Softplus", "Softsign", "BatchNormalization", "Exp", "Sqrt", "Neg"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def summarise_onnx(model: bytes, digest: str) -> ModelSummary:
 
 def _values(graph: Any) -> _Values:
     values = _Values({}, {}, {})
-    for value in [*graph.input, *graph.value_info, *graph.output]:
+    for value in stated(graph):
         _learn(value, values)
     for tensor in [*graph.initializer, *_constant_nodes(graph)]:
         _constant(tensor.name, tensor.data_type, tuple(tensor.dims), values)
@@ -114,7 +120,8 @@ def _constant_nodes(graph: Any) -> list[Any]:
 def _dtype(name: str, elem_type: int) -> DType:
     import onnx
 
-    called = onnx.TensorProto.DataType.Name(elem_type).lower()
+    known = elem_type in onnx.TensorProto.DataType.values()
+    called = onnx.TensorProto.DataType.Name(elem_type).lower() if known else f"type {elem_type}"
     aliases = {"float": "float32", "double": "float64"}
     return module_dtype(f"tensor {name!r}", aliases.get(called, called))
 
@@ -145,6 +152,7 @@ def _ram(graph: Any, values: _Values) -> int:
             reads=(*node.input, *sorted(reads(node))),
             writes=tuple(name for name in node.output if name),
             renames=node.op_type in _RENAMING,
+            elementwise=node.op_type in _ELEMENTWISE,
         )
         for node in graph.node
     ]

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
-from workers.models.onnx_checks import one_line
 from workers.models.quiet import quiet
+from workers.models.tflite_model import read_tflite
+from workers.models.wording import one_line
 
 Array = NDArray[Any]
 _SILENT = 4
@@ -33,6 +34,7 @@ class Reference(Protocol):
 
         Raises:
             UnsupportedModel: the reference cannot compute the model on these inputs.
+            InvalidModel: the outputs are of other shapes than the model declares.
         """
         ...
 
@@ -89,6 +91,8 @@ class TfliteReference:
         """Load a TFLite flatbuffer and allocate its tensors."""
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+        graph = read_tflite(data).graphs[0]
+        self._declared = [graph.tensors[index].shape for index in graph.outputs]
         try:
             with quiet():
                 self._interpreter: Any = Interpreter(
@@ -115,7 +119,14 @@ class TfliteReference:
             self._interpreter.invoke()
         except (RuntimeError, ValueError) as error:
             raise _refused(self.name, error) from error
-        return [np.array(self._interpreter.get_tensor(index)) for index in self._outputs]
+        outputs = [np.array(self._interpreter.get_tensor(index)) for index in self._outputs]
+        # The interpreter works shapes out itself, whatever the file says of them.
+        computed = [output.shape for output in outputs]
+        if computed != self._declared:
+            raise InvalidModel(
+                f"the model declares outputs of shapes {self._declared} but computes {computed}"
+            )
+        return outputs
 
 
 _BOILERPLATE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")

@@ -37,11 +37,24 @@ def inspect(
     Raises:
         InvalidModel: `data` is not a sound model; see `hygiene.sniff`.
         UsageError: `shapes` leaves a dimension open or is wrong; see `shapes.fix_shapes`.
-        UnsupportedModel: it uses an element type or a kind of value a module cannot have.
+        UnsupportedModel: it uses an element type or a kind of value a module cannot have, or needs
+            more memory or work than `limits` allow.
     """
     format = sniff(data, name, limits)
     model = fix_shapes(data, format, shapes or {})
-    return Inspected(format, model, summarise(model, format))
+    summary = summarise(model, format)
+    _reasonable(summary, limits)
+    return Inspected(format, model, summary)
+
+
+def _reasonable(summary: ModelSummary, limits: ModelLimits) -> None:
+    bounds = (
+        ("bytes of activations", summary.estimated_ram_bytes, limits.activation_bytes),
+        ("multiply-accumulates", summary.macs, limits.macs),
+    )
+    for what, needed, limit in bounds:
+        if needed > limit:
+            raise UnsupportedModel(f"the model needs {needed} {what}; up to {limit} are taken")
 
 
 def summarise(model: bytes, format: ModelFormat) -> ModelSummary:

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from tinymlaas.contract.errors import InvalidModel
-from workers.models.flatbuffer import verify
+from workers.models.flatbuffer import root_vector_length, verify
 from workers.models.limits import DEFAULT_LIMITS, ModelLimits
 from workers.models.tflite_schema import IDENTIFIER, ROOT, tflite_schema
 
@@ -16,6 +16,9 @@ CUSTOM_OPERATOR = 32
 """``BuiltinOperator.CUSTOM``: the operator code's own name says which."""
 _LAST_INT8_CODE = 127
 """``PLACEHOLDER_FOR_GREATER_OP_CODES``: the one-byte field cannot hold larger codes."""
+
+_EXTERNAL_BUFFERS_SLOT = 9
+"""``Model.external_buffers``, newer than the `tflite` package."""
 
 # Bits an element takes, for the types whose storage has a fixed size (TensorType in schema.fbs).
 _BITS = {
@@ -123,7 +126,8 @@ def read_tflite(data: bytes, limits: ModelLimits = DEFAULT_LIMITS) -> TfliteMode
             model.Metadata(index).Buffer() for index in range(model.MetadataLength())
         ),
         bound=_bound(model),
-        external=any(buffer.Offset() > 1 or buffer.Size() > 1 for buffer in buffers),
+        external=root_vector_length(data, _EXTERNAL_BUFFERS_SLOT) > 0
+        or any(buffer.Offset() > 1 or buffer.Size() > 1 for buffer in buffers),
     )
 
 

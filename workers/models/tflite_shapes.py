@@ -9,11 +9,24 @@ from __future__ import annotations
 from typing import Any
 
 from tinymlaas.contract.errors import UnsupportedModel
-from workers.models.onnx_checks import one_line
 from workers.models.quiet import quiet
 from workers.models.shapes import DeclaredInput, Shapes, resolve
-from workers.models.tflite_model import TfliteModel, TfliteTensor, read_tflite
+from workers.models.tflite_model import TfliteGraph, TfliteModel, TfliteTensor, read_tflite
 from workers.models.tflite_schema import IDENTIFIER
+from workers.models.wording import one_line
+
+_LEFT_OUT = -1
+# Inputs whose values shape the output (TFLite operator documentation); fine where constant.
+_SHAPED_BY_VALUES: dict[str, tuple[int, ...]] = {
+    **{"RESHAPE": (1,), "TILE": (1,), "FILL": (0,), "BROADCAST_TO": (1,), "RANGE": (0, 1, 2)},
+    **{"PAD": (1,), "PADV2": (1,), "MIRROR_PAD": (1,), "SLICE": (1, 2), "EXPAND_DIMS": (1,)},
+    **{"STRIDED_SLICE": (1, 2, 3), "RESIZE_BILINEAR": (1,), "RESIZE_NEAREST_NEIGHBOR": (1,)},
+    **{"TRANSPOSE_CONV": (0,), "TOPK_V2": (1,), "ONE_HOT": (1,), "SPLIT_V": (1,), "WHERE": (0,)},
+    **{"UNIQUE": (0,), "TRANSPOSE": (1,), "SPARSE_TO_DENSE": (1,), "SCATTER_ND": (2,)},
+    **{"SPACE_TO_BATCH_ND": (1, 2), "BATCH_TO_SPACE_ND": (1, 2), "CONV_3D_TRANSPOSE": (0,)},
+    **dict.fromkeys(("SUM", "MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD"), (1,)),
+    **dict.fromkeys(("REDUCE_ANY", "REDUCE_ALL", "ARG_MAX", "ARG_MIN"), (1,)),
+}
 
 
 def fix_tflite_shapes(data: bytes, shapes: Shapes) -> bytes:
@@ -24,6 +37,7 @@ def fix_tflite_shapes(data: bytes, shapes: Shapes) -> bytes:
     """
     model = read_tflite(data)
     graph = model.graphs[0]
+    _refuse_data_dependence(graph)
     inputs = [graph.tensors[index] for index in graph.inputs]
     resolved = resolve([_declared(tensor, shapes) for tensor in inputs], shapes)
     if all(resolved[tensor.name] == tensor.shape for tensor in inputs):
@@ -62,17 +76,23 @@ def _propagate(
             details = {each["index"]: each["shape"] for each in interpreter.get_tensor_details()}
     except (RuntimeError, ValueError) as error:
         raise UnsupportedModel(f"the model cannot take these shapes: {one_line(error)}") from error
-    found = [
-        tuple(int(dim) for dim in details.get(index, tensor.shape))
-        for index, tensor in enumerate(graph.tensors)
-    ]
+    return [tuple(int(dim) for dim in details[index]) for index in range(len(graph.tensors))]
+
+
+def _refuse_data_dependence(graph: TfliteGraph) -> None:
+    """Refuse operators whose result is shaped by values that are known only at run time."""
+    known = {index for index, tensor in enumerate(graph.tensors) if tensor.data_bytes is not None}
+    known.add(_LEFT_OUT)
     for operator in graph.operators:
-        for index in operator.outputs:
-            if len(found[index]) != len(graph.tensors[index].shape):
-                raise UnsupportedModel(
-                    f"{operator.name} has an output whose shape is known only at run time"
-                )
-    return found
+        # With static inputs SHAPE and all that is computed from it are constants in effect.
+        if operator.name in ("SHAPE", "RANK") or known.issuperset(operator.inputs):
+            known.update(operator.outputs)
+        places = _SHAPED_BY_VALUES.get(operator.name, ())
+        if any(operator.inputs[at] not in known for at in places if at < len(operator.inputs)):
+            raise UnsupportedModel(
+                f"output {graph.tensors[operator.outputs[0]].name!r} of {operator.name} "
+                "has a shape that depends on the input data"
+            )
 
 
 def _rewrite(data: bytes, model: TfliteModel, found: list[tuple[int, ...]]) -> bytes:

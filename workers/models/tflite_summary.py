@@ -13,6 +13,7 @@ from workers.models.tflite_macs import macs
 from workers.models.tflite_model import TfliteGraph, TfliteOperator, TfliteTensor, read_tflite
 
 _RENAMING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+_ELEMENTWISE = ("RELU", "RELU6", "LEAKY_RELU", "LOGISTIC", "TANH", "HARD_SWISH", "GELU", "ELU")
 
 
 def summarise_tflite(model: bytes, digest: str) -> ModelSummary:
@@ -86,6 +87,7 @@ def _ram(graph: TfliteGraph, activations: list[int]) -> int:
             reads=tuple(str(index) for index in operator.inputs),
             writes=tuple(str(index) for index in operator.outputs),
             renames=operator.name in _RENAMING,
+            elementwise=operator.name in _ELEMENTWISE,
         )
         for operator in graph.operators
     ]

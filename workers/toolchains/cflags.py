@@ -35,7 +35,7 @@ _ALLOWED = (
     r"-W(no-)?[a-z-]+",
     r"-f(no-)?(strict-aliasing|math-errno|unroll-loops|wrapv|fast-math|finite-math-only|tree-vectorize"
     r"|tree-loop-distribute-patterns|builtin|inline|signed-char|unsigned-char|ivopts|gcse"
-    r"|schedule-insns2?|associative-math|signed-zeros|trapping-math|reciprocal-math)",
+    r"|schedule-insns2?|math-errno|associative-math|signed-zeros|trapping-math|reciprocal-math)",
     r"-ffp-contract=(off|on|fast)",
     r"--param=[a-z-]+=[0-9]+",
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,10 @@ from workers.toolchains.library import compile_source, first_error
 from workers.toolchains.toolchain import Toolchain, toolchain_for
 
 FIRMWARE_DIR = Path(__file__).parent / "firmware"
+FIRMWARE = "firmware.elf"
 ARENA_SYMBOL = "tinymlaas_arena"
 _LINK_TIMEOUT = 300.0
+_UNDEFINED = re.compile(r"undefined reference to [`']([^']+)'")
 _OVERFLOW = ("overflowed by", "will not fit in region", "relocation truncated to fit")
 
 _TABLE = """\
@@ -100,7 +104,7 @@ def _compile_part(
         return made
     kept.parent.mkdir(parents=True, exist_ok=True)
     # Renamed into place, so that a worker beside this one never sees half an object.
-    fresh = kept.with_name(f"{kept.name}.{os.getpid()}.new")
+    fresh = kept.with_name(f"{kept.name}.{os.getpid()}.{threading.get_ident()}.new")
     fresh.write_bytes(made.read_bytes())
     fresh.replace(kept)
     return kept
@@ -134,7 +138,7 @@ def link_image(
         ToolchainError: the linker failed in another way.
     """
     toolchain = toolchain_for(target.core)
-    image = work_dir / "firmware.elf"
+    image = work_dir / FIRMWARE
     command = [toolchain.tool("gcc"), *toolchain.cflags(target), "-Wl,--gc-sections"]
     if script is not None:
         path = work_dir / "firmware.ld"
@@ -150,7 +154,12 @@ def link_image(
         return image
     if any(sign in done.stderr for sign in _OVERFLOW):
         raise LinkOverflow(first_error(done.stderr))
-    reason = first_error(done.stderr)
-    if "undefined reference" in done.stderr:
-        raise CompilerCrashed(f"the module needs what no library for the core has: {reason}")
-    raise ToolchainError(f"{toolchain.prefix}gcc cannot link the module: {reason}")
+    missing = sorted(set(_UNDEFINED.findall(done.stderr)))
+    if missing:
+        raise CompilerCrashed(
+            f"the module needs {', '.join(missing[:5])}, which no library for {target.core.value} "
+            "has (a module has no heap and makes no system call)"
+        )
+    raise ToolchainError(
+        f"{toolchain.prefix}gcc cannot link the module: {first_error(done.stderr)}"
+    )

@@ -120,6 +120,17 @@ def symbol_size(path: Path, name: str) -> int:
         return int(found[0]["st_size"]) if found else 0
 
 
+def function_at(path: Path, address: int) -> str | None:
+    """Return the name of the function of the executable `path` that has code at `address`."""
+    with path.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        for symbol in table.iter_symbols() if table is not None else ():
+            start = symbol["st_value"] & ~1  # the lowest bit says Thumb
+            if symbol["st_info"]["type"] == "STT_FUNC" and 0 <= address - start < symbol["st_size"]:
+                return str(symbol.name)
+    return None
+
+
 def module_share(linker_map: str, name: str) -> ModuleShare:
     """Return what ``lib<name>.a`` put into an image, according to GNU ld's map."""
     _, _, placed = linker_map.partition(_MAP_START)

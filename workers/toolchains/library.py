@@ -166,12 +166,10 @@ def compile_source(
 
 
 def first_error(stderr: str) -> str:
-    """Return the first line of a tool's messages that names an error."""
+    """Return the first line of a tool's messages that names an error, without the tool's path."""
     lines = [line for line in stderr.splitlines() if line.strip() and "collect2:" not in line]
-    for line in lines:
-        if "error:" in line or "undefined reference" in line:
-            return line
-    return lines[-1] if lines else "no message"
+    telling = [line for line in lines if "error:" in line or "overflowed" in line] or lines[-1:]
+    return telling[0].rpartition("ld: ")[2] if telling else "no message"
 
 
 def _copy_objects(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Clock:
-    """A 32-bit counter at `hertz` and one `divider` times slower that tells how often it wrapped.
+    """A 32-bit counter at `hertz` and one `divider` times slower that tells how often it wrapped;
+    or, if `divider` is None, the lower and upper half of one 64-bit counter.
 
     A tick must be so much shorter than an instruction (2**`shift` ns) that rounding gives the
     exact number whatever the phase: at most a third. `source` is the part of the harness that
@@ -18,15 +19,18 @@ class Clock:
 
     source: str
     hertz: int
-    divider: int
+    divider: int | None
     defines: tuple[str, ...] = ()
     shift: int = 8
 
     def instructions(self, fine: int, coarse: int) -> int:
         """Return the instructions between two readings, from the differences of both counters."""
-        wrap = 1 << 32
-        wraps = (coarse * self.divider - fine + wrap // 2) // wrap
-        ticks = fine + max(wraps, 0) * wrap
+        ticks = (self._wraps(fine, coarse) << 32) + fine
         numerator = ticks * 1_000_000_000
         denominator = self.hertz << self.shift
         return (2 * numerator + denominator) // (2 * denominator)
+
+    def _wraps(self, fine: int, coarse: int) -> int:
+        if self.divider is None:
+            return coarse
+        return max(0, (coarse * self.divider - fine + (1 << 31)) >> 32)

@@ -89,7 +89,7 @@ _AN505 = _arm(
 )
 _AN547 = _arm(
     "mps3-an547",
-    Clock("ticks_sse300.c", 32_000_000, 1 << 32),
+    Clock("ticks_sse300.c", 32_000_000, None),
     _flash(0x10000000, 512 * _KIB),
     _ram(0x31000000, 4 * _MIB),
     _flash(0x70000000, 16 * _MIB, "ddr"),
@@ -108,7 +108,7 @@ _VIRT = Machine(
     emulator="qemu-system-riscv32",
     package="qemu-system-misc",
     arguments=("-M", "virt", "-cpu", "rv32,f=off,d=off", "-bios", "none", "-m", "128M"),
-    clock=Clock("ticks_instret.c", 1_000_000_000, 1 << 32, shift=0),
+    clock=Clock("ticks_instret.c", 1_000_000_000, None, shift=0),
     flash=_flash(0x80000000, 32 * _MIB),
     ram=_ram(0x82000000, 64 * _MIB),
 )

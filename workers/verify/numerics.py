@@ -20,7 +20,8 @@ FLOAT32_TOLERANCE = 1e-4
 FLOAT16_TOLERANCE = 2e-3
 """Four times half-precision's unit roundoff of 2**-11: a result and a few steps before it."""
 QUANTIZED_STEPS = 2
-"""Quantisation steps an integer output may be off; see `default_tolerance`."""
+QUANTIZED_TOLERANCE = 0.05
+"""Steps, and share of the range, a quantised output may be off; see `default_tolerance`."""
 WORST = float(np.finfo(np.float32).max)
 """Stands for "not comparable" (NaN against a number): finite, since JSON has no infinity."""
 
@@ -61,10 +62,13 @@ def default_tolerance(outputs: Sequence[TensorSpec], reference: Sequence[Outputs
     """Return the bound on `Numerics.max_rel_error` for a module with these outputs.
 
     float32: 1e-4, float16: 2e-3 of the output's range. A quantised integer output may be off by
-    `QUANTIZED_STEPS` steps, expressed in that output's range over `reference`: an integer
-    reference rounds after every operator where a float or other fixed-point implementation rounds
-    elsewhere, and each may land on the other side of a half. Any other integer and bool output
-    must be exact (0). With several outputs the widest bound holds.
+    `QUANTIZED_STEPS` steps or `QUANTIZED_TOLERANCE` of its range over `reference`, whichever is
+    more. An integer reference rounds after every operator; who computes in floats between, or with
+    other fixed-point multipliers, lands on the other side of a half now and then, one step each
+    time, and a final softmax multiplies that: measured on MLPerf Tiny's kws and ic (int8, through
+    dequantised float operators) at most 4 steps before the softmax and 9 after it (3.5% of the
+    range), while average pooling that truncates where it should round gives 35 and more. Any
+    other integer and bool output must be exact (0). With several outputs the widest bound holds.
     """
     bounds = [
         _tolerance(spec, [sample[index] for sample in reference])
@@ -90,7 +94,7 @@ def _tolerance(spec: TensorSpec, values: Outputs) -> float:
         return FLOAT16_TOLERANCE
     if spec.quantization is None:
         return 0.0
-    return QUANTIZED_STEPS / value_range(values)
+    return max(QUANTIZED_STEPS / value_range(values), QUANTIZED_TOLERANCE)
 
 
 def _same_form(reference: Sequence[Outputs], got: Sequence[Outputs]) -> None:

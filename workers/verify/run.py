@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import signal
 import tempfile
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import ToolchainError
 from tinymlaas.contract.manifest import Level
 from tinymlaas.contract.tensors import TensorSpec
-from workers.toolchains import linker, process
+from workers.toolchains import image, linker, process
 from workers.toolchains.firmware import (
+    FIRMWARE,
     LinkOverflow,
     ModuleFiles,
     compile_parts,
@@ -41,6 +43,7 @@ _UART = ("-chardev", "stdio,id=uart,signal=off", "-serial", "chardev:uart")
 # Where nothing but a UART leads out, the last line of the output says how the run ended.
 _END = b"TINYMLAAS-END:"
 _LONGEST_END = 200
+_FAULT = re.compile(r"(?:HardFault|trap): [^=]*= (0x[0-9a-f]+)")
 
 
 class RunFailed(ToolchainError):
@@ -226,7 +229,7 @@ def _run(job: _Job, command: Sequence[str], where: str) -> None:
         done = process.run(command, job.work_dir, job.timeout)
     except process.TimedOut:
         raise _no_end(job, where) from None
-    _check(done, where)
+    _check(done, where, job)
 
 
 def _run_uart(job: _Job, command: Sequence[str], where: str) -> None:
@@ -243,7 +246,7 @@ def _run_uart(job: _Job, command: Sequence[str], where: str) -> None:
         )
     except process.TimedOut:
         raise _no_end(job, where) from None
-    _check(done, where)
+    _check(done, where, job)
     stream, _, why = outputs.read_bytes().rpartition(_END)
     outputs.write_bytes(stream)
     if why.strip():
@@ -256,13 +259,23 @@ def _no_end(job: _Job, where: str) -> RunFailed:
     )
 
 
-def _check(done: process.Completed, where: str) -> None:
+def _check(done: process.Completed, where: str, job: _Job) -> None:
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise RunFailed(f"the module crashed on {where}: {name}")
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise RunFailed(f"the module failed on {where}: {lines[0] if lines else 'no message'}")
+        line = lines[0] if lines else f"exit status {done.returncode}, no message"
+        raise RunFailed(f"the module failed on {where}: {line}{_culprit(line, job)}")
+
+
+def _culprit(line: str, job: _Job) -> str:
+    """Name the function in which a fault happened; the harness reports the pc first."""
+    fault = _FAULT.match(line)
+    if fault is None:
+        return ""
+    name = image.function_at(job.work_dir / FIRMWARE, int(fault.group(1), 16))
+    return f" (in {name})" if name else " (at an address with no code)"
 
 
 def _tail(path: Path) -> bytes:

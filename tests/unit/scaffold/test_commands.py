@@ -35,9 +35,13 @@ def test_make_knows_the_target(target: str) -> None:
     assert "scripts/setup.sh" in result.stdout, "must set up what is missing first"
 
 
-@pytest.mark.parametrize("folder", sorted(p for p in (ROOT / "tests").rglob("*") if p.is_dir()))
-def test_every_test_folder_is_a_package(folder: object) -> None:
+def test_every_test_folder_is_a_package() -> None:
     """Else tests/unit/storage would shadow storage."""
-    path = ROOT / str(folder)
-    if list(path.glob("*.py")):
-        assert (path / "__init__.py").is_file()
+    tests = ROOT / "tests"
+    inside = {
+        folder
+        for path in tests.rglob("*.py")
+        for folder in path.parents
+        if folder.is_relative_to(tests)
+    }
+    assert not [str(path) for path in inside if not (path / "__init__.py").is_file()]

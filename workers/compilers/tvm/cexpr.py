@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -107,17 +108,40 @@ def int_literal(value: int, dtype: str, *, wide: bool = False) -> str:
     return f"{value}L" if wide and dtype == "int32" else str(value)
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """What the C of a target has: the bits of int, the functions missing from its math.h (without
+    the f of float32), and whether double is wider than float.
+    """
+
+    int_bits: int = 32
+    missing: frozenset[str] = frozenset()
+    has_double: bool = True
+
+
+# avr-libc (its manual, math.h); avr-gcc's double is float by default.
+AVR = Dialect(
+    int_bits=16,
+    missing=frozenset(
+        ["acosh", "asinh", "atanh", "erf", "exp2", "expm1", "log1p", "log2", "nextafter"]
+    ),
+    has_double=False,
+)
+STANDARD = Dialect()
+
+
 class ExprPrinter:
     """Prints expressions of one function; `name_of` gives the C name of a variable or buffer.
 
-    `helpers` collects the helper functions and `loads` the buffers that the expressions need.
+    `helpers` collects the helper functions and `loads` the elements (buffer, index) that are read.
     """
 
-    def __init__(self, name_of: Callable[[Var], str], *, wide: bool) -> None:
+    def __init__(self, name_of: Callable[[Var], str], dialect: Dialect) -> None:
         self._name_of = name_of
-        self._wide = wide
+        self._dialect = dialect
+        self._lets: dict[Var, str] = {}
         self.helpers: set[str] = set()
-        self.loads: set[str] = set()
+        self.loads: set[tuple[str, str]] = set()
 
     def __call__(self, expr: Expr) -> str:
         """Return `expr` as a C expression that needs no parentheses around it.
@@ -133,6 +157,16 @@ class ExprPrinter:
             raise NoCodeError(f"needs a TIR {kind} expression, which has no C form here")
         return handler(expr)
 
+    def c_type(self, dtype: object) -> str:
+        """Return the C type of elements of `dtype`.
+
+        Raises:
+            NoCodeError: this dialect has none.
+        """
+        if str(dtype) == "float64" and not self._dialect.has_double:
+            raise NoCodeError("computes in float64, which this target's C lacks")
+        return c_type(dtype)
+
     def _narrow(self, expr: Expr, text: str) -> str:
         """Cut the value back to the type TIR gives it where C promotes to int."""
         dtype = str(expr.ty.dtype)
@@ -140,7 +174,7 @@ class ExprPrinter:
             return f"(({C_TYPES[dtype]})({text}))"
         if dtype == "bool":
             return f"({text})"
-        c_type(dtype)
+        self.c_type(dtype)
         return f"({text})"
 
     def _mod(self, expr: Any) -> str:
@@ -151,14 +185,14 @@ class ExprPrinter:
         return self._narrow(expr, f"{self(expr.a)} % {self(expr.b)}")
 
     def _var(self, expr: Var) -> str:
-        return self._name_of(expr)
+        return self._lets[expr] if expr in self._lets else self._name_of(expr)
 
     def _intimm(self, expr: Any) -> str:
-        return int_literal(int(expr.value), str(expr.ty.dtype), wide=self._wide)
+        return int_literal(int(expr.value), str(expr.ty.dtype), wide=self._dialect.int_bits < 32)
 
     def _floatimm(self, expr: Any) -> str:
         dtype = str(expr.ty.dtype)
-        c_type(dtype)
+        self.c_type(dtype)
         return float_literal(float(expr.value), dtype)
 
     def _not(self, expr: Any) -> str:
@@ -171,19 +205,22 @@ class ExprPrinter:
         if len(expr.indices) != 1:
             raise NoCodeError("needs a buffer of more than one dimension after flattening")
         name = self._name_of(expr.source)
-        self.loads.add(name)
-        return f"{name}[{self(expr.indices[0])}]"
+        index = self(expr.indices[0])
+        self.loads.add((name, index))
+        return f"{name}[{index}]"
 
     def _select(self, expr: Any) -> str:
         yes, no = self(expr.true_value), self(expr.false_value)
         return f"({self(expr.condition)} ? {yes} : {no})"
 
     def _let(self, expr: Any) -> str:
-        raise NoCodeError("needs a let expression, which has no C form here")
+        """Print the body with the value in place of the variable: evaluated only where used."""
+        self._lets[expr.var] = self(expr.value)
+        return self(expr.body)
 
     def _cast(self, expr: Any) -> str:
         dtype, value = str(expr.ty.dtype), self(expr.value)
-        return f"({value} != 0)" if dtype == "bool" else f"(({c_type(dtype)}){value})"
+        return f"({value} != 0)" if dtype == "bool" else f"(({self.c_type(dtype)}){value})"
 
     def _min(self, expr: Any) -> str:
         return self._extremum("min", expr)
@@ -194,7 +231,7 @@ class ExprPrinter:
     def _extremum(self, which: str, expr: Any) -> str:
         dtype = str(expr.ty.dtype)
         name = f"{which}_{dtype}"
-        c_type(dtype)
+        self.c_type(dtype)
         self.helpers.add(name)
         return f"{name}({self(expr.a)}, {self(expr.b)})"
 
@@ -206,7 +243,7 @@ class ExprPrinter:
 
     def _floored(self, which: str, expr: Any) -> str:
         dtype = str(expr.ty.dtype)
-        c_type(dtype)
+        self.c_type(dtype)
         if dtype.startswith("float"):
             raise NoCodeError(f"needs {which} of {dtype}, which has no C form here")
         if dtype.startswith("uint"):
@@ -229,7 +266,13 @@ class ExprPrinter:
         base = name.removesuffix("f") if name.removesuffix("f") in _MATH else name
         if base not in _MATH or dtype not in ("float32", "float64"):
             raise NoCodeError(f"needs the function {name} of {dtype}, which C here lacks")
+        if base in self._dialect.missing:
+            raise NoCodeError(f"needs the function {base}, which this target's math.h lacks")
+        self.c_type(dtype)
         suffix = "f" if dtype == "float32" else ""
+        if base in ("nearbyint", "rint"):
+            self.helpers.add(f"nearbyint_{dtype}")
+            return f"nearbyint_{dtype}({self(args[0])})"
         return f"{base}{suffix}({', '.join(self(arg) for arg in args)})"
 
 
@@ -240,9 +283,23 @@ def helper(name: str) -> str:
     """
     which, dtype = name.split("_", 1)
     c = C_TYPES[dtype]
+    if which == "nearbyint":
+        return _nearbyint(name, dtype, c)
     head = f"static inline {c} {name}({c} a, {c} b) {{"
     if which in ("min", "max"):
         return f"{head} return a {'<' if which == 'min' else '>'} b ? a : b; }}"
     if which == "floordiv":
         return f"{head} {c} q = a / b; return (a % b != 0 && (a < 0) != (b < 0)) ? q - 1 : q; }}"
     return f"{head} {c} r = a % b; return (r != 0 && (r < 0) != (b < 0)) ? r + b : r; }}"
+
+
+def _nearbyint(name: str, dtype: str, c: str) -> str:
+    """Return a function that rounds half to even: above 2^23 (2^52) there are no fractions left,
+    so adding that drops them as floating-point addition rounds. Some math.h lack nearbyint.
+    """
+    big = "8388608.0f" if dtype == "float32" else "4503599627370496.0"
+    return (
+        f"static inline {c} {name}({c} x) {{"
+        f" if (!(x > -{big} && x < {big})) return x;"
+        f" return x < 0 ? (x - {big}) + {big} : (x + {big}) - {big}; }}"
+    )

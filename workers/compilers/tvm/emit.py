@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from workers.compilers.tvm.cexpr import c_type, float_literal, helper, int_literal
 from workers.compilers.tvm.kernel import Kernel
-from workers.compilers.tvm.layout import Layout
+from workers.compilers.tvm.layout import Layout, shared_parameters
 from workers.compilers.tvm.program import Buffer, Program
 
 if TYPE_CHECKING:
@@ -30,7 +30,11 @@ def emit_c(entry: str, program: Program, kernels: Mapping[str, Kernel], layout: 
     parts = [_HEAD]
     parts += [f"{helper(name)}\n" for name in helpers]
     parts += [_constant(number, buffer) for number, buffer in used_constants(program)]
-    parts += [f"\n{kernel.definition()}" for kernel in used]
+    overlapping: dict[str, set[int]] = {}
+    for call in program.calls:
+        overlapping.setdefault(call.kernel, set()).update(shared_parameters(call, layout))
+    for name, numbers in overlapping.items():
+        parts.append(f"\n{kernels[name].definition(frozenset(numbers))}")
     parts.append(f"\nint32_t {entry}(uint8_t *arena);\n")
     parts.append(f"\nint32_t {entry}(uint8_t *arena) {{\n")
     parts += [f"  {line}\n" for line in _steps(program, kernels, layout)]

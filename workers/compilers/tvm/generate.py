@@ -13,29 +13,38 @@ from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
 from workers.compilers.tvm import blame, importer
-from workers.compilers.tvm.cexpr import NoCodeError
+from workers.compilers.tvm.cexpr import AVR, STANDARD, NoCodeError
 from workers.compilers.tvm.emit import emit_c, used_constants
+from workers.compilers.tvm.hybrid import CFLAGS
 from workers.compilers.tvm.kernel import make_kernel
 from workers.compilers.tvm.layout import Layout, lay_out
 from workers.compilers.tvm.lower import lower
-from workers.compilers.tvm.pipeline import apply_schedule, fuse
+from workers.compilers.tvm.objects import emit_object
+from workers.compilers.tvm.pipeline import fuse
 from workers.compilers.tvm.program import Program, read_program
+from workers.compilers.tvm.schedule import schedule
 
 if TYPE_CHECKING:
     import tvm
 
-_INT_IS_16_BITS = (Core.AVR, Core.MSP430)
+_OBJECT_ONLY = (Core.MSP430,)
 _ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What was made of a model: C text with the function `entry`, and where its tensors lie."""
+    """What was made of a model: C text or an ELF object with the function `entry`, and where its
+    tensors lie.
 
-    entry: str
-    source: str
+    `cflags` are compiler flags that its numbers rely on.
+    """
+
     program: Program
     layout: Layout
+    entry: str
+    source: str = ""
+    obj: bytes = b""
+    cflags: tuple[str, ...] = ()
 
     @property
     def weight_bytes(self) -> int:
@@ -50,7 +59,8 @@ def generate(
     name: str = "model",
     options: Mapping[str, str] | None = None,
 ) -> Generated:
-    """Return C for the model in `data`, its external symbols beginning with `name`.
+    """Return code for the model in `data`, its external symbols beginning with `name`: C, or for
+    cores without a C compiler an object.
 
     Raises:
         UnsupportedModel: it cannot be compiled; the reason names the operators.
@@ -76,17 +86,22 @@ def generate(
 def _build(
     mod: tvm.IRModule, target: CapabilityClass, name: str, options: Mapping[str, str]
 ) -> Generated:
-    mod = apply_schedule(fuse(mod), target, options)
+    cflags = tuple(str((mod.attrs or {}).get(CFLAGS, "")).split())
+    mod = schedule(fuse(mod), target, dict(options))
     program = read_program(mod)
+    as_object = target.core in _OBJECT_ONLY
     functions = lower(mod)
-    wide = target.core in _INT_IS_16_BITS
+    dialect = AVR if target.core == Core.AVR else STANDARD
     kernels = {
-        used: make_kernel(_kernel_name(number, used), functions[used], wide=wide)
+        used: make_kernel(_kernel_name(number, used), functions[used], dialect)
         for number, used in enumerate(dict.fromkeys(call.kernel for call in program.calls))
     }
     layout = lay_out(program, kernels, _ALIGNMENT)
     entry = f"{name}_run"
-    return Generated(entry, emit_c(entry, program, kernels, layout), program, layout)
+    parts = (entry, program, kernels, layout)
+    if as_object:
+        return Generated(program, layout, entry, obj=emit_object(*parts, functions))
+    return Generated(program, layout, entry, source=emit_c(*parts), cflags=cflags)
 
 
 def _kernel_name(number: int, name: str) -> str:

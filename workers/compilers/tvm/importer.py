@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,11 +35,6 @@ def from_onnx(model: onnx.ModelProto) -> tvm.IRModule:
 
 def from_tflite(data: bytes) -> tvm.IRModule:
     """Return the Relax module of a TFLite model. Raises whatever TVM's importer raises."""
-    if find_spec("workers.compilers.tvm.hybrid"):
-        from workers.compilers.tvm.hybrid import import_tflite
+    from workers.compilers.tvm.hybrid import import_tflite
 
-        return import_tflite(data)
-    import tflite
-    from tvm.relax.frontend import tflite as frontend
-
-    return frontend.from_tflite(tflite.Model.GetRootAsModel(data, 0))
+    return import_tflite(data)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from workers.compilers.tvm.kernel import Kernel, Parameter
 from workers.compilers.tvm.plan import Lifetime, place
-from workers.compilers.tvm.program import Program
+from workers.compilers.tvm.program import Call, Program
+
+# First and last step of each arena buffer.
+_Spans = Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -21,16 +24,37 @@ class Layout:
 
 
 def lay_out(program: Program, kernels: Mapping[str, Kernel], alignment: int) -> Layout:
-    """Return the layout of `program`: inputs live from before the first call to their last use,
-    outputs to the end, workspaces during their call.
+    """Return the smallest layout of `program` that is found.
+
+    Inputs live from before the first call to their last use, outputs to the end, workspaces during
+    their call. A kernel that reads each element just before it writes the same element of its
+    result may write over its operand; that is done where it makes the arena smaller.
     """
     spans = _spans(program)
-    numbers = sorted(spans)
-    lifetimes = [Lifetime(program.buffers[n].nbytes, *spans[n]) for n in numbers]
+    apart = {number: number for number in spans}
+    shared = _share(program, kernels, spans)
+    layouts = [_place(program, kernels, spans, owner, alignment) for owner in (apart, shared)]
+    return min(layouts, key=lambda layout: layout.size)
+
+
+def _place(
+    program: Program,
+    kernels: Mapping[str, Kernel],
+    spans: _Spans,
+    owner: Mapping[int, int],
+    alignment: int,
+) -> Layout:
+    """Place the buffers that own memory, the others with their owner, and the workspaces."""
+    joined: dict[int, tuple[int, int]] = {}
+    for number, (first, last) in spans.items():
+        old_first, old_last = joined.get(owner[number], (first, last))
+        joined[owner[number]] = (min(first, old_first), max(last, old_last))
+    numbers = sorted(joined)
+    lifetimes = [Lifetime(program.buffers[n].nbytes, *joined[n]) for n in numbers]
     scratch = [
-        (step, p.nbytes)
+        (step, parameter.nbytes)
         for step, call in enumerate(program.calls)
-        for p in _workspaces(kernels[call.kernel])
+        for parameter in _workspaces(kernels[call.kernel])
     ]
     lifetimes += [Lifetime(nbytes, step, step) for step, nbytes in scratch]
     plan = place(lifetimes, alignment)
@@ -38,11 +62,14 @@ def lay_out(program: Program, kernels: Mapping[str, Kernel], alignment: int) -> 
     workspaces: list[list[int]] = [[] for _ in program.calls]
     for (step, _), offset in zip(scratch, plan.offsets[len(numbers) :], strict=True):
         workspaces[step].append(offset)
-    return Layout(offsets, tuple(tuple(w) for w in workspaces), plan.size, alignment)
+    buffers = {number: offsets[owner[number]] for number in spans}
+    return Layout(buffers, tuple(tuple(w) for w in workspaces), plan.size, alignment)
 
 
-def _workspaces(kernel: Kernel) -> tuple[Parameter, ...]:
-    return kernel.parameters[len(kernel.parameters) - kernel.workspaces :]
+def _workspaces(kernel: Kernel) -> Sequence[Parameter]:
+    """Return the scratch parameters; those that are not used take no memory."""
+    scratch = kernel.parameters[len(kernel.parameters) - kernel.workspaces :]
+    return [p if p.used else replace(p, nbytes=0) for p in scratch]
 
 
 def _spans(program: Program) -> dict[int, tuple[int, int]]:
@@ -64,3 +91,34 @@ def _spans(program: Program) -> dict[int, tuple[int, int]]:
     for number in program.outputs:
         touch(number, end)
     return spans
+
+
+def _share(program: Program, kernels: Mapping[str, Kernel], spans: _Spans) -> dict[int, int]:
+    """Return whose memory each buffer uses: its own, or that of an operand used up by then."""
+    owner = {number: number for number in spans}
+    for step, call in enumerate(program.calls):
+        taken: set[int] = set()
+        for i, o in sorted(kernels[call.kernel].shareable):
+            pair = _operand_and_result(call, i, o)
+            if pair is None:
+                continue
+            operand, result = pair
+            free = operand in spans and spans[operand][1] == step and operand not in taken
+            if free and owner[result] == result and call.inputs.count(operand) == 1:
+                owner[result] = owner[operand]
+                taken.add(operand)
+    return owner
+
+
+def _operand_and_result(call: Call, i: int, o: int) -> tuple[int, int] | None:
+    """Return the buffers behind two parameters if the first is an input, the second an output."""
+    count = len(call.inputs)
+    if i >= count or o < count:
+        return None
+    return call.inputs[i], call.outputs[o - count]
+
+
+def shared_parameters(call: Call, layout: Layout) -> frozenset[int]:
+    """Return the numbers of the parameters that this call gives overlapping memory."""
+    places = [layout.buffers.get(number) for number in (*call.inputs, *call.outputs)]
+    return frozenset(k for k, p in enumerate(places) if p is not None and places.count(p) > 1)

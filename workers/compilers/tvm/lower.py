@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workers.compilers.tvm.workspaces import LoopFunction, hoist
+
 if TYPE_CHECKING:
     import tvm
 
 
-def lower(mod: tvm.IRModule) -> dict[str, tvm.tirx.PrimFunc]:
+def lower(mod: tvm.IRModule) -> dict[str, LoopFunction]:
     """Return every loop function of `mod` by name, lowered: no blocks, one-dimensional buffers,
-    32-bit indices where they fit, floor division by truncating division where that is the same.
+    32-bit indices where they fit, mathematics by the functions of math.h, workspaces as parameters.
     """
     import tvm
 
@@ -19,7 +21,7 @@ def lower(mod: tvm.IRModule) -> dict[str, tvm.tirx.PrimFunc]:
     }
     with tvm.transform.PassContext(opt_level=3):
         lowered = _passes()(tvm.IRModule(functions))
-    return {var.name_hint: func for var, func in lowered.functions.items()}
+    return {var.name_hint: hoist(func) for var, func in lowered.functions.items()}
 
 
 def _passes() -> tvm.transform.Sequential:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
-
-from tinymlaas.contract.device import CapabilityClass
 
 if TYPE_CHECKING:
     import tvm
@@ -35,15 +31,3 @@ def fuse(mod: tvm.IRModule) -> tvm.IRModule:
         ]
     )
     return passes(mod)
-
-
-def apply_schedule(
-    mod: tvm.IRModule, target: CapabilityClass, options: Mapping[str, str]
-) -> tvm.IRModule:
-    """Return `mod` with its loops arranged for `target` (as they are without a schedule)."""
-    spec = find_spec("workers.compilers.tvm.schedule")
-    if spec is not None and spec.origin is not None:
-        from workers.compilers.tvm.schedule import schedule
-
-        return schedule(mod, target, options)
-    return mod

@@ -17,25 +17,33 @@ from tinymlaas.contract.device import Core
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.tensors import TensorSpec
 from workers.compilers.tvm.generate import Generated, generate
+from workers.compilers.tvm.operators import refusals, supported
 
 __all__ = ["compile", "describe", "generate", "supports"]
 
 NAME = "tvm"
 VERSION = "0.27.0.post1"
-BUILD = "1"
+
+# Values of the option "opt", the default first.
+_OPT_FLAGS = {"O2": "-O2", "Os": "-Os"}
+# Buffers of different types take turns in the arena, so accesses may not be told apart by type.
+_CFLAGS = ("-fno-strict-aliasing", "-fno-math-errno")
 
 
 def describe() -> CompilerDescription:
     """Return what this compiler is and takes. Does not import TVM."""
     return CompilerDescription(
-        name=NAME, version=VERSION, build=BUILD, cores=tuple(Core), operators=()
+        name=NAME,
+        version=VERSION,
+        cores=tuple(Core),
+        operators=supported(),
+        options={"opt": tuple(_OPT_FLAGS)},
     )
 
 
 def supports(task: CompileTask) -> Support:
     """Return why `task` cannot be compiled, as far as its summary tells. Does not import TVM."""
-    del task
-    return Support()
+    return Support(reasons=tuple(dict.fromkeys(refusals(task))))
 
 
 def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
@@ -53,7 +61,10 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
         (out_dir / "unsupported.json").write_text(refused.model_dump_json(indent=1) + "\n")
         return refused
     answer = _compiled(task, made)
-    (out_dir / answer.sources[0]).write_text(made.source)
+    for path in answer.sources:
+        (out_dir / path).write_text(made.source)
+    for path in answer.objects:
+        (out_dir / path).write_bytes(made.obj)
     (out_dir / "compiled.json").write_text(answer.model_dump_json(indent=1) + "\n")
     return answer
 
@@ -70,8 +81,9 @@ def _compiled(task: CompileTask, made: Generated) -> Compiled:
         inputs=tuple(map(place, summary.inputs, program.inputs)),
         outputs=tuple(map(place, summary.outputs, program.outputs)),
         arena=ArenaPlan(size=made.layout.size, alignment=made.layout.alignment),
-        sources=("model.c",),
-        cflags=("-O2", "-fno-strict-aliasing", "-fno-math-errno"),
+        sources=() if made.obj else ("model.c",),
+        objects=("model.o",) if made.obj else (),
+        cflags=(_OPT_FLAGS[task.options.get("opt", "O2")], *_CFLAGS, *made.cflags),
         weight_bytes=made.weight_bytes,
         options=dict(task.options),
     )

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from workers.compilers.tvm.cexpr import ITEMSIZE, NoCodeError, c_type
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import tvm
 
     Array = npt.NDArray[Any]
@@ -125,7 +123,7 @@ class _Reader:
         if kind == "TupleGetItem":
             return self._value(expr.tuple_value, None)[expr.index]
         if kind == "GenericConst":
-            return self._constant(np.ascontiguousarray(expr.value.numpy()))
+            return self._constant(expr.value.numpy())
         if kind == "Call":
             return self._call(expr, var)
         raise NoCodeError(f"needs a Relax {kind} expression, which has no C form here")

@@ -14,8 +14,8 @@ void port_finish(void) __attribute__((noreturn));
 /* End the run with one line that says why, followed by three numbers in hexadecimal. */
 void port_fail(const char *why, uint32_t a, uint32_t b, uint32_t c) __attribute__((noreturn));
 
-/* The state of two free-running up-counters: `fine` ticks fast and wraps early, `coarse` tells how
- * often. What lies between two states is for the clock's own reader on our side to interpret. */
+/* The state of two free-running up-counters, `fine` that ticks fast and wraps early and `coarse`
+ * that tells how often, or of the lower and upper half of one. */
 struct ticks {
   uint32_t fine;
   uint32_t coarse;

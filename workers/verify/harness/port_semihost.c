@@ -87,7 +87,7 @@ void port_fail(const char *why, uint32_t a, uint32_t b, uint32_t c) {
 
 #ifdef __riscv
 void on_trap(uint32_t cause, uint32_t pc, uint32_t value) {
-  port_fail("trap: mcause, mepc, mtval =", cause, pc, value);
+  port_fail("trap: mepc, mcause, mtval =", pc, cause, value);
 }
 #else
 void on_fault(const uint32_t *frame);
@@ -96,6 +96,6 @@ void on_fault(const uint32_t *frame) {
 #if __ARM_ARCH >= 7
   cfsr = *(volatile uint32_t *)0xE000ED28; /* configurable fault status; ARMv6-M has none */
 #endif
-  port_fail("HardFault: CFSR, pc, lr =", cfsr, frame[6], frame[5]);
+  port_fail("HardFault: pc, lr, CFSR =", frame[6], frame[5], cfsr);
 }
 #endif

@@ -8,12 +8,14 @@ void ticks_start(void) { CONTROL[CNTCR] = ENABLE; }
 
 struct ticks ticks_now(void) {
   struct ticks now;
-  now.coarse = CONTROL[CNTCV_HIGH]; /* a carry between the reads shows as one wrap too few, */
-  now.fine = CONTROL[CNTCV_LOW];    /* once in 134 s of simulated time */
+  do {
+    now.coarse = CONTROL[CNTCV_HIGH];
+    now.fine = CONTROL[CNTCV_LOW];
+  } while (now.coarse != CONTROL[CNTCV_HIGH]); /* the lower half wrapped in between */
   return now;
 }
 
 struct ticks ticks_between(struct ticks from, struct ticks to) {
-  const struct ticks passed = {to.fine - from.fine, to.coarse - from.coarse};
+  const struct ticks passed = {to.fine - from.fine, to.coarse - from.coarse - (to.fine < from.fine)};
   return passed;
 }

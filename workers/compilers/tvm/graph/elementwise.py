@@ -43,6 +43,22 @@ def binarizer(node: onnx.NodeProto, walk: Walk) -> bool:
     return True
 
 
+def pow_(node: onnx.NodeProto, walk: Walk) -> bool:
+    """Pow of mixed or integer types: in floating point, cast back to the type of the base."""
+    from onnx.helper import make_node, np_dtype_to_tensor_dtype
+
+    base, exponent = (walk.dtype(name) for name in node.input)
+    if base == exponent == np.float32:
+        return False
+    real = np.float32 if base == np.float32 else np.float64  # float32 does not hold int32
+    kind = np_dtype_to_tensor_dtype(np.dtype(real))
+    operands = [walk.op("Cast", name, to=kind) for name in node.input]
+    result = walk.fresh()
+    walk.keep(make_node("Pow", operands, [result]))
+    walk.op("Cast", result, outputs=node.output, to=np_dtype_to_tensor_dtype(base))
+    return True
+
+
 def isinf(node: onnx.NodeProto, walk: Walk) -> bool:
     """IsInf of one sign only: TVM's importer takes both signs whatever the attributes say."""
     attrs = attributes(node)

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tinymlaas.contract.errors import UnsupportedModel
+from workers.compilers.tvm.graph.nodes import attributes, used_outputs
 
 if TYPE_CHECKING:
     import onnx
 
     from workers.compilers.tvm.graph.walk import Walk
+
+_QK_OUTPUT = 3
+_DISPUTED_MODES = (1, 2)
 
 
 def by_definition(node: onnx.NodeProto, walk: Walk) -> bool:
@@ -32,6 +36,20 @@ def by_definition(node: onnx.NodeProto, walk: Walk) -> bool:
         rename(inner, names)
         walk.add(inner)
     return True
+
+
+def attention(node: onnx.NodeProto, walk: Walk) -> bool:
+    """Attention by its definition; TVM's converter of this name is com.microsoft's operator.
+
+    ONNX and onnxruntime disagree on what the fourth output holds after mask and soft cap.
+    """
+    mode = attributes(node).get("qk_matmul_output_mode", 0)
+    if used_outputs(node) > _QK_OUTPUT and mode in _DISPUTED_MODES:
+        raise UnsupportedModel(
+            f"Attention: ONNX and onnxruntime disagree on qk_matmul_output in mode {mode},"
+            " so it cannot be verified"
+        )
+    return by_definition(node, walk)
 
 
 def _inlined(node: onnx.NodeProto, walk: Walk) -> list[onnx.NodeProto]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 
     from workers.compilers.tvm.graph.walk import Walk
 
+_FLOAT, _INT32 = 1, 6  # onnx.TensorProto
+
 
 def qlinear_conv(node: onnx.NodeProto, walk: Walk) -> bool:
     """QLinearConv(x, xs, xz, w, ws, wz, ys, yz, B): B is int32 of scale xs × ws."""
     from onnx.helper import make_node
 
     x, xs, xz, w, ws, wz, ys, yz = node.input[:8]
+    by_channel: dict[str, Any] = {"axis": 0} if walk.shape(ws) and walk.shape(ws) != (1,) else {}
     operands = [
         walk.op("DequantizeLinear", x, xs, xz),
-        walk.op("DequantizeLinear", w, ws, wz, axis=0),
+        walk.op("DequantizeLinear", w, ws, wz, **by_channel),
     ]
     if bias := optional(node, 8):
         scale = walk.op("Mul", xs, ws)
-        whole = walk.op("Cast", bias, to=1)
+        whole = walk.op("Cast", bias, to=_FLOAT)
         operands.append(walk.op("Mul", whole, scale))
     result = walk.fresh()
     walk.add(make_node("Conv", operands, [result], **attributes(node)))
@@ -52,12 +55,13 @@ def conv_integer(node: onnx.NodeProto, walk: Walk) -> bool:
 
     operands = []
     for index, zero_index in ((0, 2), (1, 3)):
-        value = walk.op("Cast", node.input[index], to=6)
+        value = walk.op("Cast", node.input[index], to=_INT32)
         zero = optional(node, zero_index)
         if zero:
-            value = walk.op("Sub", value, walk.op("Cast", zero, to=6))
+            value = walk.op("Sub", value, walk.op("Cast", zero, to=_INT32))
         operands.append(value)
-    walk.keep(make_node("Conv", operands, node.output, **attributes(node)))
+    # ONNX has no Conv of integers, TVM's importer has.
+    walk.keep(make_node("Conv", operands, node.output, **attributes(node)), like=node)
     return True
 
 
@@ -78,7 +82,7 @@ def quantize_linear(node: onnx.NodeProto, walk: Walk) -> bool:
 
         dtype = tensor_dtype_to_np_dtype(attrs["output_dtype"])
     if zero:
-        spread = _spread(walk, walk.op("Cast", zero, to=1), x, axis, block)
+        spread = _spread(walk, walk.op("Cast", zero, to=_FLOAT), x, axis, block)
         steps = walk.op("Add", steps, spread)
     limits = np.iinfo(dtype)
     low, high = real(walk, limits.min), real(walk, limits.max)
@@ -90,6 +94,22 @@ def quantize_linear(node: onnx.NodeProto, walk: Walk) -> bool:
         outputs=node.output,
         to=np_dtype_to_tensor_dtype(dtype),
     )
+    return True
+
+
+def dequantize_linear(node: onnx.NodeProto, walk: Walk) -> bool:
+    """Blocked DequantizeLinear: (x - zero_point) × scale, the scales spread over their blocks."""
+    attrs = attributes(node)
+    block = attrs.get("block_size", 0)
+    if not block:
+        return False
+    x, scale, zero = node.input[0], node.input[1], optional(node, 2)
+    axis = attrs.get("axis", 1) % len(walk.shape(x))
+    value = walk.op("Cast", x, to=_FLOAT)
+    if zero:
+        offset = _spread(walk, walk.op("Cast", zero, to=_FLOAT), x, axis, block)
+        value = walk.op("Sub", value, offset)
+    walk.op("Mul", value, _spread(walk, scale, x, axis, block), outputs=node.output)
     return True
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tinymlaas.contract.errors import UnsupportedModel
 from workers.compilers.tvm.graph import control, convolution, normalisation, quantised, recurrent
 from workers.compilers.tvm.graph import elementwise as ew
-from workers.compilers.tvm.graph.functions import by_definition
+from workers.compilers.tvm.graph.functions import attention, by_definition
 from workers.compilers.tvm.graph.signal import dft
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _random(node: onnx.NodeProto, walk: Walk) -> bool:
 
 
 REWRITES: dict[str, Rewrite] = {
-    "Attention": by_definition,  # TVM's converter of this name is com.microsoft's operator
+    "Attention": attention,
     "BatchNormalization": normalisation.batch_normalization,
     "Bernoulli": _random,
     "ai.onnx.ml.Binarizer": ew.binarizer,
@@ -37,6 +37,7 @@ REWRITES: dict[str, Rewrite] = {
     "ConvInteger": quantised.conv_integer,
     "ConvTranspose": convolution.conv_transpose,
     "DFT": dft,
+    "DequantizeLinear": quantised.dequantize_linear,
     "Dropout": ew.dropout,
     "GRU": recurrent.gru,
     "If": control.if_,
@@ -47,6 +48,7 @@ REWRITES: dict[str, Rewrite] = {
     "LpNormalization": normalisation.lp_normalization,
     "MaxPool": convolution.max_pool,
     "Multinomial": _random,
+    "Pow": ew.pow_,
     "QLinearConv": quantised.qlinear_conv,
     "QLinearMatMul": quantised.qlinear_matmul,
     "QuantizeLinear": quantised.quantize_linear,
@@ -56,6 +58,7 @@ REWRITES: dict[str, Rewrite] = {
     "RandomNormalLike": _random,
     "RandomUniform": _random,
     "RandomUniformLike": _random,
+    "RoiAlign": convolution.roi_align,
     "RotaryEmbedding": by_definition,
     "Scan": control.scan,
     "Swish": by_definition,

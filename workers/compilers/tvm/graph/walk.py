@@ -106,21 +106,28 @@ class Walk:
         """
         from workers.compilers.tvm.graph.rewrites import REWRITES
 
+        name = operator_name(node)
         if len(self._nodes) > MAX_NODES:
-            raise UnsupportedModel(f"{node.op_type}: unrolled, the graph exceeds {MAX_NODES} nodes")
-        if self._fold(node):
-            return
-        rewrite = REWRITES.get(operator_name(node))
-        if rewrite is None or not rewrite(node, self):
-            self.keep(node)
+            raise UnsupportedModel(f"{name}: unrolled, the graph exceeds {MAX_NODES} nodes")
+        try:
+            if self._fold(node):
+                return
+            rewrite = REWRITES.get(name)
+            if rewrite is None or not rewrite(node, self):
+                self.keep(node)
+        except UnsupportedModel:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())[:200]
+            raise UnsupportedModel(f"{name}: {type(error).__name__}: {text}") from error
 
-    def keep(self, node: onnx.NodeProto) -> None:
-        """Add `node` as it is.
+    def keep(self, node: onnx.NodeProto, like: onnx.NodeProto | None = None) -> None:
+        """Add `node` as it is, its results being of the types of those of `like` if given.
 
         Raises:
             UnsupportedModel: its results have no static shape.
         """
-        types = self._infer(node)
+        types = self._infer(like or node)
         self.types.update(types)
         self._nodes.append(node)
         for name in node.output:

@@ -27,9 +27,10 @@ def import_tflite(data: bytes) -> tvm.IRModule:
 
     from workers.compilers.tvm.hybrid.converter import HybridConverter
     from workers.compilers.tvm.hybrid.detect import hybrid_operators
+    from workers.compilers.tvm.quantised_pooling import PoolingConverter
 
     model = tflite.Model.GetRootAsModel(data, 0)
     if not hybrid_operators(model.Subgraphs(0), model):
-        return from_tflite(model)
+        return from_tflite(model, op_converter=PoolingConverter)
     mod = from_tflite(model, op_converter=HybridConverter)
     return mod.with_attr(CFLAGS, "-ffp-contract=off")

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 from tvm import relax
-from tvm.relax.frontend.tflite.tflite_frontend import (
-    OperatorConverter,
-    TensorWrapper,
-    get_pad_value,
-)
+from tvm.relax.frontend.tflite.tflite_frontend import TensorWrapper, get_pad_value
 
+import os
+ORDER=int(os.environ.get("ORDER","0"))
 from workers.compilers.tvm.hybrid import kernels
 from workers.compilers.tvm.hybrid.detect import Hybrid, check, hybrid_operators
+from workers.compilers.tvm.quantised_pooling import PoolingConverter
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class _Window:
     pad: tuple[int, int, int, int]
 
 
-class HybridConverter(OperatorConverter):  # type: ignore[misc]
+class HybridConverter(PoolingConverter):
     """Converts hybrid CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED itself, leaves the rest."""
 
     _checking = False
@@ -107,10 +106,12 @@ class HybridConverter(OperatorConverter):  # type: ignore[misc]
         flat = self.bb.normalize(relax.op.reshape(expr, (rows, size)))
         if symmetric and not (hybrid.per_channel and hybrid.name != "FULLY_CONNECTED"):
             factor = 1.0 if hybrid.per_channel else hybrid.scales[0]
+            self._sep=hybrid.per_channel
             func = kernels.symmetric_quantizer(rows, size)
             args = [flat, relax.const(np.array([factor], "float32"))]
         else:
             func, args = kernels.asymmetric_quantizer(rows, size), [flat]
+            self._sep=True
         types = [relax.TensorType((rows, size), "int16"), relax.TensorType((rows,), "float32")]
         name = self.bb.add_func(func, "hybrid_quantize")
         both = self.bb.emit(relax.call_tir(name, args, types))
@@ -122,7 +123,9 @@ class HybridConverter(OperatorConverter):  # type: ignore[misc]
         rank = len(sums.ty.shape)
         scale = self.bb.emit(relax.op.reshape(scale, (-1, *[1] * (rank - 1))))
         out = relax.op.astype(sums, "float32")
-        out = relax.op.multiply(out, scale)
+        if ORDER==0: out = relax.op.multiply(out, relax.op.multiply(scale, relax.const(np.array(hybrid.scales, "float32"))) if self._sep else scale)
+        elif ORDER==1: out = relax.op.multiply(relax.op.multiply(out, relax.const(np.array(hybrid.scales, "float32"))) if self._sep else out, scale)
+        else: out = relax.op.multiply(relax.op.multiply(out,scale), relax.const(np.array(hybrid.scales, "float32"))) if self._sep else relax.op.multiply(out,scale)
         tensors = self.get_input_tensors(op)
         if len(tensors) > 2 and tensors[2].tensor_idx >= 0:
             out = relax.op.add(out, self.get_tensor_expr(tensors[2]))

@@ -25,7 +25,10 @@ _OPAQUE = 8
 def convolution(
     data: Any, weights: Any, stride: Sequence[int], dilation: Sequence[int], pad: Sequence[int]
 ) -> Any:
-    """Return int32 sums of a convolution: `data` NHWC, `weights` OHWI, `pad` top left bottom right."""
+    """Return int32 sums of a convolution.
+
+    `data` is NHWC, `weights` OHWI, `pad` in the order top, left, bottom, right.
+    """
     padded = _padded(data, pad)
     _, height, width, channels = (int(n) for n in weights.shape)
     ry, rx, rc = _axes(height=height, width=width, channel=channels)

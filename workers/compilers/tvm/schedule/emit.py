@@ -15,7 +15,7 @@ from workers.compilers.tvm.schedule.terms import Axis, Expr, const, substitute
 from workers.compilers.tvm.schedule.tiling import (
     GuardMap,
     Tiling,
-    clamped_by,
+    clamps,
     map_guards,
     segments_of,
 )
@@ -104,31 +104,42 @@ class _Body:
     def _reduction(self, cells: list[Any], points: list[dict[Any, Expr]]) -> Statements:
         """Return the loops over the reduction axes that have one."""
         looped = self.tiling.looped(self.nest)
-        bounding: dict[Axis, list[Guard]] = {axis: [] for axis in looped}
+        levels: dict[Axis | None, list[Guard]] = {axis: [] for axis in (None, *looped)}
         tested: list[Guard] = []
         for guard in self._open_guards():
-            axis = clamped_by(guard, self.nest, looped)
-            (tested if axis is None or self._varies(guard) else bounding[axis]).append(guard)
+            level = tested if self._varies(guard) else levels[_deepest(guard, looped)]
+            level.append(guard)
         step = self.tiling.step if looped else 1
-        steps = [
-            self._updates(cells, points, looped[-1].var if looped else None, n, tested)
+        pairs = [
+            pair
             for n in range(step)
+            for pair in self._updates(cells, points, looped[-1].var if looped else None, n, tested)
         ]
-        body = _merge_tests([pair for pairs in steps for pair in pairs])
+        if not pairs:
+            return []  # the tile lies in the padding altogether
+        body = _merge_tests(pairs)
         for axis in reversed(looped):
-            loop_step = step if axis is looped[-1] else 1
-            low, high = self._bounds(axis, bounding[axis])
-            if loop_step > 1:
-                count = const(axis.extent // loop_step, axis.var)
-                outer = Axis.like(f"{axis.var.name}_s", axis.extent // loop_step, axis.var)
-                whole = {axis.var: outer.var * const(loop_step, axis.var)}
-                body = [_loop(outer.var, low, count, substitute(_sequence(body), whole))]
-            else:
-                body = [_loop(axis.var, low, high - low, _sequence(body))]
-        return body
+            body = [self._loop(axis, step if axis is looped[-1] else 1, levels[axis], body)]
+        return _under([substitute(g.condition, self.place) for g in levels[None]], body)
+
+    def _loop(self, axis: Axis, step: int, guards: list[Guard], body: Statements) -> Any:
+        """Return the loop over `axis`, its bounds those in which `guards` hold if they tell."""
+        bounding = [guard for guard in guards if clamps(guard, axis, self.nest)]
+        others = [guard for guard in guards if guard not in bounding]
+        body = _under([substitute(guard.condition, self.place) for guard in others], body)
+        low, high = self._bounds(axis, bounding)
+        # a variable of its own for each loop: TVM's analyser knows one range a variable
+        fresh = Axis.like(axis.var.name, axis.extent, axis.var)
+        whole, count = fresh.var, high - low
+        if step > 1:
+            whole = fresh.var * const(step, axis.var)
+            count = const(axis.extent // step, axis.var)
+        return _loop(fresh.var, low, count, substitute(_sequence(body), {axis.var: whole}))
 
     def _varies(self, guard: Guard) -> bool:
-        """Return whether `guard` differs between the points of the tile."""
+        """Return whether `guard` differs between the updates of the innermost body."""
+        if any(axis.var in guard.variables for axis in self.tiling.unrolled):
+            return True
         sizes = zip(self.tiling.tile, self.segments, strict=True)
         return any(axis.var in guard.variables and s.size > 1 for (axis, _), s in sizes)
 
@@ -157,18 +168,25 @@ class _Body:
         return result
 
     def _bounds(self, axis: Axis, guards: list[Guard]) -> tuple[Expr, Expr]:
-        """Return the range of `axis` in which `guards` hold, for this tile."""
+        """Return the range of `axis` in which `guards`, all of slope ±1, hold for this tile."""
         low, high = const(0, axis.var), const(axis.extent, axis.var)
         for guard in guards:
             slope, rest = guard.affine.coefs[axis.var], guard.affine.without(axis.var)
-            value = const(rest.const, axis.var)
+            value = const(0, axis.var)  # of the rest if the slope is -1, less the rest if it is 1
             for var, coef in rest.coefs.items():
-                value = value + self.place[var] * const(coef, axis.var)
-            if slope > 0:  # slope * v + value >= 0
-                low = tirx.max(low, _quotient(const(slope - 1, axis.var) - value, slope))
+                value = value + self.place[var] * const(-slope * coef, axis.var)
+            value = value + const(-slope * rest.const, axis.var)
+            if slope > 0:
+                low = tirx.max(low, value)
             else:
-                high = tirx.min(high, _quotient(value, -slope) + const(1, axis.var))
+                high = tirx.min(high, value + const(1, axis.var))
         return low, high
+
+
+def _deepest(guard: Guard, looped: tuple[Axis, ...]) -> Axis | None:
+    """Return the innermost of the `looped` axes that `guard` depends on."""
+    mine = [axis for axis in looped if axis.var in guard.variables]
+    return mine[-1] if mine else None
 
 
 def _decide(guard: Guard, at: dict[Any, Expr]) -> Expr | bool:
@@ -191,15 +209,15 @@ def _merge_tests(pairs: list[tuple[list[Expr], Any]]) -> Statements:
         while position < len(pairs) and tvm_ffi.structural_equal(pairs[position][0], conditions):
             group.append(pairs[position][1])
             position += 1
-        body = _sequence(group)
-        if conditions:
-            body = tirx.IfThenElse(tirx.all(*conditions), body, None)
-        result.append(body)
+        result += _under(conditions, group)
     return result
 
 
-def _quotient(value: Expr, divisor: int) -> Expr:
-    return value if divisor == 1 else tirx.floordiv(value, const(divisor, value))
+def _under(conditions: list[Expr], body: Statements) -> Statements:
+    """Return `body` to be run if all `conditions` hold."""
+    if not conditions:
+        return body
+    return [tirx.IfThenElse(tirx.all(*conditions), _sequence(body), None)]
 
 
 def _plus(base: Expr, step: int) -> Expr:

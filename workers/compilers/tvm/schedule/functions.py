@@ -32,14 +32,20 @@ def reschedule(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     return result
 
 
-def rearrange(func: Any, machine: Machine) -> Any:
-    """Return `func` rearranged for `machine`; `func` itself if it is in no form known here."""
+def rearrange(func: Any, machine: Machine, *, strict: bool = False) -> Any:
+    """Return `func` rearranged for `machine`; `func` itself if it is in no form known here.
+
+    An exception on the way means such a form too, unless `strict`: a slow kernel is better than
+    none.
+    """
     if (func.attrs and KEEP in func.attrs) or not _has_root(func):
         return func
     try:
         return _rearranged(func, machine)
     except Exception:
-        _LOG.warning("schedule: a function keeps its default loops", exc_info=True)
+        if strict:
+            raise
+        _LOG.warning("a function keeps its default loops", exc_info=True)
         return func
 
 

@@ -15,7 +15,6 @@ from workers.compilers.tvm.schedule.terms import Axis
 from workers.compilers.tvm.schedule.tiling import (
     GuardMap,
     Tiling,
-    clamped_by,
     map_guards,
     segments_of,
 )
@@ -89,13 +88,13 @@ def _unrollings(nest: Nest) -> Iterator[tuple[Axis, ...]]:
 
 
 def _steps(nest: Nest, tiling: Tiling) -> Iterator[int]:
-    """Yield the steps of the innermost loop; one whose bounds a guard moves takes single steps."""
+    """Yield the steps of the innermost loop; one that a guard depends on takes single steps."""
     looped = tiling.looped(nest)
     if not looped:
         yield 1
         return
     inner = looped[-1]
-    guarded = any(clamped_by(guard, nest, looped) is inner for guard in nest.guards)
+    guarded = any(inner.var in guard.variables for guard in nest.guards)
     yield from (n for n in _STEPS if n == 1 or (not guarded and inner.extent % n == 0))
 
 
@@ -115,5 +114,5 @@ def _border_styles(nest: Nest, tiling: Tiling, guards: GuardMap) -> Iterator[boo
         pieces = segments_of(axis, size, fixed, guards)
         if sum(not piece.free for piece in pieces) <= _MAX_FIXED:
             yield True
-    if all(clamped_by(guard, nest, tiling.looped(nest)) is not None for guard in on_axis):
+    if not any(guard.variables & unrolled for guard in on_axis):
         yield False

@@ -62,9 +62,12 @@ def segments_of(axis: Axis, size: int, tiling: Tiling, guards: GuardMap) -> list
     return cut(axis.extent, size, guards.free[axis], fixed_borders=fixed)
 
 
-def clamped_by(guard: Guard, nest: Nest, looped: tuple[Axis, ...]) -> Axis | None:
-    """Return the looped reduction axis whose loop bounds can stand for `guard`, or None."""
-    if guard.form is None:
-        return None
-    mine = [axis for axis in nest.reduce if axis.var in guard.variables]
-    return mine[0] if len(mine) == 1 and mine[0] in looped else None
+def clamps(guard: Guard, axis: Axis, nest: Nest) -> bool:
+    """Return whether bounds of a loop over `axis` can stand for `guard`.
+
+    Of the reduction axes only `axis` may be in it, and with a slope of ±1: a quotient in the
+    bounds would end up in indices, and FlattenBuffer gets some of those wrong.
+    """
+    if guard.form is None or abs(guard.form.coefs.get(axis.var, 0)) != 1:
+        return False
+    return not any(other.var in guard.variables for other in nest.reduce if other is not axis)

@@ -1,0 +1,166 @@
+"""Comparison with the reference, by the definitions in its documentation."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tinymlaas.contract.digest import canonical_json
+from tinymlaas.contract.errors import Failure
+from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
+from workers.verify.numerics import WORST, compare, default_tolerance, value_range, within
+
+NAN, INF = math.nan, math.inf
+
+
+def one(*values, dtype="f4"):
+    return [[np.array(values, dtype)]]
+
+
+def numbers(reference, got, dtype="f4", tolerance=1e-4):
+    return compare(one(*reference, dtype=dtype), one(*got, dtype=dtype), tolerance)
+
+
+def test_difference_relative_to_the_range():
+    result = numbers((0, 10, 5), (0, 10, 5.5))
+    assert result.max_abs_error == 0.5
+    assert result.max_rel_error == 0.05
+    assert not result.bit_exact
+    assert result.tolerance == 1e-4
+    assert not within(result)
+    assert within(result.model_copy(update={"tolerance": 0.05}))
+
+
+def test_range_is_taken_over_all_samples_but_of_each_output_alone():
+    reference = [[np.float32([0]), np.float32([1000])], [np.float32([2]), np.float32([1100])]]
+    got = [[np.float32([0]), np.float32([1000])], [np.float32([1]), np.float32([1110])]]
+    result = compare(reference, got, 1)
+    assert result.max_abs_error == 10
+    assert result.max_rel_error == 0.5
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [((3, 3), 3), ((-4, -4), 4), ((0, 0), 1), ((), 1), ((NAN, INF), 1), ((1, NAN, 3, INF), 2)],
+)
+def test_range_of_constant_or_special_references(values, expected):
+    assert value_range([np.array(values, "f4")]) == expected
+
+
+@pytest.mark.parametrize(
+    ("reference", "got", "error"),
+    [
+        ((NAN, 1), (NAN, 1), 0),
+        ((INF, -INF), (INF, -INF), 0),
+        ((NAN,), (1,), WORST),
+        ((1,), (NAN,), WORST),
+        ((INF,), (-INF,), WORST),
+        ((INF,), (3e38,), WORST),
+        ((0.0,), (-0.0,), 0),
+    ],
+)
+def test_special_values(reference, got, error):
+    assert numbers(reference, got).max_abs_error == error
+
+
+def test_the_worst_can_be_written_as_json():
+    text = canonical_json(numbers((NAN,), (1,)).model_dump())
+    assert json.loads(text)["max_abs_error"] == pytest.approx(3.4e38, rel=0.01)
+
+
+def test_bits():
+    assert numbers((1, NAN, INF), (1, NAN, INF)).bit_exact
+    assert not numbers((0.0,), (-0.0,)).bit_exact
+    assert not numbers((1,), (np.nextafter(np.float32(1), np.float32(2)),)).bit_exact
+    assert numbers((1, 2), (1, 2), dtype="i1").bit_exact
+    assert not numbers((1, 2), (1, 3), dtype="i1").bit_exact
+
+
+def test_any_nan_equals_any_other():
+    other = np.array([0xFFC00001], "u4").view("f4")
+    assert compare(one(NAN), [[other]], 0).bit_exact
+
+
+def test_integers_do_not_wrap():
+    assert numbers((-128, 127), (127, -128), dtype="i1").max_abs_error == 255
+    assert numbers((0, 255), (255, 0), dtype="u1").max_abs_error == 255
+
+
+def test_booleans():
+    assert numbers((True, False), (True, True), dtype="?").max_rel_error == 1
+
+
+def test_empty_outputs_are_equal():
+    empty = [[np.zeros((0, 3), "f4")]]
+    result = compare(empty, empty, 0)
+    assert within(result)
+    assert result.bit_exact
+
+
+@pytest.mark.parametrize(
+    ("reference", "got", "words"),
+    [
+        (one(1, 2), one(1), "float32[1], the reference's float32[2]"),
+        (one(1), one(1, dtype="f8"), "float64"),
+        (one(1), [], "0 samples of 1"),
+        (one(1), [[]], "0 outputs, the model 1"),
+    ],
+)
+def test_another_form_is_our_failure(reference, got, words):
+    with pytest.raises(Failure) as caught:
+        compare(reference, got, 0)
+    assert words in str(caught.value)
+
+
+floats = arrays("f4", 6, elements=st.floats(width=32))
+
+
+@given(floats)
+def test_everything_equals_itself(values):
+    result = compare([[values]], [[values.copy()]], 0)
+    assert result.bit_exact
+    assert within(result)
+
+
+@given(floats, floats)
+def test_exact_to_the_bit_implies_no_error_and_all_is_finite(left, right):
+    result = compare([[left]], [[right]], 0)
+    assert not result.bit_exact or result.max_abs_error == 0
+    assert math.isfinite(result.max_abs_error)
+    assert math.isfinite(result.max_rel_error)
+
+
+def spec(dtype: DType, quantized: bool = False) -> TensorSpec:
+    quantization = Quantization(scale=0.1, zero_point=0) if quantized else None
+    return TensorSpec(name="y", shape=(3,), dtype=dtype, quantization=quantization)
+
+
+@pytest.mark.parametrize(
+    ("output", "dtype", "values", "expected"),
+    [
+        (spec(DType.FLOAT32), "f4", (0, 1, 2), 1e-4),
+        (spec(DType.FLOAT16), "f2", (0, 1, 2), 2e-3),
+        (spec(DType.INT8, quantized=True), "i1", (-100, 0, 100), 0.05),
+        (spec(DType.INT8, quantized=True), "i1", (0, 4, 8), 2 / 8),
+        (spec(DType.INT8), "i1", (-100, 0, 100), 0),
+        (spec(DType.INT64), "i8", (0, 1, 2), 0),
+        (spec(DType.BOOL), "?", (0, 1, 1), 0),
+    ],
+)
+def test_default_tolerance(output, dtype, values, expected):
+    assert default_tolerance([output], one(*values, dtype=dtype)) == expected
+
+
+def test_quantised_output_may_be_two_steps_off_but_not_three():
+    reference, output = one(0, 4, 8, dtype="i1"), spec(DType.INT8, quantized=True)
+    tolerance = default_tolerance([output], reference)
+    assert within(compare(reference, one(0, 6, 8, dtype="i1"), tolerance))
+    assert not within(compare(reference, one(0, 7, 8, dtype="i1"), tolerance))
+
+
+def test_a_model_without_outputs_to_compare_must_be_exact():
+    assert default_tolerance([], []) == 0
