@@ -18,6 +18,7 @@ from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
 from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.report import CompileRequest, CompileResult, RunReport, VerifyReport
 
 FOLDER = Path(__file__).parents[1] / "tinymlaas" / "contract" / "schemas"
@@ -32,6 +33,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,
     "outcome": Outcome,
+    "quantisation-report": QuantisationReport,
     "run-report": RunReport,
     "support": Support,
     "task": CompileTask,
