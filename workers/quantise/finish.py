@@ -41,7 +41,7 @@ def finish(data: bytes, boundary: Boundary) -> bytes:
 
 
 def _packed(model: Any) -> bytes:
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
 
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)

@@ -17,8 +17,8 @@ from tinymlaas.contract.errors import InvalidModel, UnsupportedModel, UsageError
 from tinymlaas.contract.quantisation import Activations, FloatFormat
 from tinymlaas.contract.tensors import DType, TensorSpec
 from workers.models.limits import DEFAULT_LIMITS
-from workers.models.wording import one_line
 from workers.models.shapes import Shapes
+from workers.models.wording import one_line
 from workers.quantise import libraries
 from workers.quantise.converter import convert
 from workers.quantise.source import Boundary

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.quantisation import Activations, FloatFormat
-from workers.models.wording import one_line
 from workers.models.reference import OnnxReference
 from workers.models.shapes import Shapes
 from workers.models.summary import inspect
+from workers.models.wording import one_line
 from workers.quantise import libraries
 from workers.quantise.converter import convert
 from workers.quantise.from_tflite import refuse_integers
@@ -154,13 +154,24 @@ def _function(
     def run(*values: Any) -> list[Any]:
         moved: list[Any] = [None] * len(values)
         for place, value, move in zip(order, values, moves, strict=True):
-            moved[place] = value if move is None else tf.transpose(value, move)
+            moved[place] = _moved(tf, value, move)
         answers = tf.nest.flatten(model(moved if len(moved) > 1 else moved[0], training=False))
         if back is None:
             return list(answers)
-        return [answers[i] if move is None else tf.transpose(answers[i], move) for i, move in back]
+        return [_moved(tf, answers[i], move) for i, move in back]
 
     return run
+
+
+def _moved(tf: Any, value: Any, move: Permutation) -> Any:
+    """Transpose `value`; if only dimensions of size 1 change places, reshape it, which is free."""
+    if move is None:
+        return value
+    shape = tuple(value.shape)
+    kept = [axis for axis in move if shape[axis] != 1]
+    if kept == sorted(kept):
+        return tf.reshape(value, [shape[axis] for axis in move])
+    return tf.transpose(value, move)
 
 
 def _match(
