@@ -19,7 +19,13 @@ from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.quantisation import QuantisationReport
-from tinymlaas.contract.report import CompileRequest, CompileResult, RunReport, VerifyReport
+from tinymlaas.contract.report import (
+    CompileRequest,
+    CompileResult,
+    ErrorReport,
+    RunReport,
+    VerifyReport,
+)
 
 FOLDER = Path(__file__).parents[1] / "tinymlaas" / "contract" / "schemas"
 SCHEMAS: dict[str, type[Model]] = {
@@ -29,6 +35,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "compiled": Compiled,
     "compiler-description": CompilerDescription,
     "device-profile": DeviceProfile,
+    "error-report": ErrorReport,
     "inspection": Inspection,
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,

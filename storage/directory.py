@@ -118,7 +118,8 @@ class DirectoryStore:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise StoreError(f"cannot {verb} {what} in the store {self._root}: {reason}") from error
+            place = "" if what == "." else f"{what} in "
+            raise StoreError(f"cannot {verb} {place}the store {self._root}: {reason}") from error
 
 
 def _size(path: Path) -> int | None:

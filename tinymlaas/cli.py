@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from tinymlaas import __version__, render
+from tinymlaas import __version__, render, stopping
+from tinymlaas.cli_errors import explain
 from tinymlaas.cli_options import Output, parse_shapes
 from tinymlaas.cli_quantize import quantize
-from tinymlaas.contract.errors import InvalidBoard, TinymlaasError
+from tinymlaas.contract.errors import InvalidBoard
 from tinymlaas.contract.report import CompileResult, Objective, ResultStatus, VerifyReport
 
 app = typer.Typer(
@@ -28,10 +29,16 @@ app.command()(quantize)
 app.add_typer(boards_app, name="boards")
 app.add_typer(keys_app, name="keys")
 
-out = Console()
-err = Console(stderr=True)
+out = render.console()
+err = render.console(stderr=True)
 
-ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX or TFLite file.")]
+# `readable=False`: whether a file can be read we say ourselves, in one line and as JSON.
+ModelPath = Annotated[
+    Path, typer.Argument(metavar="MODEL", readable=False, help="An ONNX or TFLite file.")
+]
+ModulePath = Annotated[
+    Path, typer.Argument(metavar="MODULE", readable=False, help="A module archive.")
+]
 ShapeOption = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=D,D,…", help="Fix an input's shape; repeatable."),
@@ -65,9 +72,11 @@ def compile_command(
         with output.progress() as progress, given as source:
             wish = local.Wish(compiler, objective, shapes)
             done = local.open_service(progress).compile(source, board, wish, directory)
-    except TinymlaasError as error:
-        status = ResultStatus.REJECTED if error.exit_code == 2 else ResultStatus.FAILED
-        _finish(output, CompileResult(status=status, reasons=error.reasons), board)
+    except Exception as error:
+        if _debugging():
+            raise
+        report = explain(error).report
+        _finish(output, CompileResult(status=report.status, reasons=report.reasons), board)
     else:
         output.notices(done.notices)
         _finish(output, done.result, board)
@@ -103,9 +112,10 @@ def inspect(model: ModelPath, shape: ShapeOption = None, as_json: JsonOption = F
 
 @app.command()
 def verify(
-    module: Annotated[Path, typer.Argument(metavar="MODULE", help="A module archive.")],
+    module: ModulePath,
     key: Annotated[
-        Path | None, typer.Option("--key", metavar="PUB", help="The signer's public key (PEM).")
+        Path | None,
+        typer.Option("--key", metavar="PUB", readable=False, help="The signer's public key (PEM)."),
     ] = None,
     rerun: Annotated[bool, typer.Option(help="Run the golden inputs again.")] = False,
     as_json: JsonOption = False,
@@ -129,9 +139,12 @@ def verify(
 
 @app.command()
 def run(
-    module: Annotated[Path, typer.Argument(metavar="MODULE", help="A module archive.")],
+    module: ModulePath,
     data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="An .npz with inputs by name, or x, and labels.")
+        Path,
+        typer.Argument(
+            metavar="DATA", readable=False, help="An .npz with inputs by name, or x, and labels."
+        ),
     ],
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first N samples.")] = None,
     as_json: JsonOption = False,
@@ -169,7 +182,7 @@ def boards(context: typer.Context, as_json: JsonOption = False) -> None:
 
         profiles = catalog.all_boards()
         if as_json:
-            Output(out, err, True).json_list(profiles)
+            Output(out, err, True).json(catalog.BoardList(boards=tuple(profiles)))
         else:
             render.show(out, render.boards(profiles))
 
@@ -189,30 +202,32 @@ def boards_show(
 
 
 @boards_app.command("check")
-def boards_check(file: Annotated[Path, typer.Argument(metavar="FILE.toml")]) -> None:
+def boards_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", readable=False)],
+) -> None:
     """Say every mistake of a board profile at once, each with its line."""
     from tinymlaas.boards import check
 
-    mistakes = check.check_file(file)
-    for mistake in mistakes:
-        err.print(f"{file}:{mistake}", soft_wrap=True, highlight=False, markup=False)
-    if mistakes:
-        count = len(mistakes)
+    found = check.check_file(file)
+    for mistake in found:
+        err.print(f"{file}:{mistake}", soft_wrap=True)
+    count = sum(not mistake.warning for mistake in found)
+    if count:
         raise InvalidBoard(f"{file}: {count} mistake{'s' if count > 1 else ''} found")
-    out.print(f"[green]ok[/green] {file}", highlight=False)
+    out.print(f"ok: {file}", soft_wrap=True)
 
 
 @keys_app.command("show")
 def keys_show() -> None:
     """Print the public key that others need to verify your modules."""
-    from tinymlaas import local
+    from tinymlaas import modules
 
-    sys.stdout.write(local.open_service().public_key_pem())
+    sys.stdout.write(modules.own_public_key().decode())
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        out.print(f"tinymlaas {__version__}", highlight=False)
+        out.print(f"tinymlaas {__version__}")
         raise typer.Exit
 
 
@@ -227,20 +242,30 @@ def root(
 
 def main() -> None:
     """Run the command line: errors become one line each on stderr and the documented status."""
+    stopping.listen()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # else it is closed
+            stream.reconfigure(errors="replace")  # what its encoding has no character for
+    as_json = "--json" in sys.argv
     try:
-        app()
-    except TinymlaasError as error:
-        _die("error", error.reasons, error.exit_code)
+        # Typer shows wrong usage itself, in a box for people, unless told to leave that to us.
+        sys.exit(app(standalone_mode=not as_json))
+    except stopping.Stopped as stop:
+        err.print(f"stopped by {stop}")
+        stopping.die_of(stop.number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if os.environ.get("TINYMLAAS_DEBUG"):
+        if _debugging():
             raise
-        reason = f"{type(error).__name__}: {error} (ours; TINYMLAAS_DEBUG=1 shows where)"
-        _die("internal error", (reason,), 1)
+        explanation = explain(error)
+        output = Output(out, err, as_json)
+        if as_json:
+            output.json(explanation.report)
+        output.reasons(explanation.kind, explanation.report.reasons)
+        sys.exit(explanation.exit_status)
 
 
-def _die(kind: str, reasons: tuple[str, ...], status: int) -> None:
-    Output(out, err, False).reasons(kind, reasons)
-    sys.exit(status)
+def _debugging() -> bool:
+    return bool(os.environ.get("TINYMLAAS_DEBUG"))

@@ -15,6 +15,9 @@ from tinymlaas.contract.base import Model
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.progress import Progress, Silent
 
+_LONGEST_SHOWN = 80
+_MOST_DIGITS = 12  # of a dimension; whether so large a one is acceptable, inspecting says
+
 
 def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Parse ``name=1,49,10,1`` options; the last ``=`` divides, since names may hold one.
@@ -26,14 +29,19 @@ def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
     for option in options:
         name, equals, dims = option.rpartition("=")
         parts = [part.strip() for part in dims.split(",")]
-        if not equals or not name or not all(p.isascii() and p.isdigit() for p in parts):
-            raise UsageError(f"--shape {option}: write NAME=D,D,… as in input=1,49,10,1")
+        shown = option if len(option) <= _LONGEST_SHOWN else f"{option[:_LONGEST_SHOWN]}…"
+        if not equals or not name or not all(map(_is_dimension, parts)):
+            raise UsageError(f"--shape {shown}: write NAME=D,D,… as in input=1,49,10,1")
         if name in shapes:
-            raise UsageError(f"--shape {option}: {name} is given twice")
+            raise UsageError(f"--shape {shown}: {name} is given twice")
         shapes[name] = tuple(int(part) for part in parts)
         if 0 in shapes[name]:
-            raise UsageError(f"--shape {option}: a dimension must be positive")
+            raise UsageError(f"--shape {shown}: a dimension must be positive")
     return shapes
+
+
+def _is_dimension(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 class _Spinners:
@@ -56,8 +64,7 @@ class _Lines:
         self._console = console
 
     def stage(self, who: str, what: str) -> None:
-        line = f"{who}: {what}"
-        self._console.print(line, soft_wrap=True, highlight=False, markup=False)
+        self._console.print(f"{who}: {what}", soft_wrap=True)
 
 
 class Output:
@@ -86,22 +93,19 @@ class Output:
 
     def line(self, text: str) -> None:
         """Print `text` as it is, on one line however narrow the terminal."""
-        self._out.print(text, soft_wrap=True, highlight=False, markup=False)
+        self._out.print(text, soft_wrap=True)
 
     def notices(self, notices: Iterable[str]) -> None:
         """Print remarks a person should see, on stderr."""
         for notice in notices:
-            self._err.print(f"note: {notice}", soft_wrap=True, highlight=False, markup=False)
+            self._err.print(f"note: {notice}", soft_wrap=True)
 
     def reasons(self, kind: str, reasons: Iterable[str]) -> None:
         """Print one line a reason on stderr."""
         for reason in reasons:
-            self._err.print(f"{kind}: {reason}", soft_wrap=True, highlight=False, markup=False)
+            self._err.print(f"{kind}: {reason}", soft_wrap=True)
 
     def json(self, value: Model) -> None:
-        """Print `value` as one JSON object on stdout."""
-        sys.stdout.write(value.model_dump_json(indent=2) + "\n")
-
-    def json_list(self, values: Iterable[Model]) -> None:
-        """Print `values` as one JSON array on stdout."""
-        sys.stdout.write(json.dumps([v.model_dump(mode="json") for v in values], indent=2) + "\n")
+        """Print `value` as one JSON object on stdout, in ASCII whatever its encoding is."""
+        sys.stdout.write(json.dumps(json.loads(value.model_dump_json()), indent=2) + "\n")
+        sys.stdout.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,16 +26,18 @@ from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.report import CandidateReport, CompileResult, Objective
 from tinymlaas.delivery import check_directory, deliver
+from tinymlaas.inputs import read_input
 from tinymlaas.settings import Settings, from_environment
-from workers import child
+from workers import child, guardian
 from workers.build import Workbench, build, module_of
-from workers.compilers.registry import discover
+from workers.compilers.registry import Registry, discover
+from workers.models.limits import DEFAULT_LIMITS
 from workers.sources import source_digest
 
 _INSPECT_SECONDS = 120.0
 _THREADS = 2
-# All that may change a module's bytes or numbers besides the compiler; see `action digest`.
-_SERVICE = ("workers.build", "workers.toolchains", "workers.verify", "workers.models", "storage")
+# The sources of all that may change a module's bytes or numbers; see `action digest`.
+_SERVICE = ("workers", "storage", "tinymlaas.contract")
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -51,7 +52,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Compiled:
+class Answer:
     """What one compile gave: the result, and remarks for the person."""
 
     result: CompileResult
@@ -100,10 +101,6 @@ class LocalService:
         entries = (CompilerEntry(description=c.describe(), origin=c.origin) for _, c in found)
         return CompilerList(compilers=tuple(entries), unavailable=registry.unavailable)
 
-    def public_key_pem(self) -> str:
-        """Return the development key's public half as PEM, making the key if there is none."""
-        return development_key(self._settings.keys).signer.public_key.pem.decode()
-
     def inspect(self, path: Path, shapes: Shapes) -> Inspection:
         """Inspect a model file in a child process, or take the result from the store.
 
@@ -111,7 +108,7 @@ class LocalService:
             UsageError: there is no such file.
             Rejection: the model is not accepted; see `workers.models.summary.inspect`.
         """
-        data = _read(path)
+        data = read_input(path, "model", DEFAULT_LIMITS.file_bytes)
         digest = sha256(data)
         facts = {"shapes": {k: list(v) for k, v in shapes.items()}, "service": self._service}
         key = keys.model_summary(digest, digest_of(facts)[:40])
@@ -119,14 +116,14 @@ class LocalService:
         if stored is not None:
             return stored
         self._progress.stage("model", "inspecting")
-        with tempfile.TemporaryDirectory(prefix="tinymlaas-inspect-") as scratch:
+        with guardian.scratch("inspect") as scratch:
             found = child.call(
                 "workers.models.summary:inspect",
                 data,
                 path.name,
                 dict(shapes),
                 seconds=_INSPECT_SECONDS,
-                log=Path(scratch, "log"),
+                log=scratch / "log",
                 what="inspecting the model",
             )
         self._store.put(keys.blob_of(found.model), found.model)
@@ -148,7 +145,7 @@ class LocalService:
             return None
         return found
 
-    def compile(self, path: Path, board: str, wish: Wish, directory: Path) -> Compiled:
+    def compile(self, path: Path, board: str, wish: Wish, directory: Path) -> Answer:
         """Compile `path` for `board`, choose the best candidate and write it into `directory`.
 
         Raises:
@@ -161,6 +158,7 @@ class LocalService:
         described = [registry.get(name).describe() for name in names]
         if not described:
             raise UsageError("no compiler can be used; 'tinymlaas compilers' says why")
+        module = directory / f"{symbol_prefix(path)}-{device.name}.zip"
         check_directory(directory)
         inspection = self.inspect(path, wish.shapes)
         target = device.capability_class()
@@ -174,12 +172,12 @@ class LocalService:
         )
         outcomes = run_all(plan, lambda step: _outcome(step, bench), _THREADS)
         result = conclude([outcome.report for outcome in outcomes], wish.objective)
-        if result.chosen is None:
-            return Compiled(result, _key_notice(developer))
-        jobs = {i: step for i, step in enumerate(plan) if isinstance(step, CandidateJob)}
-        archive, envelope = module_of(outcomes[result.chosen], jobs[result.chosen], bench)
-        module = deliver(archive, envelope, directory / f"{symbol_prefix(path)}-{device.name}.zip")
-        return Compiled(result.model_copy(update={"module": str(module)}), _key_notice(developer))
+        if result.chosen is not None:
+            jobs = {i: step for i, step in enumerate(plan) if isinstance(step, CandidateJob)}
+            archive, envelope = module_of(outcomes[result.chosen], jobs[result.chosen], bench)
+            deliver(archive, envelope, module)
+            result = result.model_copy(update={"module": str(module)})
+        return Answer(result, (*_missing_notice(registry, wish), *_key_notice(developer)))
 
     def _plan(
         self,
@@ -217,10 +215,9 @@ def _key_notice(key: DevelopmentKey) -> tuple[str, ...]:
     )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+def _missing_notice(registry: Registry, wish: Wish) -> tuple[str, ...]:
+    """Say which compilers were left out of an automatic choice, and why."""
+    if wish.compiler != "auto":
+        return ()
+    missing = sorted(registry.unavailable.items())
+    return tuple(f"compiler {name} was not tried: {reason}" for name, reason in missing)

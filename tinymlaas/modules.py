@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.archive import Archive
+from storage.dsse import MAX_ENVELOPE_BYTES
 from storage.provenance import envelope_name
 from storage.signing import development_key
+from storage.stored_zip import MAX_ARCHIVE_BYTES
 from storage.verify import trusted_key, verify_module
-from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.manifest import Verification
 from tinymlaas.contract.report import RunReport
+from tinymlaas.inputs import read_input
 from tinymlaas.settings import from_environment
 from workers import replay
-from workers.samples import accuracy, load_samples
+from workers.samples import MAX_SAMPLES_BYTES, accuracy, load_samples
+
+_MAX_KEY_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,23 @@ def verify(path: Path, key: Path | None) -> Checked:
         UsageError: a file is not there.
         VerificationError: the module is not what that key signed; says what was changed.
     """
-    archive = _read(path, "module")
+    archive = read_input(path, "module", MAX_ARCHIVE_BYTES)
     beside = path.with_name(envelope_name(path.name))
-    envelope = beside.read_bytes() if beside.is_file() else None
-    if key is not None:
-        pem = _read(key, "public key")
-    else:
-        pem = development_key(from_environment().keys).signer.public_key.pem
+    envelope = None
+    if beside.exists():
+        envelope = read_input(beside, "signature envelope", MAX_ENVELOPE_BYTES)
+    pem = own_public_key() if key is None else read_input(key, "public key", _MAX_KEY_BYTES)
     verified = verify_module(archive, envelope, [trusted_key(pem)])
     return Checked(verified.archive, verified.key.fingerprint)
+
+
+def own_public_key() -> bytes:
+    """Return the development key's public half as PEM, making the key if there is none.
+
+    Raises:
+        StoreError: the key cannot be read or made.
+    """
+    return development_key(from_environment().keys).signer.public_key.pem
 
 
 def rerun(checked: Checked) -> Verification:
@@ -65,7 +77,7 @@ def run_samples(path: Path, data: Path, limit: int | None) -> RunReport:
     """
     archive = verify(path, None).archive
     specs = [tensor.spec for tensor in archive.manifest.inputs]
-    loaded = load_samples(_read(data, "data"), data.name, specs, limit)
+    loaded = load_samples(read_input(data, "data", MAX_SAMPLES_BYTES), data.name, specs, limit)
     ran = replay.run_archive(archive, loaded.samples, from_environment().toolchain_cache)
     outputs = [[tensor.ravel().tolist() for tensor in sample] for sample in ran.outputs]
     return RunReport(
@@ -77,10 +89,3 @@ def run_samples(path: Path, data: Path, limit: int | None) -> RunReport:
         level=ran.level,
         outputs=tuple(tuple(tuple(values) for values in sample) for sample in outputs),
     )
-
-
-def _read(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read the {what} {path}: {error.strerror or error}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 
 from rich import box
@@ -16,6 +18,7 @@ from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, RunReport
 from tinymlaas.contract.tensors import TensorSpec
 
+_PIPED_COLUMNS = 120
 _STYLES = {
     CandidateStatus.VERIFIED: "green",
     CandidateStatus.BUILT: "yellow",
@@ -41,6 +44,17 @@ def millions(value: int | None) -> str:
     if value is None or value < 1_000_000:
         return number(value)
     return f"{value / 1e6:.2f} M"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text as it is: names from outside may look like markup.
+
+    What goes into a file or pipe is not folded to the 80 columns of a terminal that is not there.
+    """
+    stream = sys.stderr if stderr else sys.stdout
+    terminal = stream is not None and stream.isatty()
+    width = None if terminal or "COLUMNS" in os.environ else _PIPED_COLUMNS
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 def _table(title: str, *left: str) -> Table:
@@ -75,7 +89,7 @@ def candidates(result: CompileResult) -> Table:
     for index, report in enumerate(result.candidates):
         own = report.kernels in ("", "generated")
         table.add_row(
-            "[green]➜[/green]" if index == result.chosen else "",
+            Text("➜" if index == result.chosen else "", style="green"),
             report.compiler if own else f"{report.compiler}/{report.kernels}",
             Text(report.status.value, style=_STYLES[report.status]),
             number(report.flash_bytes),
@@ -175,7 +189,7 @@ def boards(profiles: Iterable[DeviceProfile]) -> Table:
     table.add_column("core", no_wrap=True)
     for heading in ("MHz", "flash KiB", "RAM KiB"):
         table.add_column(heading, justify="right")
-    table.add_column("simulator")
+    table.add_column("simulator", overflow="fold")
     for profile in profiles:
         capability = profile.capability_class()
         sizes = [capability.capacity(kind) for kind in (MemoryKind.FLASH, MemoryKind.RAM)]

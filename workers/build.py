@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tinymlaas.contract.jobs import CandidateJob, Outcome
 from tinymlaas.contract.manifest import Footprint, Level
 from tinymlaas.contract.progress import Progress
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
+from workers import guardian
 from workers.compilers.registry import Registry
 from workers.stages import Product, Stages
 from workers.toolchains.footprint import ModuleDoesNotFit
@@ -53,6 +53,10 @@ def build(job: CandidateJob, bench: Workbench) -> Outcome:
         outcome = Outcome(report=_refused(job, error.reasons, None))
     except Failure as error:
         return Outcome(report=_plain(job, CandidateStatus.FAILED, error.reasons))
+    except OSError as error:  # a full disk, say
+        where = f"{error.filename}: " if error.filename else ""
+        reason = f"{where}{error.strerror or error}"
+        return Outcome(report=_plain(job, CandidateStatus.FAILED, (reason,)))
     bench.store.put_if_absent(key, outcome.model_dump_json().encode())
     return outcome
 
@@ -106,8 +110,8 @@ def _built(job: CandidateJob, bench: Workbench) -> Outcome:
     """Run all stages in a scratch folder that is always removed, and store what comes out."""
     compiler = bench.compilers.get(job.compiler)
     data = bench.store.get(keys.blob(job.static_digest))
-    with tempfile.TemporaryDirectory(prefix="tinymlaas-build-") as scratch:
-        stages = Stages(job, compiler, Path(scratch), bench.toolchain_cache, bench.progress)
+    with guardian.scratch("build") as scratch:
+        stages = Stages(job, compiler, scratch, bench.toolchain_cache, bench.progress)
         product = stages.run(data)
     digest = sha256(product.archive)
     bench.store.put(keys.module_archive(digest), product.archive)

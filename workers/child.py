@@ -8,11 +8,17 @@ their own process with them. Children are forked from a fork server, so imports 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
+import sys
+import tempfile
+import threading
 import time
+import types
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -20,11 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from tinymlaas.contract.errors import CompilerCrashed, TinymlaasError
+from workers import guardian
 
 _GRACE_SECONDS = 2.0
 _LOG_TAIL = 400
 
 _context = multiprocessing.get_context("forkserver")
+_main_hidden = threading.Lock()
 
 
 def preload(*modules: str) -> None:
@@ -43,6 +51,7 @@ def _quiet(log: Path) -> Iterator[None]:
 
 def _child(function: str, args: tuple[Any, ...], log: str, answer: Connection) -> None:
     os.setsid()  # a session of our own: the parent can kill all that we may start
+    tempfile.tempdir = str(Path(log).parent)  # goes away with the parent's, however we end
     module, _, name = function.partition(":")
     with _quiet(Path(log)):
         try:
@@ -69,18 +78,43 @@ def call(function: str, *args: Any, seconds: float, log: Path, what: str) -> Any
         TinymlaasError: what the function itself raised of that family.
         CompilerCrashed: any other exception, a signal, or the time limit.
     """
+    _guard_server()
     receiver, sender = _context.Pipe(duplex=False)
     process = _context.Process(target=_child, args=(function, args, str(log), sender), daemon=True)
-    process.start()
+    with _no_main():
+        process.start()
     sender.close()
-    try:
-        ok, value = _await_answer(receiver, process, seconds, log, what)
-    finally:
-        receiver.close()
-        _stop(process)
+    assert process.pid is not None  # noqa: S101 - for the type checker: it was started
+    with guardian.group(process.pid):
+        try:
+            ok, value = _await_answer(receiver, process, seconds, log, what)
+        finally:
+            receiver.close()
+            _stop(process)
     if ok:
         return value
     raise value
+
+
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """Hide our main module: children would import it anew, which takes them longer than the work.
+
+    What they run is importable by its name, so they do not need it.
+    """
+    with _main_hidden:
+        ours = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = ours
+
+
+@functools.cache
+def _guard_server() -> None:
+    """Have the folder with the fork server's socket removed however we end."""
+    guardian.remove_at_end(multiprocessing.util.get_temp_dir())
 
 
 def _await_answer(
@@ -111,19 +145,13 @@ def last_line(log: Path) -> str:
     return "it said nothing"
 
 
-def kill_session(pid: int) -> None:
-    """Kill every process of the session that `pid` leads, if it still exists."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
 def _stop(process: ForkServerProcess) -> None:
     deadline = time.monotonic() + _GRACE_SECONDS
     process.join(0.05)
     while process.is_alive() and time.monotonic() < deadline and process.pid is not None:
-        kill_session(process.pid)
+        guardian.kill_group(process.pid)
         process.kill()  # also before it had time to become a session leader
         process.join(0.05)
     if process.pid is not None and process.exitcode != 0:
-        kill_session(process.pid)
+        guardian.kill_group(process.pid)
     process.close()

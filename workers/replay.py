@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from storage.archive import Archive
 from tinymlaas.contract.errors import VerificationError
 from tinymlaas.contract.manifest import Level, Verification
+from workers import guardian
 from workers.golden import decode_golden
 from workers.pack import header_path, library_path, unpack
 from workers.stages import samples_of
@@ -37,8 +37,8 @@ def run_archive(archive: Archive, samples: Sequence[Sequence[Array]], cache: Pat
         ToolchainError: a toolchain or simulator is missing or failed.
     """
     manifest = archive.manifest
-    with tempfile.TemporaryDirectory(prefix="tinymlaas-replay-") as folder:
-        root = Path(folder, "module")
+    with guardian.scratch("replay") as folder:
+        root = folder / "module"
         unpack(archive, root)
         files = _Files(root / library_path(manifest.name), root / header_path(manifest.name))
         return run_module(files, manifest.name, manifest.target, manifest, samples, cache=cache)

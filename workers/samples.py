@@ -17,7 +17,7 @@ from tinymlaas.contract.tensors import TensorSpec
 Array = NDArray[Any]
 LABELS = "labels"
 _ANONYMOUS = "x"
-_MAX_BYTES = 1 << 30
+MAX_SAMPLES_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def load_samples(
     counts = {len(array) for array in stacked} | ({len(labels)} if labels is not None else set())
     if len(counts) != 1:
         raise UsageError(f"{name}: its arrays hold different numbers of samples: {sorted(counts)}")
-    count = min(counts.pop(), limit or _MAX_BYTES)
+    count = min(counts.pop(), limit or MAX_SAMPLES_BYTES)
     if count == 0:
         raise UsageError(f"{name}: holds no samples")
     samples = [[array[index] for array in stacked] for index in range(count)]
@@ -64,8 +64,8 @@ def accuracy(outputs: Sequence[Array], labels: Array | None) -> float | None:
 def _arrays(data: bytes, name: str) -> dict[str, Array]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > _MAX_BYTES:
-                raise UsageError(f"{name}: holds more than {_MAX_BYTES >> 30} GiB")
+            if sum(member.file_size for member in archive.infolist()) > MAX_SAMPLES_BYTES:
+                raise UsageError(f"{name}: holds more than {MAX_SAMPLES_BYTES >> 30} GiB")
         with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
             return {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:

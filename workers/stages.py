@@ -260,10 +260,6 @@ class Stages:
         )
 
 
-def _stack(samples: Sequence[Sequence[Array]]) -> tuple[Array, ...]:
-    return tuple(np.stack(tensor) for tensor in zip(*samples, strict=True))
-
-
 def samples_of(tensors: Sequence[Array], count: int) -> list[list[Array]]:
     """Return `count` samples, each a list of arrays, of tensors stacked over the samples."""
     return [[tensor[index] for tensor in tensors] for index in range(count)]

@@ -6,11 +6,18 @@ import difflib
 from pathlib import Path
 
 from tinymlaas.boards.check import load_file
+from tinymlaas.contract.base import Model
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.errors import UnknownBoard
 
 PROFILES = Path(__file__).parent / "profiles"
 _SUFFIX = ".toml"
+
+
+class BoardList(Model):
+    """What `tinymlaas boards --json` prints."""
+
+    boards: tuple[DeviceProfile, ...]
 
 
 def names() -> list[str]:

@@ -15,9 +15,15 @@ class TinymlaasError(Exception):
     retryable = False
 
     def __init__(self, *reasons: str) -> None:
-        """Keep the reasons, each folded to one line."""
-        self.reasons: tuple[str, ...] = tuple(" ".join(reason.split()) for reason in reasons)
+        """Keep the reasons, each folded to one line that any terminal may be shown."""
+        self.reasons: tuple[str, ...] = tuple(_line(reason) for reason in reasons)
         super().__init__("; ".join(self.reasons))
+
+
+def _line(reason: str) -> str:
+    # Names in it come from outside: control characters and bytes that are no text are escaped.
+    folded = " ".join(reason.split())
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in folded)
 
 
 class Rejection(TinymlaasError):

@@ -91,6 +91,13 @@ class CompileResult(Model):
     candidates: tuple[CandidateReport, ...] = ()
 
 
+class ErrorReport(Model):
+    """What any command prints with ``--json`` in place of its result if there is none."""
+
+    status: ResultStatus
+    reasons: tuple[str, ...]
+
+
 class VerifyReport(Model):
     """What `tinymlaas verify --json` prints; `verification` is None for a module never run."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import tomllib
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,8 @@ from pydantic import Field, ValidationError
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask, Support
 from tinymlaas.contract.errors import CompilerCrashed, UsageError
-from workers.child import kill_session, last_line
+from workers import guardian
+from workers.child import last_line
 from workers.compilers.output import parse, read_compiled, read_unsupported
 from workers.compilers.plugin import EXIT_UNSUPPORTED, TASK_FILE
 
@@ -94,14 +94,14 @@ class CommandCompiler:
 
     def _run(self, args: tuple[str, ...], seconds: float) -> tuple[int, bytes, str]:
         """Return exit status, stdout and the last line of stderr of one run."""
-        with tempfile.TemporaryDirectory(prefix="tinymlaas-compiler-") as scratch:
-            log = Path(scratch, "stderr")
+        with guardian.scratch("compiler") as scratch:
+            log = scratch / "stderr"
             with log.open("wb") as errors:
                 try:
                     process = subprocess.Popen(
                         [*self._argv(), *args],
                         cwd=self._folder,
-                        env=_environment(scratch),
+                        env=_environment(str(scratch)),
                         stdin=subprocess.DEVNULL,
                         stdout=subprocess.PIPE,
                         stderr=errors,
@@ -109,15 +109,16 @@ class CommandCompiler:
                     )
                 except OSError as error:
                     raise CompilerCrashed(f"{self.name}: cannot be started: {error}") from None
-                try:
-                    output, _ = process.communicate(timeout=seconds)
-                except subprocess.TimeoutExpired:
-                    raise CompilerCrashed(
-                        f"{self.name}: {args[0]} took longer than {seconds:g} s and was stopped"
-                    ) from None
-                finally:
-                    kill_session(process.pid)
-                    process.wait()
+                with guardian.group(process.pid):
+                    try:
+                        output, _ = process.communicate(timeout=seconds)
+                    except subprocess.TimeoutExpired:
+                        raise CompilerCrashed(
+                            f"{self.name}: {args[0]} took longer than {seconds:g} s and was stopped"
+                        ) from None
+                    finally:
+                        guardian.kill_group(process.pid)
+                        process.wait()
             return process.returncode, output, last_line(log)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 from pathlib import Path
 from typing import Protocol, cast
 
 from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask, Support
-from workers import child
+from workers import child, guardian
 from workers.compilers.output import read_compiled, read_unsupported
 from workers.compilers.plugin import TASK_FILE, UNSUPPORTED_FILE
 from workers.sources import source_digest
@@ -52,13 +51,13 @@ class InTreeCompiler:
     def compile(self, folder: Path, out: Path) -> Compiled:
         """Compile ``folder/task.json`` into `out` in a child process."""
         description = self.describe()
-        with tempfile.TemporaryDirectory(prefix="tinymlaas-compiler-") as scratch:
+        with guardian.scratch("compiler") as scratch:
             child.call(
                 f"{self._module}:compile",
                 folder / TASK_FILE,
                 out,
                 seconds=self._compile_seconds,
-                log=Path(scratch, "log"),
+                log=scratch / "log",
                 what=f"{description.name} compile",
             )
         if (out / UNSUPPORTED_FILE).exists():

@@ -58,7 +58,7 @@ class OnnxReference:
 
     def __init__(self, data: bytes) -> None:
         """Load a serialised ``ModelProto`` without external data."""
-        import onnxruntime as ort
+        from workers.models.ort import ort
 
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -22,7 +22,12 @@ FIRMWARE = "firmware.elf"
 ARENA_SYMBOL = "tinymlaas_arena"
 _LINK_TIMEOUT = 300.0
 _UNDEFINED = re.compile(r"undefined reference to [`']([^']+)'")
-_OVERFLOW = ("overflowed by", "will not fit in region", "relocation truncated to fit")
+_OVERFLOW = (
+    "overflowed by",
+    "will not fit in region",
+    "is not within region",
+    "relocation truncated to fit",
+)
 
 _TABLE = """\
 #include "{name}.h"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice, product
@@ -12,6 +11,7 @@ from tinymlaas.contract.compiler import Compiled
 from tinymlaas.contract.device import CapabilityClass, Core, MemoryKind, MemoryRegion
 from tinymlaas.contract.errors import ToolchainError
 from tinymlaas.contract.manifest import Footprint, Level
+from workers import guardian
 from workers.toolchains import image, linker
 from workers.toolchains.firmware import (
     ARENA_SYMBOL,
@@ -52,8 +52,7 @@ def link(
         CompilerCrashed: the module needs symbols no library for the core has (a heap, say).
         ToolchainError: the toolchain is missing or failed, or the board has no flash or no RAM.
     """
-    with tempfile.TemporaryDirectory(prefix="tinymlaas-fit-") as folder:
-        work_dir = Path(folder)
+    with guardian.scratch("fit") as work_dir:
         job = _Job(module, name, target, work_dir, _prepare(module, name, target, work_dir, cache))
         if target.core is Core.HOST:
             return footprint_of(job.link(None), None, target)

@@ -37,7 +37,7 @@ def footprint_of(linked: Linked, placement: Placement | None, target: Capability
     """Return the footprint of what was linked, its sections given to regions by `placement`.
 
     Without a placement memory is not limited. The stack is not known yet. A region's use is the
-    sum of its sections; alignment gaps between them are not counted.
+    sum of its sections, which our linker scripts pad so that there are no gaps between them.
     """
     uses = tuple(_uses(linked, placement))
     static = sum(section.size for section in linked.sections if section.writable)

@@ -35,6 +35,7 @@ class Placement:
         return self.data.name if section.writable else self.code.name
 
 
+# Every section ends aligned for the next one, so that the sum of their sizes is what they take.
 _SCRIPT = """\
 ENTRY(reset_handler)
 MEMORY
@@ -48,10 +49,12 @@ SECTIONS
     KEEP(*(.vectors))
     *(.text .text.*)
     KEEP(*(.init)) KEEP(*(.fini))
+    . = ALIGN(8);
   }} > {code}
   .weights : ALIGN(8)
   {{
     *lib{name}.a:*(.rodata .rodata.* .srodata .srodata.*)
+    . = ALIGN(8);
   }} > {weights}
   .rodata : ALIGN(8)
   {{
@@ -60,9 +63,14 @@ SECTIONS
     tinymlaas_init_start = .;
     KEEP(*(SORT_BY_INIT_PRIORITY(.init_array.*) .init_array))
     tinymlaas_init_end = .;
+    . = ALIGN(8);
   }} > {code}
   .ARM.exidx : {{ *(.ARM.extab* .ARM.exidx*) }} > {code}
-  .arena (NOLOAD) : {{ *(.bss.tinymlaas_arena) }} > {arena}
+  .arena (NOLOAD) :
+  {{
+    *(.bss.tinymlaas_arena)
+    . = ALIGN(8);
+  }} > {arena}
   .data : ALIGN(8)
   {{
     tinymlaas_data_start = .;

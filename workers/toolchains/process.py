@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinymlaas.contract.errors import ToolchainError
+from workers import guardian
 
 _POLL = 0.02  # seconds between two looks at `until`
 _PASSED_ON = ("PATH", "TMPDIR", "HOME")
@@ -54,34 +54,33 @@ def run(
     cwd: Path,
     timeout: float,
     *,
-    stdin: Path | None = None,
-    stdout: Path | None = None,
+    output: Path | None = None,
     until: Callable[[], bool] | None = None,
 ) -> Completed:
     """Run `command` in `cwd` in a process group of its own and return how it ended.
 
-    `stdin` and `stdout` are files in place of nothing and of `Completed.stdout`. A command that
-    cannot end by itself is killed, with `returncode` 0, once `until()` is true.
+    `output` is a file for all it writes, in place of `Completed.stdout` and `.stderr`. A command
+    that cannot end by itself is killed, with `returncode` 0, once `until()` is true.
 
     Raises:
         TimedOut: it ran longer than `timeout` seconds; the whole group has been killed.
     """
     with contextlib.ExitStack() as files:
-        source = files.enter_context((stdin or Path(os.devnull)).open("rb"))
-        sink = subprocess.PIPE if stdout is None else files.enter_context(stdout.open("wb"))
+        sink = subprocess.PIPE if output is None else files.enter_context(output.open("wb"))
         child = subprocess.Popen(
             command,
             cwd=cwd,
             env=child_environment(),
-            stdin=source,
+            stdin=subprocess.DEVNULL,
             stdout=sink,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.PIPE if output is None else subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        return _wait(child, Path(command[0]).name, timeout, until)
-    finally:
-        _end_group(child)
+    with guardian.group(child.pid):
+        try:
+            return _wait(child, Path(command[0]).name, timeout, until)
+        finally:
+            _end_group(child)
 
 
 def _wait(
@@ -98,14 +97,13 @@ def _wait(
             if time.monotonic() >= deadline:
                 raise TimedOut(f"{name} did not end within {timeout:g} s") from None
             continue
-        said, complained = (out or b"").decode(errors="replace"), err.decode(errors="replace")
+        said, complained = ((text or b"").decode(errors="replace") for text in (out, err))
         return Completed(child.returncode, said, complained)
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:
     """Kill whatever is left of the child's process group and reap the child."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
+    guardian.kill_group(child.pid)
     child.wait()
     for pipe in (child.stdout, child.stderr):
         if pipe is not None:

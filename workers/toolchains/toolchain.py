@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,21 +116,6 @@ def toolchain_for(core: Core) -> Toolchain:
 def archiver_for(core: Core) -> Toolchain:
     """Return the toolchain that can at least put objects for `core` into a library."""
     return _TOOLCHAINS.get(core, _ARCHIVER)
-
-
-@functools.cache
-def avr_architecture(cpu: str) -> str:
-    """Return gcc's name for the instruction set of an AVR (``5`` for atmega328p).
-
-    Raises:
-        ToolchainError: gcc does not know `cpu` or is not installed.
-    """
-    command = [_AVR.tool("gcc"), f"-mmcu={cpu}", "-dM", "-E", "-x", "c", os.devnull]
-    said = process.run(command, Path(os.sep), _PROBE_TIMEOUT)
-    found = re.search(r"^#define __AVR_ARCH__ (\d+)$", said.stdout, re.MULTILINE)
-    if said.returncode != 0 or found is None:
-        raise ToolchainError(f"avr-gcc does not know the cpu {cpu}: see avr-gcc --target-help")
-    return found.group(1)
 
 
 @functools.cache

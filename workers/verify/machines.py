@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from tinymlaas.contract.device import CapabilityClass, Core, MemoryKind, MemoryRegion
 from tinymlaas.contract.errors import ToolchainError
 from workers.toolchains.linker import Placement
-from workers.toolchains.toolchain import avr_architecture
+from workers.verify.chips import Chip, chips_for
 from workers.verify.clocks import Clock
-
-SEMIHOSTING = "port_semihost.c"
-UART = "port_uart_avr.c"
 
 
 class CannotSimulate(ToolchainError):
@@ -20,24 +17,18 @@ class CannotSimulate(ToolchainError):
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine of one emulator.
-
-    `arguments` follow the emulator's name. `clock` counts instructions, where that is possible;
-    `port` is the part of the harness that moves the data.
-    `weights` is where constants go if not to `flash`; the stack has `stack_bytes`, or what is left
-    if that is less. `cpu` is the gcc -mmcu name of an AVR machine, which brings its linker script.
+    """One machine of one emulator. `arguments` follow the emulator's name; `weights` is where
+    constants go if not to `flash`. The stack has `stack_bytes`, or what is left if that is less.
     """
 
     name: str
     emulator: str
     package: str
     arguments: tuple[str, ...]
-    clock: Clock | None
+    clock: Clock
     flash: MemoryRegion
     ram: MemoryRegion
     weights: MemoryRegion | None = None
-    port: str = SEMIHOSTING
-    cpu: str = ""
     stack_bytes: int = 64 * 1024
 
     def placement(self) -> Placement:
@@ -114,32 +105,6 @@ _VIRT = Machine(
 )
 
 
-def _atmega(name: str, cpu: str, flash: int) -> Machine:
-    """Return an Arduino board with 8 KiB of RAM at 0x200, of which the stack has 512 or more.
-
-    It has no clock: QEMU's timers of the AVR cannot be read under -icount ("Bad icount read").
-    """
-    return Machine(
-        name=name,
-        emulator="qemu-system-avr",
-        package="qemu-system-misc",
-        arguments=("-M", name),
-        clock=None,
-        flash=_flash(0, flash),
-        ram=_ram(0x200, 8 * _KIB),
-        port=UART,
-        cpu=cpu,
-        stack_bytes=512,
-    )
-
-
-_MEGA = _atmega("mega", "atmega1280", 128 * _KIB)
-_MEGA2560 = _atmega("mega2560", "atmega2560", 256 * _KIB)
-# gcc's __AVR_ARCH__: each is a superset of those before, but avr6 pushes longer return addresses.
-_AVR_MACHINES = dict.fromkeys(("2", "25", "3", "31", "35", "4", "5", "51"), _MEGA) | {
-    "6": _MEGA2560
-}
-
 # ARMv6-M code runs unchanged on an M3, which has room for what the micro:bit has not.
 _MACHINES: dict[Core, tuple[Machine, ...]] = {
     Core.CORTEX_M0: (_MICROBIT, _AN385),
@@ -154,23 +119,23 @@ _MACHINES: dict[Core, tuple[Machine, ...]] = {
 }
 
 
-def machines_for(target: CapabilityClass) -> tuple[Machine, ...]:
-    """Return the machines that run code for `target`, the nearest first; none for the host.
-
-    Raises:
-        ToolchainError: the target is an AVR whose `cpu` gcc does not know, or there is no gcc.
-    """
-    if target.core is Core.AVR:
-        machine = _AVR_MACHINES.get(avr_architecture(target.cpu))
-        return () if machine is None else (machine,)
+def qemu_machines(target: CapabilityClass) -> tuple[Machine, ...]:
+    """Return the machines of QEMU that run code for `target`, the nearest first."""
     return _MACHINES.get(target.core, ())
 
 
-def nearest_machine(target: CapabilityClass) -> Machine | None:
-    """Return the simulated machine nearest to `target`, or None if there is none.
+def machines_for(target: CapabilityClass) -> tuple[Machine | Chip, ...]:
+    """Return the simulated machines that run code for `target`, the nearest first; none for the
+    host.
 
     Raises:
-        ToolchainError: as `machines_for`.
+        ToolchainError: for an AVR: simavr or avr-gcc, which know the chips, is not installed.
     """
-    machines = machines_for(target)
-    return machines[0] if machines else None
+    return chips_for(target.cpu) if target.core is Core.AVR else qemu_machines(target)
+
+
+def nearest_machine(target: CapabilityClass) -> Machine | Chip | None:
+    """Return the machine that modules for `target` run on if it has room, the first of
+    `machines_for`; None if there is none.
+    """
+    return next(iter(machines_for(target)), None)

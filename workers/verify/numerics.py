@@ -20,7 +20,7 @@ FLOAT32_TOLERANCE = 1e-4
 FLOAT16_TOLERANCE = 2e-3
 """Four times half-precision's unit roundoff of 2**-11: a result and a few steps before it."""
 QUANTIZED_STEPS = 2
-QUANTIZED_TOLERANCE = 0.05
+QUANTIZED_TOLERANCE = 0.1
 """Steps, and share of the range, a quantised output may be off; see `default_tolerance`."""
 WORST = float(np.finfo(np.float32).max)
 """Stands for "not comparable" (NaN against a number): finite, since JSON has no infinity."""
@@ -64,11 +64,12 @@ def default_tolerance(outputs: Sequence[TensorSpec], reference: Sequence[Outputs
     float32: 1e-4, float16: 2e-3 of the output's range. A quantised integer output may be off by
     `QUANTIZED_STEPS` steps or `QUANTIZED_TOLERANCE` of its range over `reference`, whichever is
     more. An integer reference rounds after every operator; who computes in floats between, or with
-    other fixed-point multipliers, lands on the other side of a half now and then, one step each
-    time, and a final softmax multiplies that: measured on MLPerf Tiny's kws and ic (int8, through
-    dequantised float operators) at most 4 steps before the softmax and 9 after it (3.5% of the
-    range), while average pooling that truncates where it should round gives 35 and more. Any
-    other integer and bool output must be exact (0). With several outputs the widest bound holds.
+    other fixed-point multipliers, lands on the other side of a half now and then (measured: one
+    step in 0.1% of a convolution's results), and the layers after, a softmax last, multiply that.
+    On MLPerf Tiny's kws and ic this comes to 18 steps (7% of the range), although every operator
+    alone is within one step; moving their *inputs* by one step changes the reference's own output
+    by up to 34 (13%). Judge a quantised module by `bit_exact` where that can be had. Any other
+    integer and bool output must be exact (0). With several outputs the widest bound holds.
     """
     bounds = [
         _tolerance(spec, [sample[index] for sample in reference])

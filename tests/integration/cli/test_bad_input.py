@@ -70,6 +70,56 @@ def test_a_place_that_cannot_be_written(cli: Cli, tmp_path: Path) -> None:
     assert "cannot write" in ran.lines[0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["compile", "m.onnx", "--json"], 2),
+        (["compile", "m.onnx", "--board", "host", "--objective", "speed", "--json"], 2),
+        (["inspect", "nowhere.onnx", "--json"], 2),
+        (["inspect", "caf\udce9.onnx", "--json"], 2),
+        (["inspect", "/dev/zero", "--json"], 2),
+        (["verify", ".", "--json"], 2),
+        (["run", "nowhere.zip", "data.npz", "--json"], 2),
+        (["boards", "show", "nowhere", "--json"], 2),
+        (["compilers", "--frobnicate", "--json"], 2),
+    ],
+)
+def test_json_is_one_object_whatever_is_wrong(cli: Cli, arguments: list[str], status: int) -> None:
+    ran = cli(*arguments)
+    assert (ran.status, ran.json["status"]) == (status, "rejected")
+    assert [line.partition(": ")[2] for line in ran.lines] == ran.json["reasons"]
+    assert len(ran.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "status"),
+    [("TINYMLAAS_STORE", 1), ("TINYMLAAS_KEYS", 1), ("TINYMLAAS_COMPILERS", 2)],
+)
+def test_a_file_where_a_folder_should_be(
+    cli: Cli, tmp_path: Path, variable: str, status: int
+) -> None:
+    model = write(tmp_path, "m.onnx", small_onnx().SerializeToString())
+    blocked = str(write(tmp_path, "file", b""))
+    ran = cli("compile", model, "--board", "host", "--json", **{variable: blocked})
+    assert ran.status == status
+    assert blocked in ran.json["reasons"][0]
+    assert "internal error" not in ran.err
+
+
+def test_tools_that_are_missing_are_our_failure(cli: Cli, tmp_path: Path) -> None:
+    model = write(tmp_path, "m.onnx", small_onnx().SerializeToString())
+    ran = cli("compile", model, "--board", "nucleo-l4r5zi", "--json", PATH=str(tmp_path))
+    assert (ran.status, ran.json["status"]) == (1, "failed")
+    assert "apt-get install" in ran.json["reasons"][0]
+
+
+def test_a_terminal_without_our_characters(cli: Cli, tmp_path: Path) -> None:
+    model = write(tmp_path, "m.onnx", small_onnx().SerializeToString())
+    ran = cli("inspect", model, PYTHONIOENCODING="ascii")
+    assert ran.status == 0, ran.err
+    assert "1?16 float32" in ran.out
+
+
 def test_misfit_shows_sections_against_regions(cli: Cli, tmp_path: Path) -> None:
     model = write(tmp_path, "m.onnx", small_onnx(shape=(4000, 16)).SerializeToString())
     ran = cli("compile", model, "--board", BOARD, "--json")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.cli.models import small_onnx, write
 from tests.integration.cli.runner import Cli
+from tinymlaas.boards import catalog
 from tinymlaas.contract.report import CompileResult
 
 PLUGIN = Path(__file__).parents[3] / "examples" / "plugin"
@@ -20,8 +21,8 @@ def model(tmp_path: Path) -> Path:
     return write(tmp_path, "Small-1.onnx", small_onnx().SerializeToString())
 
 
-def compile_for(cli: Cli, model: Path, board: str, out: Path, *more: str) -> dict:
-    ran = cli("compile", model, "--board", board, "-o", out, "--json", *more)
+def compile_for(cli: Cli, model: Path, board: str, out: Path, **environment: str) -> dict:
+    ran = cli("compile", model, "--board", board, "-o", out, "--json", **environment)
     assert ran.status == 0, ran.err
     jsonschema.validate(ran.json, CompileResult.model_json_schema())
     return dict(ran.json)
@@ -68,8 +69,8 @@ def test_the_same_command_twice_gives_the_same_bytes_and_compiles_once(
     cli: Cli, model: Path, tmp_path: Path
 ) -> None:
     first = compile_for(cli, model, "nucleo-l4r5zi", tmp_path / "one")
-    # A compiler that were asked again would not be found: the toolchain is out of reach.
-    again = compile_for(cli, model, "nucleo-l4r5zi", tmp_path / "two")
+    # Whatever were built again would fail: no tool is within reach.
+    again = compile_for(cli, model, "nucleo-l4r5zi", tmp_path / "two", PATH=str(tmp_path))
     assert not first["candidates"][0]["cached"]
     assert again["candidates"][0]["cached"]
     shutil.rmtree(cli.home / "store")
@@ -175,12 +176,23 @@ def test_boards(cli: Cli, tmp_path: Path) -> None:
     assert "nucleo-l4r5zi" in cli("boards").out
     shown = cli("boards", "show", "nucleo-l4r5zi")
     assert "cortex-m4" in shown.out
+    listed = cli("boards", "--json").json["boards"]
+    assert "nucleo-l4r5zi" in [board["name"] for board in listed]
     bad = tmp_path / "bad.toml"
     bad.write_text('name = "bad"\ncore = "cortex-m99"\nclock_hz = 0\n')
     checked = cli("boards", "check", bad)
     assert checked.status == 2
     assert f"{bad}:2:" in checked.err
     assert f"{bad}:3:" in checked.err
+
+
+def test_a_warning_is_shown_but_is_no_mistake(cli: Cli, tmp_path: Path) -> None:
+    profile = Path(catalog.__file__).parent / "profiles" / "microbit.toml"
+    renamed = tmp_path / "other.toml"
+    shutil.copy(profile, renamed)
+    checked = cli("boards", "check", renamed)
+    assert (checked.status, checked.out) == (0, f"ok: {renamed}\n")
+    assert "warning" in checked.err
 
 
 @pytest.mark.parametrize("what", ["actions", "modules", "models", "blobs"])

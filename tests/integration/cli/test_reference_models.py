@@ -41,13 +41,15 @@ def test_float_models_are_right_fit_and_are_fast(cli: Cli, tmp_path: Path, name:
 
 
 @pytest.mark.parametrize("name", GOALS)
-def test_int8_models_are_within_quantisation_steps(cli: Cli, tmp_path: Path, name: str) -> None:
+def test_int8_models_go_through_float_within_the_bound_for_that(
+    cli: Cli, tmp_path: Path, name: str
+) -> None:
     model = MODELS / f"{name}_int8.tflite"
     ran = cli("compile", model, "--board", BOARD, "--compiler", "tvm", "-o", tmp_path, "--json")
     assert ran.status == 0, ran.err
     chosen = ran.json["candidates"][ran.json["chosen"]]
     assert chosen["status"] == "verified"
-    assert chosen["max_abs_error"] <= 2
+    assert chosen["max_rel_error"] <= 0.1  # see default_tolerance: float rounds elsewhere
 
 
 def test_too_large_for_a_small_board(cli: Cli, tmp_path: Path) -> None:

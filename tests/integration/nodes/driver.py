@@ -35,7 +35,7 @@ class Result:
 
 def warm() -> None:
     """Have the fork server pay for the heavy imports once."""
-    child.preload("onnx", "onnxruntime", "tvm", "workers.compilers.tvm.plugin")
+    child.preload("onnx", "workers.models.ort", "tvm", "workers.compilers.tvm.plugin")
 
 
 class Driver:

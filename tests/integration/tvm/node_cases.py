@@ -61,7 +61,7 @@ def _case(folder: Path) -> NodeCase | None:
     )
 
 
-def _is_static_float(kind) -> bool:  # noqa: ANN001
+def _is_static_float(kind) -> bool:
     import onnx
 
     tensor = kind.tensor_type
@@ -73,7 +73,7 @@ def _is_static_float(kind) -> bool:  # noqa: ANN001
     )
 
 
-def _outputs(stored: Path, graph) -> tuple[Array, ...]:  # noqa: ANN001
+def _outputs(stored: Path, graph) -> tuple[Array, ...]:
     """Return the expected outputs; none if some output is not a tensor (sequence, optional)."""
     if not all(value.type.HasField("tensor_type") for value in graph.output):
         return ()

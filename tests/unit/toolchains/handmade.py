@@ -80,7 +80,7 @@ class Handmade:
     file: str = "gen/hand.c"
 
     def write(self, folder: Path) -> Path:
-        (folder / self.file).parent.mkdir(parents=True)
+        (folder / self.file).parent.mkdir(parents=True, exist_ok=True)
         (folder / self.file).write_text(self.source)
         return folder
 
@@ -142,7 +142,7 @@ int32_t hand_entry(uint8_t *arena) {
     int32_t sum = bias[i % 4];
     for (int j = 0; j < 16; j++) sum += (int32_t)x[j] * table[(i + j) % 32];
     *total += (int64_t)sum * sum;
-    sum = (int32_t)(((int64_t)sum * 1518500250 + (1 << 30)) >> 37);
+    sum = (int32_t)(((int64_t)sum * 1518500250 + (1L << 30)) >> 37);
     y[i] = (int8_t)(sum > 127 ? 127 : sum < -128 ? -128 : sum);
   }
   return 0;

@@ -36,20 +36,14 @@ def test_a_time_limit_takes_the_grandchildren_along(tmp_path):
 def test_a_command_that_cannot_end_is_ended(tmp_path):
     out = tmp_path / "out"
     done = process.run(
-        ["sh", "-c", "echo $$; cat; sleep 1000"],
+        ["sh", "-c", "echo $$; echo hello >&2; sleep 1000"],
         tmp_path,
         10,
-        stdin=_file(tmp_path / "in", "hello\n"),
-        stdout=out,
+        output=out,
         until=lambda: "hello" in out.read_text(),
     )
     assert done.returncode == 0
     assert _gone(int(out.read_text().split()[0]))
-
-
-def _file(path, text):
-    path.write_text(text)
-    return path
 
 
 def test_children_see_no_secrets_and_speak_english(tmp_path, monkeypatch):

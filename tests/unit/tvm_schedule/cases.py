@@ -54,7 +54,7 @@ def run_all(funcs: Mapping[str, Any], arguments: Mapping[str, list[Any]]) -> dic
     import tvm
 
     named = {name: func.with_attr("global_symbol", name) for name, func in funcs.items()}
-    library = tvm.compile(tvm.IRModule(named), target="llvm")
+    library = tvm.compile(tvm.IRModule(named), target={"kind": "llvm", "opt-level": 0})
     results: dict[str, Any] = {}
     for name in funcs:
         tensors = [tvm.runtime.tensor(array) for array in arguments[name]]
@@ -204,7 +204,6 @@ def others() -> dict[str, Any]:
             (1, 5, 6, 6),
         ),
         "argmax": module(lambda x: op.argmax(op.multiply(x, x), axis=1), (4, 9)),
-        "cumsum": module(lambda x: op.cumsum(x, axis=1), (3, 8)),
     }
 
 

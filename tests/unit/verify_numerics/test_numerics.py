@@ -144,7 +144,7 @@ def spec(dtype: DType, quantized: bool = False) -> TensorSpec:
     [
         (spec(DType.FLOAT32), "f4", (0, 1, 2), 1e-4),
         (spec(DType.FLOAT16), "f2", (0, 1, 2), 2e-3),
-        (spec(DType.INT8, quantized=True), "i1", (-100, 0, 100), 0.05),
+        (spec(DType.INT8, quantized=True), "i1", (-100, 0, 100), 0.1),
         (spec(DType.INT8, quantized=True), "i1", (0, 4, 8), 2 / 8),
         (spec(DType.INT8), "i1", (-100, 0, 100), 0),
         (spec(DType.INT64), "i8", (0, 1, 2), 0),

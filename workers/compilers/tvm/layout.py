@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from workers.compilers.tvm.arena_search import pack
 from workers.compilers.tvm.kernel import Kernel, Parameter
-from workers.compilers.tvm.plan import Lifetime, place
+from workers.compilers.tvm.plan import Lifetime
 from workers.compilers.tvm.program import Call, Program
 
 # First and last step of each arena buffer.
@@ -57,7 +58,7 @@ def _place(
         for parameter in _workspaces(kernels[call.kernel])
     ]
     lifetimes += [Lifetime(nbytes, step, step) for step, nbytes in scratch]
-    plan = place(lifetimes, alignment)
+    plan = pack(lifetimes, alignment)
     offsets = dict(zip(numbers, plan.offsets, strict=False))
     workspaces: list[list[int]] = [[] for _ in program.calls]
     for (step, _), offset in zip(scratch, plan.offsets[len(numbers) :], strict=True):

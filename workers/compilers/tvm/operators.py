@@ -28,7 +28,7 @@ _ONNX_IMPORTED = """
     ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
     ReduceSum ReduceSumSquare Relu Reshape Resize RoiAlign Round Scatter ScatterElements
     ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign
-    SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK Transpose
+    SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile Transpose
     Trilu Unsqueeze Where Xor
 """
 _TFLITE = """
@@ -71,8 +71,9 @@ _TFLITE_QUANTISED = """
 
 # Those that `graph.rewrites` or the folding of constants take care of.
 _ONNX_REWRITTEN = """
-    Celu ConvInteger DFT GRU If LSTM Loop LpNormalization QLinearConv QLinearMatMul RNN
-    RotaryEmbedding Scan Swish ai.onnx.ml.Binarizer
+    Celu CenterCropPad ConvInteger DFT GRU If LSTM Loop LpNormalization QLinearConv QLinearMatMul
+    RNN RotaryEmbedding STFT Scan Swish ai.onnx.ml.Binarizer
+    OptionalGetElement OptionalHasElement
 """
 # Those that are only computed beforehand, on constants.
 _ONNX_FOLDED = "BlackmanWindow HammingWindow HannWindow MelWeightMatrix"

@@ -64,7 +64,7 @@ def _best_fit(buffers: Sequence[Lifetime], order: _Order, alignment: int) -> Pla
         offsets[index] = _tightest_gap(busy, buffer.nbytes, alignment)
         placed.append(index)
     size = max((offsets[i] + buffers[i].nbytes for i in placed), default=0)
-    return Plan(tuple(offsets), _align(size, alignment))
+    return Plan(tuple(offsets), align(size, alignment))
 
 
 def _tightest_gap(busy: Sequence[tuple[int, int]], nbytes: int, alignment: int) -> int:
@@ -75,9 +75,10 @@ def _tightest_gap(busy: Sequence[tuple[int, int]], nbytes: int, alignment: int) 
         room = start - end
         if room >= nbytes and (best is None or room < best[0]):
             best = (room, end)
-        end = max(end, _align(stop, alignment))
+        end = max(end, align(stop, alignment))
     return best[1] if best else end
 
 
-def _align(value: int, alignment: int) -> int:
+def align(value: int, alignment: int) -> int:
+    """Return the least multiple of `alignment` that is not below `value`."""
     return -(-value // alignment) * alignment

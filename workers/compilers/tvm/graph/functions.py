@@ -62,9 +62,14 @@ def _inlined(node: onnx.NodeProto, walk: Walk) -> list[onnx.NodeProto]:
     outputs = [make_value_info(name, onnx.TypeProto()) for name in node.output if name]
     graph = make_graph([node], "one", inputs, outputs)
     model = make_model(graph, opset_imports=walk.opsets)
-    result = inline_selected_functions(
-        model, [(node.domain, node.op_type)], inline_schema_functions=True
-    )
+    try:
+        result = inline_selected_functions(
+            model, [(node.domain, node.op_type)], inline_schema_functions=True
+        )
+    except RuntimeError as error:  # some optional inputs left out
+        raise UnsupportedModel(
+            f"{node.op_type}: ONNX cannot expand its definition for these inputs"
+        ) from error
     return list(result.graph.node)
 
 

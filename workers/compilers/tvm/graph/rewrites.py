@@ -10,10 +10,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tinymlaas.contract.errors import UnsupportedModel
-from workers.compilers.tvm.graph import control, convolution, normalisation, quantised, recurrent
+from workers.compilers.tvm.graph import (
+    control,
+    convolution,
+    indexing,
+    normalisation,
+    quantised,
+    recurrent,
+    shapes,
+)
 from workers.compilers.tvm.graph import elementwise as ew
 from workers.compilers.tvm.graph.functions import attention, by_definition
-from workers.compilers.tvm.graph.signal import dft
+from workers.compilers.tvm.graph.resize import resize
+from workers.compilers.tvm.graph.signal import dft, stft
 
 if TYPE_CHECKING:
     import onnx
@@ -34,11 +43,15 @@ REWRITES: dict[str, Rewrite] = {
     "Bernoulli": _random,
     "ai.onnx.ml.Binarizer": ew.binarizer,
     "Celu": by_definition,
+    "CenterCropPad": by_definition,
+    "Compress": indexing.compress,
     "ConvInteger": quantised.conv_integer,
     "ConvTranspose": convolution.conv_transpose,
+    "CumSum": indexing.cumsum,
     "DFT": dft,
     "DequantizeLinear": quantised.dequantize_linear,
     "Dropout": ew.dropout,
+    "Flatten": shapes.as_reshape,
     "GRU": recurrent.gru,
     "If": control.if_,
     "IsInf": ew.isinf,
@@ -48,6 +61,7 @@ REWRITES: dict[str, Rewrite] = {
     "LpNormalization": normalisation.lp_normalization,
     "MaxPool": convolution.max_pool,
     "Multinomial": _random,
+    "OneHot": indexing.one_hot,
     "Pow": ew.pow_,
     "QLinearConv": quantised.qlinear_conv,
     "QLinearMatMul": quantised.qlinear_matmul,
@@ -58,8 +72,14 @@ REWRITES: dict[str, Rewrite] = {
     "RandomNormalLike": _random,
     "RandomUniform": _random,
     "RandomUniformLike": _random,
+    "Reshape": shapes.as_reshape,
+    "Resize": resize,
     "RoiAlign": convolution.roi_align,
     "RotaryEmbedding": by_definition,
     "Scan": control.scan,
+    "Split": shapes.split,
+    "Squeeze": shapes.as_reshape,
+    "STFT": stft,
     "Swish": by_definition,
+    "Unsqueeze": shapes.as_reshape,
 }

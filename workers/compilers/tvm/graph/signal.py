@@ -13,6 +13,7 @@ from workers.compilers.tvm.graph.nodes import attributes, optional
 if TYPE_CHECKING:
     import onnx
 
+    from workers.compilers.tvm.graph.evaluate import Array
     from workers.compilers.tvm.graph.walk import Walk
 
 _AXIS_INPUT_OPSET = 20
@@ -35,9 +36,7 @@ def dft(node: onnx.NodeProto, walk: Walk) -> bool:
     onesided = attrs.get("onesided", 0)
     bins = size // 2 + 1 if onesided else size
     taken = min(size, shape[axis])  # zero padding adds nothing to the sums
-    angles = 2 * np.pi * np.outer(np.arange(taken), np.arange(bins)) / size
-    cosine = walk.const(np.cos(angles).astype(np.float32))
-    sine = walk.const(np.sin(angles).astype(np.float32))
+    cosine, sine = (walk.const(wave) for wave in _waves(size, taken, bins))
     parts = _parts(walk, x, axis, taken)
     real, imaginary = walk.op("MatMul", parts[0], cosine), walk.op("MatMul", parts[0], sine)
     imaginary = walk.op("Neg", imaginary)
@@ -51,6 +50,36 @@ def dft(node: onnx.NodeProto, walk: Walk) -> bool:
     return True
 
 
+def stft(node: onnx.NodeProto, walk: Walk) -> bool:
+    """STFT of a real signal [batch, length, 1] (ONNX STFT-17): frames, window, DFT of each."""
+    signal, step_name = node.input[:2]
+    batch, length, parts = walk.shape(signal)
+    if parts != 1:
+        raise UnsupportedModel("STFT: complex signals are not supported")
+    window, size_name = optional(node, 2), optional(node, 3)
+    size = _known(walk, size_name) if size_name else walk.shape(window)[0]
+    step = _known(walk, step_name)
+    count = (length - size) // step + 1
+    places = np.arange(count)[:, None] * step + np.arange(size)[None, :]
+    flat = reshape(walk, signal, [batch, length])
+    frames = walk.op("Gather", flat, walk.const(places.astype(np.int64)), axis=1)
+    if window:
+        frames = walk.op("Mul", frames, window)
+    onesided = attributes(node).get("onesided", 1)
+    bins = size // 2 + 1 if onesided else size
+    cosine, sine = _waves(size, size, bins)
+    halves = [walk.op("MatMul", frames, walk.const(wave)) for wave in (cosine, -sine)]
+    wide = [reshape(walk, half, [batch, count, bins, 1]) for half in halves]
+    walk.op("Concat", *wide, outputs=node.output, axis=3)
+    return True
+
+
+def _waves(size: int, taken: int, bins: int) -> tuple[Array, Array]:
+    """Return cosine and sine of 2πkn/size, [taken, bins] each."""
+    angles = 2 * np.pi * np.outer(np.arange(taken), np.arange(bins)) / size
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
 def _axis(node: onnx.NodeProto, walk: Walk) -> int:
     if walk.opset < _AXIS_INPUT_OPSET:
         return int(attributes(node).get("axis", 1))
@@ -61,7 +90,7 @@ def _axis(node: onnx.NodeProto, walk: Walk) -> int:
 def _known(walk: Walk, name: str) -> int:
     value = walk.constant(name)
     if value is None:
-        raise UnsupportedModel("DFT: its length and axis must be constants")
+        raise UnsupportedModel("DFT: its length, axis and step must be constants")
     return int(value.item())
 
 

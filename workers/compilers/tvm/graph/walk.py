@@ -55,6 +55,9 @@ class Walk:
         self._fresh = 0
         for tensor in model.graph.sparse_initializer:
             raise UnsupportedModel(f"sparse weights ({tensor.values.name}) are not supported")
+        for value in model.graph.input:
+            if 0 in (static_shape(value.type) or ()):
+                raise UnsupportedModel(f"input {value.name} has no elements")
         for name, tensor in self._tensors.items():
             self._arrays[name] = numpy_helper.to_array(tensor)
             self.types[name] = _tensor_type(tensor.data_type, tensor.dims)
@@ -74,6 +77,19 @@ class Walk:
         shape = static_shape(self.types.get(name))
         if shape is None:
             raise UnsupportedModel(f"the shape of {name!r} is only known at run time")
+        return shape
+
+    def infer_shape(self, node: onnx.NodeProto, output: str = "") -> tuple[int, ...]:
+        """Return the static shape of an output of `node`, the first by default.
+
+        Raises:
+            UnsupportedModel: it depends on input values.
+        """
+        shape = static_shape(self._infer(node).get(output or node.output[0]))
+        if shape is None:
+            raise UnsupportedModel(
+                f"{node.op_type}: the shape of its output depends on input values"
+            )
         return shape
 
     def dtype(self, name: str) -> np.dtype[Any]:
@@ -129,13 +145,18 @@ class Walk:
         """
         types = self._infer(like or node)
         self.types.update(types)
-        self._nodes.append(node)
         for name in node.output:
             kind = types.get(name)
             if kind is not None and kind.HasField("tensor_type") and static_shape(kind) is None:
                 raise UnsupportedModel(
                     f"{node.op_type}: the shape of its output depends on input values"
                 )
+        self._nodes.append(node)
+
+    def empty(self, name: str, node: onnx.NodeProto) -> None:
+        """Make output `name` of `node`, which has no elements, a constant."""
+        kind = self._infer(node)[name]
+        self._set_constant(name, _no_elements(kind))
 
     def fresh(self) -> str:
         """Return a name no value has yet."""
@@ -221,6 +242,14 @@ def static_shape(kind: onnx.TypeProto | None) -> tuple[int, ...] | None:
     if not all(dim.HasField("dim_value") for dim in dims):
         return None
     return tuple(dim.dim_value for dim in dims)
+
+
+def _no_elements(kind: onnx.TypeProto) -> Array:
+    """Return the array of a type that has no elements."""
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    dtype = tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)
+    return np.zeros(static_shape(kind) or (0,), dtype=dtype)
 
 
 def _tensor_type(elem_type: int, shape: Iterable[int]) -> onnx.TypeProto:

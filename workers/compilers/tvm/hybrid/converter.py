@@ -10,8 +10,6 @@ import numpy as np
 from tvm import relax
 from tvm.relax.frontend.tflite.tflite_frontend import TensorWrapper, get_pad_value
 
-import os
-ORDER=int(os.environ.get("ORDER","0"))
 from workers.compilers.tvm.hybrid import kernels
 from workers.compilers.tvm.hybrid.detect import Hybrid, check, hybrid_operators
 from workers.compilers.tvm.quantised_pooling import PoolingConverter
@@ -69,7 +67,7 @@ class HybridConverter(PoolingConverter):
         data, weights = self.get_input_tensors(op)[:2]
         shape = [int(n) for n in self.get_tensor_shape(data)]
         window = _window(options, shape, [int(n) for n in self.get_tensor_shape(weights)])
-        centred, scale = self._quantize(hybrid, self.get_tensor_expr(data), shape[0], shape, True)
+        centred, scale = self._quantize(hybrid, self.get_tensor_expr(data), shape[0], shape)
         kernel = kernels.depthwise if conv_type == "depthwise" else kernels.convolution
         weight = relax.const(self.get_tensor_value(weights), "int8")
         sums = self.bb.emit_te(kernel, centred, weight, window.stride, window.dilation, window.pad)
@@ -86,32 +84,24 @@ class HybridConverter(PoolingConverter):
         data, weights = self.get_input_tensors(op)[:2]
         inner = int(self.get_tensor_shape(weights)[1])
         rows = prod(int(n) for n in self.get_tensor_shape(data)) // inner
-        symmetric = not options.AsymmetricQuantizeInputs()
         expr = self.get_tensor_expr(data)
-        centred, scale = self._quantize(hybrid, expr, rows, [rows, inner], symmetric)
+        centred, scale = self._quantize(hybrid, expr, rows, [rows, inner])
         weight = relax.const(self.get_tensor_value(weights), "int8")
         sums = self.bb.emit_te(kernels.dense, centred, weight)
         out = self._finish(op, hybrid, sums, scale, options.FusedActivationFunction())
         shape = [int(n) for n in self.get_tensor_shape(self.get_output_tensors(op)[0])]
         return relax.op.reshape(out, shape)
 
-    def _quantize(
-        self, hybrid: Hybrid, expr: Any, rows: int, shape: list[int], symmetric: bool
-    ) -> tuple[Any, Any]:
-        """Return `expr` quantised row by row, as int16 of `shape`, and the scale of each row.
-
-        The scale of a symmetric quantisation has that of the weights in it already.
-        """
+    def _quantize(self, hybrid: Hybrid, expr: Any, rows: int, shape: list[int]) -> tuple[Any, Any]:
+        """Return `expr` quantised row by row, as int16 of `shape`, and the scale of each row."""
         size = prod(shape) // rows
-        flat = self.bb.normalize(relax.op.reshape(expr, (rows, size)))
-        if symmetric and not (hybrid.per_channel and hybrid.name != "FULLY_CONNECTED"):
-            factor = 1.0 if hybrid.per_channel else hybrid.scales[0]
-            self._sep=hybrid.per_channel
-            func = kernels.symmetric_quantizer(rows, size)
-            args = [flat, relax.const(np.array([factor], "float32"))]
+        args = [self.bb.normalize(relax.op.reshape(expr, (rows, size)))]
+        if hybrid.asymmetric:
+            func = kernels.asymmetric_quantizer(rows, size)
         else:
-            func, args = kernels.asymmetric_quantizer(rows, size), [flat]
-            self._sep=True
+            func = kernels.symmetric_quantizer(rows, size)
+            factor = hybrid.scales[0] if hybrid.scale_in_quantizer else 1.0
+            args.append(relax.const(np.array([factor], "float32")))
         types = [relax.TensorType((rows, size), "int16"), relax.TensorType((rows,), "float32")]
         name = self.bb.add_func(func, "hybrid_quantize")
         both = self.bb.emit(relax.call_tir(name, args, types))
@@ -123,9 +113,13 @@ class HybridConverter(PoolingConverter):
         rank = len(sums.ty.shape)
         scale = self.bb.emit(relax.op.reshape(scale, (-1, *[1] * (rank - 1))))
         out = relax.op.astype(sums, "float32")
-        if ORDER==0: out = relax.op.multiply(out, relax.op.multiply(scale, relax.const(np.array(hybrid.scales, "float32"))) if self._sep else scale)
-        elif ORDER==1: out = relax.op.multiply(relax.op.multiply(out, relax.const(np.array(hybrid.scales, "float32"))) if self._sep else out, scale)
-        else: out = relax.op.multiply(relax.op.multiply(out,scale), relax.const(np.array(hybrid.scales, "float32"))) if self._sep else relax.op.multiply(out,scale)
+        if not hybrid.scale_in_quantizer:
+            weights = relax.const(np.array(hybrid.scales, "float32"))
+            if hybrid.name == "CONV_2D":  # (sum · weight scale) · input scale
+                out = relax.op.multiply(out, weights)
+            else:
+                scale = relax.op.multiply(scale, weights)
+        out = relax.op.multiply(out, scale)
         tensors = self.get_input_tensors(op)
         if len(tensors) > 2 and tensors[2].tensor_idx >= 0:
             out = relax.op.add(out, self.get_tensor_expr(tensors[2]))

@@ -15,16 +15,20 @@ _NOT_HYBRID = ("QUANTIZE", "DEQUANTIZE", "FAKE_QUANT", "CALL_ONCE", "WHILE", "IF
 
 @dataclass(frozen=True)
 class Hybrid:
-    """A hybrid operator: its name, its number in the graph and the scales of its weights."""
+    """A hybrid operator: its name, its number in the graph and the scales of its weights.
+
+    `asymmetric` says whether its kernel quantises the input with a zero point.
+    """
 
     name: str
     number: int
     scales: tuple[float, ...]
+    asymmetric: bool
 
     @property
-    def per_channel(self) -> bool:
-        """True if TFLite takes its per-channel kernel: with equal scales it does not."""
-        return self.name == "DEPTHWISE_CONV_2D" or len(set(self.scales)) > 1
+    def scale_in_quantizer(self) -> bool:
+        """True if one weight scale is multiplied into the input's scale, once for all sums."""
+        return not self.asymmetric and len(set(self.scales)) == 1
 
 
 def hybrid_operators(graph: Any, model: Any) -> dict[int, Hybrid]:
@@ -34,8 +38,23 @@ def hybrid_operators(graph: Any, model: Any) -> dict[int, Hybrid]:
         op = graph.Operators(number)
         name = _name(op, model)
         if name not in _NOT_HYBRID and _is_hybrid(op, graph):
-            found[op._tab.Pos] = Hybrid(name, number, _scales(graph.Tensors(op.Inputs(1))))
+            scales = _scales(graph.Tensors(op.Inputs(1)))
+            found[op._tab.Pos] = Hybrid(name, number, scales, _is_asymmetric(name, op, scales))
     return found
+
+
+def _is_asymmetric(name: str, op: Any, scales: tuple[float, ...]) -> bool:
+    """Return whether TFLite's kernel for the operator quantises with a zero point.
+
+    Per-channel convolutions do; a convolution whose scales are all equal counts as per-tensor.
+    """
+    from tflite.FullyConnectedOptions import FullyConnectedOptions
+
+    if name != "FULLY_CONNECTED":
+        return name == "DEPTHWISE_CONV_2D" or len(set(scales)) > 1
+    options, table = FullyConnectedOptions(), op.BuiltinOptions()
+    options.Init(table.Bytes, table.Pos)
+    return bool(options.AsymmetricQuantizeInputs())
 
 
 def _name(op: Any, model: Any) -> str:

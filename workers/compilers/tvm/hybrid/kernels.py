@@ -11,14 +11,11 @@ from typing import Any
 
 from tvm import te, tirx, topi
 
-HALF = 0.49999997
-"""The float below one half: with it, truncation after addition rounds half away from zero for
-every float of magnitude up to 130 (checked exhaustively), where 0.5 itself would not."""
-
 KEEP = "tinymlaas.keep"
 _INT8_MAX = 127
 _INT8_MIN = -128
 _INT8_STEPS = 255
+_STEPS = (4, 2, 1)
 _OPAQUE = 8
 
 
@@ -110,8 +107,10 @@ class _Loops:
 
     def each(self, name: str, body: Any) -> Any:
         """Return a loop over the elements of a row; `body` gets the index."""
+        steps = next(n for n in _STEPS if self.size % n == 0)
         var = tirx.Var(name, "int32")
-        return _loop(var, self.size, body(var))
+        bodies = [body(var * steps + n) for n in range(steps)]
+        return _loop(var, self.size // steps, bodies[0] if steps == 1 else tirx.SeqStmt(bodies))
 
     def function(self, inputs: list[Any], statements: list[Any]) -> Any:
         from tvm import s_tir
@@ -136,6 +135,10 @@ def symmetric_quantizer(rows: int, size: int) -> Any:
     peak, inverse = loops.local("peak"), loops.local("inverse")
     largest = _get(peak)
     full = tirx.FloatImm("float32", _INT8_MAX)
+
+    def scaled(j: Any) -> Any:
+        return _rounded(_at(x, row, j) * _get(inverse))
+
     statements = [
         tirx.AllocBuffer(peak),
         tirx.AllocBuffer(inverse),
@@ -156,25 +159,28 @@ def symmetric_quantizer(rows: int, size: int) -> Any:
                 ]
             ),
         ),
-        loops.each(
-            "j", lambda j: _store(loops.q, _rounded(_at(x, row, j) * _get(inverse)), row, j)
-        ),
+        loops.each("j", lambda j: _store(loops.q, scaled(j).astype("int16"), row, j)),
     ]
     return loops.function([factor], statements)
 
 
 def _rounded(value: Any) -> Any:
-    half = tirx.FloatImm("float32", HALF)
-    away = tirx.Select(value >= tirx.FloatImm("float32", 0.0), value + half, value - half)
-    return away.astype("int32").astype("int16")
+    """Return `value` as int32, halves rounded away from zero.
+
+    With t = trunc(2 · value), which is exact, that is (t + 1) >> 1 for t ≥ 0 and t >> 1 below:
+    integer arithmetic, and no comparison of floats.
+    """
+    doubled = (value * tirx.FloatImm("float32", 2.0)).astype("int32")
+    one, sign = tirx.IntImm("int32", 1), tirx.IntImm("int32", 31)
+    return tirx.shift_right(doubled + one + tirx.shift_right(doubled, sign), one)
 
 
 def asymmetric_quantizer(rows: int, size: int) -> Any:
     """Return a function (x) -> (q, scale) over `rows` rows of `size` floats.
 
-    Per row: the range of x and 0 maps to -128 … 127 with a rounded zero point (computed in double
-    precision); q = clamp(round(zero + x / scale)) - zero as int16, so that 0 stands for 0. A row
-    without a range has q = 0 and scale = 1.
+    Per row: the range of x and 0 maps to -128 … 127 with a rounded zero point; q =
+    clamp(round(zero + x · (1 / scale))) - zero as int16, so that 0 stands for 0. A row without a
+    range has q = 0 and scale = 1.
     """
     loops = _Loops(rows, size)
     x, row = loops.x, loops.row
@@ -182,9 +188,7 @@ def asymmetric_quantizer(rows: int, size: int) -> Any:
     inverse, zero = loops.local("inverse"), loops.local("zero")
     none = tirx.FloatImm("float32", 0.0)
     one = tirx.FloatImm("float32", 1.0)
-    wide = loops.local("wide", "float64")
-    smallest, largest = (_get(b).astype("float64") for b in (low, high))
-    full = tirx.FloatImm("float64", _INT8_STEPS)
+    scale, full = _at(loops.scale, row), tirx.FloatImm("float32", _INT8_STEPS)
 
     def spread(i: Any) -> Any:
         value = _at(x, row, i)
@@ -193,7 +197,7 @@ def asymmetric_quantizer(rows: int, size: int) -> Any:
         )
 
     statements = [
-        *map(tirx.AllocBuffer, (low, high, inverse, zero, wide)),
+        *map(tirx.AllocBuffer, (low, high, inverse, zero)),
         _set(low, none),
         _set(high, none),
         loops.each("i", spread),
@@ -201,10 +205,9 @@ def asymmetric_quantizer(rows: int, size: int) -> Any:
             _get(low) < _get(high),
             tirx.SeqStmt(
                 [
-                    _set(wide, (largest - smallest) / full),
-                    _set(zero, _zero_point(smallest, largest, _get(wide))),
-                    _store(loops.scale, _get(wide).astype("float32"), row),
-                    _set(inverse, one / _at(loops.scale, row)),
+                    _store(loops.scale, (_get(high) - _get(low)) / full, row),
+                    _set(zero, _zero_point(_get(low), _get(high), scale)),
+                    _set(inverse, one / scale),
                 ]
             ),
             tirx.SeqStmt([_set(zero, none), _set(inverse, none), _store(loops.scale, one, row)]),
@@ -215,21 +218,19 @@ def asymmetric_quantizer(rows: int, size: int) -> Any:
 
 
 def _zero_point(smallest: Any, largest: Any, scale: Any) -> Any:
-    """Return the zero point as a float32 integer: that of the end of the range it errs less at."""
-    qmin, qmax = (tirx.FloatImm("float64", v) for v in (_INT8_MIN, _INT8_MAX))
-    from_low, from_high = qmin - smallest / scale, qmax - largest / scale
+    """Return the zero point as a float: that of the end of the range at which it errs less."""
+    qmin, qmax = (tirx.FloatImm("float32", v) for v in (_INT8_MIN, _INT8_MAX))
     low_error = -qmin + tirx.abs(smallest / scale)
     high_error = qmax + tirx.abs(largest / scale)
-    exact = tirx.Select(low_error < high_error, from_low, from_high)
-    rounded = tirx.round(tirx.max(qmin, tirx.min(qmax, exact)))
-    return rounded.astype("float32")
+    exact = tirx.Select(low_error < high_error, qmin - smallest / scale, qmax - largest / scale)
+    return _rounded(tirx.max(qmin, tirx.min(qmax, exact))).astype("float32")
 
 
 def _centred(loops: _Loops, j: Any, zero: Any, inverse: Any) -> Any:
-    value = tirx.round(zero + _at(loops.x, loops.row, j) * inverse)
-    low, high = (tirx.FloatImm("float32", v) for v in (_INT8_MIN, _INT8_MAX))
-    clamped = tirx.max(low, tirx.min(high, value)) - zero
-    return _store(loops.q, clamped.astype("int32").astype("int16"), loops.row, j)
+    low, high = (tirx.IntImm("int32", v) for v in (_INT8_MIN, _INT8_MAX))
+    value = _rounded(zero + _at(loops.x, loops.row, j) * inverse)
+    centred = tirx.max(low, tirx.min(high, value)) - zero.astype("int32")
+    return _store(loops.q, centred.astype("int16"), loops.row, j)
 
 
 def _get(buffer: Any) -> Any:

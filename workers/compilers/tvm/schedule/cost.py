@@ -16,16 +16,13 @@ from workers.compilers.tvm.schedule.profile import Access, Profile
 from workers.compilers.tvm.schedule.terms import Axis
 from workers.compilers.tvm.schedule.tiling import Tiling, segments_of
 
-CODE_PRICE = 200
-"""Executed instructions that one instruction less of code is worth."""
-
 _SETUP = 8
 _OUTER_LOOP = 6
 _CLOSE_LOOP = 2
 
 
 def cost(known: Profile, tiling: Tiling, machine: Machine) -> float:
-    """Return the estimated price of `tiling`: instructions executed, and code at `CODE_PRICE`.
+    """Return the estimated price of `tiling`: instructions executed, and the code at its price.
 
     Infinite if the tile's accumulators and operands do not fit the registers.
     """
@@ -46,7 +43,7 @@ def cost(known: Profile, tiling: Tiling, machine: Machine) -> float:
         share = prod(known.share(axis, segment) for (axis, _), segment in tile)
         executed += runs * (body.once + share * body.repeated)
         code += body.code
-    return executed + CODE_PRICE * code
+    return executed + machine.code_price * code
 
 
 class _Body:

@@ -85,10 +85,16 @@ class _Body:
         return [tirx.AllocBuffer(acc), *start, *self._reduction(cells, points), *end]
 
     def _points(self) -> Iterator[dict[Any, Expr]]:
-        """Yield where each axis stands, for each point of the tile."""
-        for steps in product(*(range(segment.size) for segment in self.segments)):
+        """Yield where each axis stands, for each point of the tile.
+
+        The longer side is the outer loop: the operand that varies along it streams through one
+        register, and the fewer values of the other one stay.
+        """
+        sides = zip(self.tiling.tile, self.segments, strict=True)
+        axes = sorted(((axis, s.size) for (axis, _), s in sides), key=lambda side: -side[1])
+        for steps in product(*(range(size) for _, size in axes)):
             point = dict(self.place)
-            for (axis, _), step in zip(self.tiling.tile, steps, strict=True):
+            for (axis, _), step in zip(axes, steps, strict=True):
                 point[axis.var] = _plus(point[axis.var], step)
             yield point
 

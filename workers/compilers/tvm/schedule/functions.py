@@ -45,7 +45,7 @@ def rearrange(func: Any, machine: Machine, *, strict: bool = False) -> Any:
     except Exception:
         if strict:
             raise
-        _LOG.warning("a function keeps its default loops", exc_info=True)
+        _LOG.info("a function keeps its default loops", exc_info=True)
         return func
 
 

@@ -1,0 +1,30 @@
+import pytest
+
+from tinymlaas.cli_options import parse_shapes
+from tinymlaas.contract.errors import UsageError
+
+
+def test_the_last_equals_sign_divides() -> None:
+    assert parse_shapes(["x=1,49,10,1", "a=b=2", "c= 3 , 4"]) == {
+        "x": (1, 49, 10, 1),
+        "a=b": (2,),
+        "c": (3, 4),
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "x=", "=1", "x=a", "x=1,", "x=-1", "x=1.5", "x=١", "x=²"]
+)
+def test_what_is_no_shape(text: str) -> None:
+    with pytest.raises(UsageError, match="write NAME=D,D,… as in"):
+        parse_shapes([text])
+
+
+def test_zero_twice_and_absurdly_long() -> None:
+    with pytest.raises(UsageError, match="must be positive"):
+        parse_shapes(["x=1,0"])
+    with pytest.raises(UsageError, match="x is given twice"):
+        parse_shapes(["x=1", "x=2"])
+    with pytest.raises(UsageError) as caught:
+        parse_shapes(["x=" + "9" * 5000])
+    assert len(str(caught.value)) < 200
