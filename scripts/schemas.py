@@ -18,6 +18,7 @@ from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
 from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.report import (
     CompileRequest,
     CompileResult,
@@ -39,6 +40,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,
     "outcome": Outcome,
+    "quantisation-report": QuantisationReport,
     "run-report": RunReport,
     "support": Support,
     "task": CompileTask,

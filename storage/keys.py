@@ -3,6 +3,7 @@
     blobs/sha256/ab/<sha256>                        any bytes: models, firmware, logs
     models/<model sha256>/summary/<inspector>.json  what inspecting the model found
     actions/<action digest>/outcome.json            what became of one compile action
+    quantisations/<request digest>/outcome.json     what became of one quantisation
     modules/<archive sha256>/module.zip             the module archive itself
     modules/<archive sha256>/provenance/<key fingerprint>.intoto.jsonl
 
@@ -25,6 +26,7 @@ _LAYOUT = tuple(
         r"blobs/sha256/(?P<shard>[0-9a-f]{2})/(?P<sha256>(?P=shard)[0-9a-f]{62})",
         rf"models/{_DIGEST}/summary/[a-z0-9][a-z0-9.-]{{0,47}}\.json",
         rf"actions/{_DIGEST}/outcome\.json",
+        rf"quantisations/{_DIGEST}/outcome\.json",
         rf"modules/(?P<sha256>{_DIGEST})/module\.zip",
         rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
     )
@@ -94,6 +96,11 @@ def model_summary(model_digest: str, inspector: str) -> Key:
 def action_outcome(action_digest: str) -> Key:
     """Key of the outcome of one compile action."""
     return Key(f"actions/{checked_digest(action_digest)}/outcome.json")
+
+
+def quantisation_outcome(request_digest: str) -> Key:
+    """Key of the outcome of one quantisation."""
+    return Key(f"quantisations/{checked_digest(request_digest)}/outcome.json")
 
 
 def module_archive(archive_digest: str) -> Key:

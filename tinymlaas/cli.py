@@ -13,6 +13,7 @@ import typer
 from tinymlaas import __version__, render, stopping
 from tinymlaas.cli_errors import explain
 from tinymlaas.cli_options import Output, parse_shapes
+from tinymlaas.cli_quantize import quantize
 from tinymlaas.contract.errors import InvalidBoard
 from tinymlaas.contract.report import CompileResult, Objective, ResultStatus, VerifyReport
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 boards_app = typer.Typer(help="Boards: list them, show one, check a profile of your own.")
 keys_app = typer.Typer(help="The signing key.", no_args_is_help=True)
+app.command()(quantize)
 app.add_typer(boards_app, name="boards")
 app.add_typer(keys_app, name="keys")
 
@@ -55,6 +57,10 @@ def compile_command(
     compiler: Annotated[str, typer.Option(help="auto, or a compiler's name.")] = "auto",
     objective: Annotated[Objective, typer.Option(help="What to make small.")] = Objective.LATENCY,
     shape: ShapeOption = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise the float model first.")] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Samples to quantise with.")
+    ] = None,
     directory: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where the module goes.")
     ] = Path(),
@@ -63,11 +69,13 @@ def compile_command(
     """Compile a model into a verified, signed inference module for a board."""
     output = Output(out, err, as_json)
     try:
-        from tinymlaas import local
+        from tinymlaas import local, quantising
 
-        with output.progress() as progress:
-            wish = local.Wish(compiler, objective, parse_shapes(shape or ()))
-            done = local.open_service(progress).compile(model, board, wish, directory)
+        shapes = parse_shapes(shape or ())
+        given = quantising.as_int8(model, int8, calibration, shapes)
+        with output.progress() as progress, given as source:
+            wish = local.Wish(compiler, objective, shapes)
+            done = local.open_service(progress).compile(source, board, wish, directory)
     except Exception as error:
         if _debugging():
             raise

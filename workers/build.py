@@ -143,7 +143,9 @@ def _refused(job: CandidateJob, error: Rejection) -> CandidateReport:
 def _report(job: CandidateJob, product: Product, digest: str) -> CandidateReport:
     found = product.manifest.verification
     reasons = (product.remark,) if product.remark else ()
-    status = CandidateStatus.BUILT if found is None else CandidateStatus.VERIFIED
+    on_host = found is not None and found.level is Level.HOST  # not of the module itself
+    unproven = found is None or on_host
+    status = CandidateStatus.BUILT if unproven else CandidateStatus.VERIFIED
     numbers = {**_numbers(product.manifest.footprint), "module_digest": digest}
     if found is not None:
         numbers |= {
@@ -154,6 +156,8 @@ def _report(job: CandidateJob, product: Product, digest: str) -> CandidateReport
             "machine": found.machine,
             "level": found.level,
         }
+    if on_host:  # the library that the module runs in is in none of these sizes
+        numbers |= {"flash_bytes": None, "ram_bytes": None, "sections": (), "regions": ()}
     return _plain(job, status, reasons).model_copy(update=numbers)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from storage.archive import Archive
 from tinymlaas.contract.errors import VerificationError
-from tinymlaas.contract.manifest import Verification
+from tinymlaas.contract.manifest import Level, Verification
 from workers import guardian
 from workers.golden import decode_golden
 from workers.pack import header_path, library_path, unpack
@@ -47,6 +47,11 @@ def replay_golden(archive: Archive, cache: Path) -> Verification:
     before = archive.manifest.verification
     if before is None:
         raise VerificationError("the module was built but never run: there is nothing to repeat")
+    if before.level is Level.HOST:
+        raise VerificationError(
+            f"the module itself was never run (its numbers are those of {before.simulator}): "
+            "there is nothing to repeat"
+        )
     golden = decode_golden(archive.members)
     ran = run_archive(archive, samples_of(golden.inputs, golden.samples), cache)
     expected = samples_of(golden.outputs, golden.samples)

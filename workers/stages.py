@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 from tinymlaas.contract.compiler import Compiled
 from tinymlaas.contract.errors import CompilerCrashed, Failure, UnsupportedModel
 from tinymlaas.contract.jobs import CandidateJob
-from tinymlaas.contract.manifest import CompilerUsed, Footprint, ModuleManifest, Verification
+from tinymlaas.contract.manifest import (
+    CompilerUsed,
+    Footprint,
+    Level,
+    ModuleManifest,
+    Verification,
+)
 from tinymlaas.contract.progress import Progress
 from workers import child
 from workers.compilers.plugin import TASK_FILE, Compiler
@@ -23,9 +29,10 @@ from workers.toolchains.fit import link, object_footprint
 from workers.toolchains.footprint import with_stack
 from workers.toolchains.library import Library, build_library
 from workers.toolchains.toolchain import cannot_link
+from workers.verify import tflm_host
 from workers.verify.machines import CannotSimulate
 from workers.verify.numerics import compare, tolerances, within
-from workers.verify.run import run_module
+from workers.verify.run import RunResult, run_module
 
 Array = NDArray[Any]
 
@@ -103,6 +110,8 @@ class Stages:
         work = self._scratch / "library"
         library = build_library(self._scratch / "out", compiled, task.name, task.target, work)
         unlinkable = cannot_link(task.target.core)
+        if compiled.unlinked:
+            return self._product(compiled, library, self._on_host(data, compiled, library))
         if unlinkable:
             footprint = object_footprint(library, compiled, task.target)
             return self._product(compiled, library, Proof(footprint, remark=unlinkable))
@@ -112,6 +121,35 @@ class Stages:
         reference = self._reference(data)
         proof = self._prove(compiled, library, footprint, reference)
         return self._product(compiled, library, proof)
+
+    def _on_host(self, data: bytes, compiled: Compiled, library: Library) -> Proof:
+        """Judge a module that stays source by the interpreter that it is written for."""
+        unlinked = compiled.unlinked
+        assert unlinked is not None  # noqa: S101 - for the type checker
+        self._say("running the reference")
+        reference = self._reference(data)
+        self._say("running on the host")
+        golden = reference.golden
+        samples = samples_of(golden.inputs, golden.samples)
+        arguments = (data, samples, len(self._task.summary.outputs), unlinked.arena)
+        outputs = child.call(
+            "workers.verify.tflm_host:run_samples",
+            *arguments,
+            seconds=_REFERENCE_SECONDS,
+            log=self._scratch / "host.log",
+            what=unlinked.interpreter,
+        )
+        ran = RunResult(
+            outputs=tuple(tuple(sample) for sample in outputs),
+            instructions=None,
+            instructions_by_sample=(),
+            stack_bytes=None,
+            machine="host",
+            simulator=tflm_host.name(),
+            level=Level.HOST,
+        )
+        footprint = object_footprint(library, compiled, self._task.target)
+        return Proof(footprint, self._judge(ran, reference), reference, unlinked.reason)
 
     def _prove(
         self, compiled: Compiled, library: Library, footprint: Footprint, reference: Reference
@@ -173,6 +211,11 @@ class Stages:
             samples_of(golden.inputs, golden.samples),
             cache=self._cache,
         )
+        return self._judge(ran, reference)
+
+    def _judge(self, ran: RunResult, reference: Reference) -> Verification:
+        """Compare what `ran` has shown with the reference; too far off is our failure."""
+        task, golden = self._task, reference.golden
         expected = samples_of(golden.outputs, golden.samples)
         bounds = tolerances(task.summary.outputs, expected)
         numerics = compare(expected, ran.outputs, bounds)

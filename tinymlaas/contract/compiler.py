@@ -86,6 +86,18 @@ class ArenaPlan(Model):
     alignment: Annotated[int, Field(gt=0)] = 16
 
 
+class Unlinked(Model):
+    """A module that stays source: `reason` says why nothing here can compile it.
+
+    Its `sources` are packed as they are; its numbers are those of the interpreter it is written
+    for, run on the host in `arena` bytes.
+    """
+
+    reason: str
+    interpreter: Literal["tflite-micro"]
+    arena: Annotated[int, Field(gt=0)]
+
+
 class Compiled(Model):
     """``compiled.json``: what ``compile`` has written into its output folder.
 
@@ -95,6 +107,8 @@ class Compiled(Model):
     ``<name>_init``. `sources` (C11 or C++17) and `objects` (ELF for the target) are paths in the
     output folder, `include_dirs` are folders there. `weight_bytes` counts read-only data as
     emitted. `cflags` are further compiler flags the sources need, from the service's allow-list.
+    `extras` are further files that belong beside the sources (a CMake file). `unlinked` is set
+    where the sources cannot be compiled here.
     """
 
     interface: int = INTERFACE_VERSION
@@ -111,6 +125,8 @@ class Compiled(Model):
     cflags: tuple[str, ...] = ()
     weight_bytes: int
     options: dict[str, str] = {}
+    extras: tuple[RelativePath, ...] = ()
+    unlinked: Unlinked | None = None
 
 
 class Unsupported(Model):

@@ -15,9 +15,13 @@ MODULE_FORMAT = 1
 
 
 class Level(StrEnum):
-    """How a number is known. A number is never printed under another's label."""
+    """How a number is known. A number is never printed under another's label.
+
+    host: by the same kernels compiled for this machine, not by the module itself.
+    """
 
     ESTIMATED = "estimated"
+    HOST = "host"
     LINKED = "linked"
     SIMULATED = "simulated"
     MEASURED = "measured"

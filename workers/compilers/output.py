@@ -54,7 +54,9 @@ def read_compiled(out: Path, description: CompilerDescription) -> Compiled:
         raise CompilerCrashed(f"{what} says it is of {compiled.compiler} {compiled.version}")
     if not compiled.sources and not compiled.objects:
         raise CompilerCrashed(f"{what} names neither sources nor objects")
-    total = sum(_size(out, path, what) for path in (*compiled.sources, *compiled.objects))
+    total = sum(
+        _size(out, path, what) for path in (*compiled.sources, *compiled.objects, *compiled.extras)
+    )
     if total > _MAX_OUTPUT_BYTES:
         raise CompilerCrashed(f"{what}: output is larger than {_MAX_OUTPUT_BYTES >> 20} MiB")
     for tensor in (*compiled.inputs, *compiled.outputs):

@@ -20,7 +20,11 @@ class _InTree:
     extra: str  # the extra of our distribution that installs that library
 
 
-_IN_TREE = {"tvm": _InTree("workers.compilers.tvm.plugin", "tvm", "tvm")}
+_IN_TREE = {
+    "cmsis-nn": _InTree("workers.compilers.cmsis_nn.plugin", "tflite", "models"),
+    "tflm": _InTree("workers.compilers.tflm.plugin", "tflite_micro", "tflm"),
+    "tvm": _InTree("workers.compilers.tvm.plugin", "tvm", "tvm"),
+}
 
 
 @dataclass(frozen=True)

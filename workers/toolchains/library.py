@@ -43,7 +43,8 @@ def build_library(
     The library's bytes depend on the sources, the flags and the toolchain, not on where
     `compiled_dir` and `work_dir` lie: every path given to a tool is relative, and the archive
     carries no times or owners. Where there is no gcc for the core (MSP430) the library holds the
-    compiler's objects alone, and the ABI is left as a source to compile elsewhere.
+    compiler's objects alone, and the ABI is left as a source to compile elsewhere. Sources that
+    are `unlinked` are only copied: the library then holds the ABI alone.
 
     Raises:
         CompilerCrashed: the output breaks the interface: files missing or outside the folder,
@@ -63,7 +64,8 @@ def build_library(
     reason = cannot_link(target.core)
     if reason is None:
         flags_here = [*flags, "-Iinclude", *includes]
-        objects = _compile_all(toolchain, flags_here, [glue, *sources], work_dir)
+        compiled_here = [glue] if compiled.unlinked else [glue, *sources]
+        objects = _compile_all(toolchain, flags_here, compiled_here, work_dir)
     elif sources:
         raise ToolchainError(f"the compiler wrote sources, but {reason}")
     else:
@@ -110,6 +112,10 @@ def _copy_in(compiled_dir: Path, compiled: Compiled, work_dir: Path, glue: str) 
         if PurePosixPath(source).suffix not in cflags.LANGUAGE:
             raise CompilerCrashed(f"compiled.json lists {source}, which is not C, C++ or assembly")
         _copy(compiled_dir, source, work_dir)
+    for extra in compiled.extras:
+        if (work_dir / "src" / extra).exists() or extra == glue:
+            raise CompilerCrashed(f"compiled.json lists {extra} twice")
+        _copy(compiled_dir, extra, work_dir)
     return compiled.sources
 
 

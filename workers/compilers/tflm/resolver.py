@@ -1,0 +1,36 @@
+"""Which ``Add…`` method of TFLM's MicroMutableOpResolver registers which TFLite operator."""
+
+from __future__ import annotations
+
+# Operators whose method's name is not simply theirs in camel case.
+_IRREGULAR = {
+    "CUMSUM": "AddCumSum",
+    "CONV_2D": "AddConv2D",
+    "DEPTHWISE_CONV_2D": "AddDepthwiseConv2D",
+    "AVERAGE_POOL_2D": "AddAveragePool2D",
+    "MAX_POOL_2D": "AddMaxPool2D",
+    "L2_POOL_2D": "AddL2Pool2D",
+    "PADV2": "AddPadV2",
+    "SELECT_V2": "AddSelectV2",
+    "SPLIT_V": "AddSplitV",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "AddUnidirectionalSequenceLSTM",
+}
+_REGULAR = """
+    ABS ADD ADD_N ARG_MAX ARG_MIN BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_ARGS
+    BROADCAST_TO CAST CEIL CONCATENATION COS DEPTH_TO_SPACE DEQUANTIZE DIV ELU
+    EMBEDDING_LOOKUP EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV FLOOR_MOD FULLY_CONNECTED GATHER
+    GATHER_ND GREATER GREATER_EQUAL HARD_SWISH IF L2_NORMALIZATION LEAKY_RELU LESS LESS_EQUAL LOG
+    LOG_SOFTMAX LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC MAXIMUM MEAN MINIMUM MIRROR_PAD MUL NEG
+    NOT_EQUAL PACK PAD PRELU QUANTIZE REDUCE_MAX RELU RELU6 RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR ROUND RSQRT SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPACE_TO_DEPTH
+    SPLIT SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF TANH TRANSPOSE
+    TRANSPOSE_CONV UNPACK WHILE ZEROS_LIKE
+"""
+
+
+def _camel(operator: str) -> str:
+    return "Add" + "".join(part.capitalize() for part in operator.split("_"))
+
+
+METHODS = {name: _camel(name) for name in _REGULAR.split()} | _IRREGULAR
+"""TFLite's operator name → the resolver's method."""

@@ -1,0 +1,203 @@
+"""A float ONNX model as a source: onnx2tf makes a TensorFlow function of it, offline."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.quantisation import Activations, FloatFormat
+from workers.models.reference import OnnxReference
+from workers.models.shapes import Shapes
+from workers.models.summary import inspect
+from workers.models.wording import one_line
+from workers.quantise import libraries
+from workers.quantise.converter import convert
+from workers.quantise.from_tflite import refuse_integers
+from workers.quantise.source import Boundary, difference, refuse_other_numbers
+
+Array = NDArray[Any]
+Permutation = tuple[int, ...] | None
+
+# onnx2tf compares itself with ONNX on images that it downloads, unless this file lies in the
+# working directory.
+_IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
+
+
+class OnnxModel:
+    """A float ONNX model, run by onnxruntime, its inputs in the layout the model declares."""
+
+    format = FloatFormat.ONNX
+
+    def __init__(self, data: bytes, name: str, shapes: Shapes, scratch: Path) -> None:
+        """Check and load `data`; `scratch` is a folder for the conversion.
+
+        Raises:
+            Rejection: see `workers.models.summary.inspect`; or it is quantised already.
+        """
+        found = inspect(data, name, shapes)
+        refuse_integers(found.summary, name)
+        self._data = found.model
+        self._scratch = scratch
+        self._float = OnnxReference(found.model)
+        self.reference = self._float.name
+        self.boundary = Boundary(found.summary.inputs, found.summary.outputs)
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """See `FloatModel.run`."""
+        return self._float.run(inputs)
+
+    def quantise(self, samples: Sequence[Sequence[Array]], activations: Activations) -> bytes:
+        """See `FloatModel.quantise`."""
+        tf = libraries.tensorflow()
+        model = _to_tensorflow(self._data, self._scratch)
+        function = self._same_layout(tf, model, samples[0])
+        return convert(tf, function, self.boundary.inputs, samples, activations)
+
+    def _same_layout(self, tf: Any, model: Any, sample: Sequence[Array]) -> Callable[..., Any]:
+        """Return the function that computes on the ONNX model's own layout, in its own order.
+
+        onnx2tf moves channels last wherever it sees fit. Which inputs and outputs it moved is
+        found by trying: only the right choice gives onnxruntime's numbers.
+        """
+        expected = self.run(sample)
+        given = [_by_name(spec.name, model.inputs) for spec in self.boundary.inputs]
+        order = [model.inputs.index(tensor) for tensor in given]
+        pairs = list(zip(self.boundary.inputs, given, strict=True))
+        choices = [_moves(s.shape, tuple(t.shape)) for s, t in pairs]
+        best: tuple[float, Any] = (float("inf"), None)
+        for moves in product(*choices):
+            function = _function(tf, model, order, moves)
+            raw = [np.asarray(value) for value in function(*map(tf.constant, sample))]
+            back, off = _match(raw, expected)
+            if off <= best[0]:
+                best = off, _function(tf, model, order, moves, back or None)
+        found: Callable[..., Any] = best[1]
+        got = [np.asarray(value) for value in found(*map(tf.constant, sample))]
+        refuse_other_numbers("TensorFlow by onnx2tf", got, expected, self.reference)
+        return found
+
+
+def _to_tensorflow(data: bytes, scratch: Path) -> Any:
+    """Return the Keras 2 model that onnx2tf makes of `data`.
+
+    Raises:
+        UnsupportedModel: onnx2tf cannot convert it.
+    """
+    path = scratch / "model.onnx"
+    path.write_bytes(data)
+    generator = np.random.Generator(np.random.Philox(0))
+    np.save(scratch / _IMAGES, generator.random((20, 128, 128, 3), np.float32))
+    with _working_in(scratch):
+        import onnx2tf
+
+        try:
+            return onnx2tf.convert(
+                input_onnx_file_path=str(path),
+                output_folder_path=str(scratch / "tensorflow"),
+                not_use_onnxsim=True,
+                disable_model_save=True,
+                non_verbose=True,
+                verbosity="error",
+            )
+        except (Exception, SystemExit) as error:  # it ends the process for what it does not know
+            reason = one_line(error) if str(error) not in ("", "1") else "an operator or attribute"
+            raise UnsupportedModel(
+                f"onnx2tf cannot convert the model to TensorFlow: {reason[:300]}"
+            ) from error
+
+
+@contextlib.contextmanager
+def _working_in(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _by_name(name: str, tensors: Sequence[Any]) -> Any:
+    """Return the Keras tensor for ONNX input `name`; onnx2tf replaces what TensorFlow forbids."""
+    plain = "".join(c if c.isalnum() else "_" for c in name)
+    for tensor in tensors:
+        if "".join(c if c.isalnum() else "_" for c in tensor.name) == plain:
+            return tensor
+    if len(tensors) == 1:
+        return tensors[0]
+    raise UnsupportedModel(f"onnx2tf lost input '{name}' of the model")
+
+
+def _moves(ours: tuple[int, ...], theirs: tuple[int, ...]) -> list[Permutation]:
+    """Return the permutations of `ours` that may give `theirs`: none, or channels last."""
+    last = (0, *range(2, len(ours)), 1)
+    moves: list[Permutation] = [None] if ours == theirs else []
+    if len(ours) > 2 and tuple(ours[axis] for axis in last) == theirs:
+        moves.insert(0, last)
+    return moves or [None]
+
+
+def _function(
+    tf: Any,
+    model: Any,
+    order: Sequence[int],
+    moves: Sequence[Permutation],
+    back: Sequence[tuple[int, Permutation]] | None = None,
+) -> Callable[..., Any]:
+    def run(*values: Any) -> list[Any]:
+        moved: list[Any] = [None] * len(values)
+        for place, value, move in zip(order, values, moves, strict=True):
+            moved[place] = _moved(tf, value, move)
+        answers = tf.nest.flatten(model(moved if len(moved) > 1 else moved[0], training=False))
+        if back is None:
+            return list(answers)
+        return [_moved(tf, answers[i], move) for i, move in back]
+
+    return run
+
+
+def _moved(tf: Any, value: Any, move: Permutation) -> Any:
+    """Transpose `value`; if only dimensions of size 1 change places, reshape it, which is free."""
+    if move is None:
+        return value
+    shape = tuple(value.shape)
+    kept = [axis for axis in move if shape[axis] != 1]
+    if kept == sorted(kept):
+        return tf.reshape(value, [shape[axis] for axis in move])
+    return tf.transpose(value, move)
+
+
+def _match(
+    raw: Sequence[Array], expected: Sequence[Array]
+) -> tuple[list[tuple[int, Permutation]], float]:
+    """Return, for each of `expected`, which of `raw` it is and how to move its channels back.
+
+    The second value is the largest difference found, by that output's range.
+    """
+    found: list[tuple[int, Permutation]] = []
+    worst = 0.0
+    free = list(range(len(raw)))
+    for want in expected:
+        options = [(o, i, move) for i in free for move, o in _offs(raw[i], want)]
+        if not options:
+            return [], float("inf")
+        off, index, move = min(options, key=lambda option: option[:2])
+        free.remove(index)
+        found.append((index, move))
+        worst = max(worst, off)
+    return found, worst
+
+
+def _offs(got: Array, want: Array) -> Iterator[tuple[Permutation, float]]:
+    first = (0, want.ndim - 1, *range(1, want.ndim - 1)) if want.ndim > 2 else None
+    for move in dict.fromkeys((None, first)):
+        value = got if move is None else np.transpose(got, move)
+        if value.shape == want.shape:
+            yield move, difference(value, want)

@@ -1,0 +1,134 @@
+"""A float TFLite model as a source.
+
+TensorFlow's converter does not read TFLite, so the graph is built again from TensorFlow's own
+operators, and compared with LiteRT before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinymlaas.contract.errors import UnsupportedModel, UsageError
+from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.quantisation import Activations, FloatFormat
+from tinymlaas.contract.tensors import DType
+from workers.models.reference import TfliteReference
+from workers.models.shapes import Shapes
+from workers.models.summary import inspect
+from workers.quantise import libraries
+from workers.quantise.converter import convert
+from workers.quantise.source import Boundary, refuse_other_numbers
+from workers.quantise.tflite_ops import KERNELS
+
+Array = NDArray[Any]
+_INTEGERS = (DType.INT8, DType.UINT8, DType.INT16)
+_LEFT_OUT = -1
+
+
+def refuse_integers(summary: ModelSummary, name: str) -> None:
+    """Refuse a model that is not float.
+
+    Raises:
+        UsageError: it is quantised already.
+    """
+    specs = (*summary.inputs, *summary.outputs)
+    if any(spec.quantization is not None for spec in specs) or summary.dtype in _INTEGERS:
+        raise UsageError(f"{name}: is quantised already; give the float model it was made from")
+
+
+class TfliteModel:
+    """A float TFLite file, run by LiteRT's reference kernels."""
+
+    format = FloatFormat.TFLITE
+
+    def __init__(self, data: bytes, name: str, shapes: Shapes, scratch: Path) -> None:
+        """Check and load `data`.
+
+        Raises:
+            Rejection: see `workers.models.summary.inspect`; or it is quantised already.
+        """
+        found = inspect(data, name, shapes)
+        refuse_integers(found.summary, name)
+        self._data = found.model
+        self._float = TfliteReference(found.model)
+        self.reference = self._float.name
+        self.boundary = Boundary(found.summary.inputs, found.summary.outputs)
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """See `FloatModel.run`."""
+        return self._float.run(inputs)
+
+    def quantise(self, samples: Sequence[Sequence[Array]], activations: Activations) -> bytes:
+        """See `FloatModel.quantise`."""
+        tf = libraries.tensorflow()
+        function = rebuild(tf, self._data)
+        got = [np.asarray(value) for value in function(*map(tf.constant, samples[0]))]
+        refuse_other_numbers("TensorFlow", got, self.run(samples[0]), self.reference)
+        return convert(tf, function, self.boundary.inputs, samples, activations)
+
+
+def rebuild(tf: Any, data: bytes) -> Callable[..., list[Any]]:
+    """Return subgraph 0 of the TFLite file `data` as a function over TensorFlow tensors.
+
+    Raises:
+        UnsupportedModel: operators that have no counterpart here, one reason each.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+    graph = model.subgraphs[0]
+    operators = [names[_code(model, each)] for each in graph.operators]
+    unknown = [
+        f"operator {number}, {name}, of a TFLite model cannot be quantised; quantise the ONNX or "
+        "Keras model it was made from"
+        for number, name in enumerate(operators)
+        if name not in KERNELS
+    ]
+    if unknown:
+        raise UnsupportedModel(*unknown)
+    types = {code: name for name, code in vars(schema.TensorType).items()}
+    constants = _constants(model, graph, types)
+
+    def run(*inputs: Any) -> list[Any]:
+        values: dict[int, Any] = dict(constants)
+        values |= dict(zip(map(int, graph.inputs), inputs, strict=True))
+        for name, operator in zip(operators, graph.operators, strict=True):
+            given = [None if i == _LEFT_OUT else values[int(i)] for i in operator.inputs]
+            shape = _shape(graph.tensors[operator.outputs[0]])
+            made = KERNELS[name](tf, given, operator.builtinOptions, shape)
+            made = made if isinstance(made, list | tuple) else [made]
+            values |= dict(zip(map(int, operator.outputs), made, strict=True))
+        return [values[int(index)] for index in graph.outputs]
+
+    return run
+
+
+def _code(model: Any, operator: Any) -> int:
+    code = model.operatorCodes[operator.opcodeIndex]
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def _shape(tensor: Any) -> tuple[int, ...]:
+    return () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+
+
+def _constants(model: Any, graph: Any, types: dict[int, str]) -> dict[int, Array]:
+    found = {}
+    for index, tensor in enumerate(graph.tensors):
+        data = model.buffers[tensor.buffer].data
+        if data is not None and len(data):
+            if tensor.quantization is not None and tensor.quantization.scale is not None:
+                raise UsageError(
+                    f"the weights {tensor.name.decode(errors='replace')!a} are quantised already "
+                    "(a hybrid model); give the float model it was made from"
+                )
+            raw = np.asarray(data, np.uint8).tobytes()
+            values = np.frombuffer(raw, np.dtype(types[tensor.type].lower()))
+            found[index] = values.reshape(_shape(tensor))
+    return found
