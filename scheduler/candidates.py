@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tinymlaas.contract.compiler import CompilerDescription, CompileTask
 from tinymlaas.contract.device import CapabilityClass, MemoryKind
 from tinymlaas.contract.digest import digest_of
+from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.jobs import CandidateJob, Inspection
 from tinymlaas.contract.model import ModelFormat, ModelSummary
-from tinymlaas.contract.report import CandidateReport, CandidateStatus
+from tinymlaas.contract.report import CandidateReport, CandidateStatus, Objective
 
 # Weights may shrink a little in compiling (folded shape constants); far above that they cannot fit.
 _WEIGHT_SLACK = 1.25
@@ -36,13 +37,45 @@ class Candidate:
         )
 
 
-def list_candidates(descriptions: Iterable[CompilerDescription]) -> list[Candidate]:
-    """Return every candidate of the compilers described, each with its default options."""
+def list_candidates(
+    descriptions: Sequence[CompilerDescription],
+    objective: Objective = Objective.LATENCY,
+    options: Mapping[str, str] | None = None,
+) -> list[Candidate]:
+    """Return every candidate of the compilers described.
+
+    An option has its default unless `options` says otherwise; the one called ``objective`` follows
+    the job's wherever the compiler offers that value.
+
+    Raises:
+        UsageError: no compiler has one of `options`, or one that has it does not offer the value.
+    """
+    wanted = dict(options or {})
+    unknown = sorted(set(wanted).difference(*(each.options for each in descriptions)))
+    if unknown:
+        known = ", ".join(sorted({name for each in descriptions for name in each.options}))
+        raise UsageError(f"no compiler has an option {unknown[0]}; there are: {known or 'none'}")
     return [
-        Candidate(description, kernels, {k: v[0] for k, v in sorted(description.options.items())})
+        Candidate(description, kernels, _options(description, objective, wanted))
         for description in sorted(descriptions, key=lambda d: d.name)
         for kernels in description.kernels
     ]
+
+
+def _options(
+    compiler: CompilerDescription, objective: Objective, wanted: Mapping[str, str]
+) -> dict[str, str]:
+    chosen = {name: allowed[0] for name, allowed in sorted(compiler.options.items())}
+    if objective in compiler.options.get("objective", ()):
+        chosen["objective"] = objective.value
+    for name in chosen.keys() & wanted.keys():
+        allowed = compiler.options[name]
+        if wanted[name] not in allowed:
+            raise UsageError(
+                f"{compiler.name}: option {name} is {' or '.join(allowed)}, not {wanted[name]!r}"
+            )
+        chosen[name] = wanted[name]
+    return chosen
 
 
 def reasons_against(
@@ -78,11 +111,7 @@ def unsupported_operators(compiler: CompilerDescription, summary: ModelSummary) 
     }
     if not any(support.format == summary.format for support in compiler.operators):
         return [f"does not read {summary.format} models"]
-    return [
-        f"operator {use.name} ({use.dtype}) is not supported"
-        for use in summary.operators
-        if (use.dtype, use.name) not in known
-    ]
+    return [use.unsupported for use in summary.operators if (use.dtype, use.name) not in known]
 
 
 def job_for(

@@ -21,17 +21,29 @@ _ORDER = {
 }
 
 
+# An error, as a share of the output's range, that is rounding in float32 and no more.
+_ROUNDING = 1e-4
+
+
 def choose(candidates: Sequence[CandidateReport], objective: Objective) -> int | None:
     """Return the index of the best candidate, or None if none is usable.
 
-    A verified candidate always beats one that was only built; an unknown number counts as worst.
+    A verified candidate always beats one that was only built, and one that computes the reference's
+    numbers (to the bit, or to rounding in float32) one that is only within tolerance. Then the
+    objective decides; an unknown number counts as worst.
     """
 
     def rank(index: int) -> tuple[float | bool | str, ...]:
         report = candidates[index]
         numbers = [getattr(report, field) for field in _ORDER[objective]]
-        proven = report.status is not CandidateStatus.VERIFIED
-        return (proven, *(inf if n is None else n for n in numbers), report.compiler, index)
+        unproven = report.status is not CandidateStatus.VERIFIED
+        return (
+            unproven,
+            not _accurate(report),
+            *(inf if n is None else n for n in numbers),
+            report.compiler,
+            index,
+        )
 
     usable = [
         index
@@ -39,6 +51,11 @@ def choose(candidates: Sequence[CandidateReport], objective: Objective) -> int |
         if report.status in (CandidateStatus.VERIFIED, CandidateStatus.BUILT)
     ]
     return min(usable, key=rank, default=None)
+
+
+def _accurate(report: CandidateReport) -> bool:
+    error = report.max_rel_error
+    return bool(report.bit_exact) or (error is not None and error <= _ROUNDING)
 
 
 def conclude(candidates: Sequence[CandidateReport], objective: Objective) -> CompileResult:
@@ -66,9 +83,14 @@ def conclude(candidates: Sequence[CandidateReport], objective: Objective) -> Com
 def _reasons(candidates: Sequence[CandidateReport], failed: bool) -> tuple[str, ...]:
     wanted = CandidateStatus.FAILED if failed else CandidateStatus.REJECTED
     several = len({report.compiler for report in candidates}) > 1
+    told = sorted((r for r in candidates if r.status is wanted), key=_distance)
     return tuple(
         f"{report.compiler}: {reason}" if several else reason
-        for report in candidates
-        if report.status is wanted
+        for report in told
         for reason in report.reasons
     )
+
+
+def _distance(report: CandidateReport) -> tuple[bool, bool, int]:
+    """Return how far from working a candidate was: what came nearest is the most worth reading."""
+    return report.flash_bytes is None, report.action_digest is None, len(report.reasons)

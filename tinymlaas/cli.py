@@ -12,7 +12,7 @@ import typer
 
 from tinymlaas import __version__, render, stopping
 from tinymlaas.cli_errors import explain
-from tinymlaas.cli_options import Output, parse_shapes
+from tinymlaas.cli_options import Output, parse_options, parse_shapes
 from tinymlaas.cli_quantize import quantize
 from tinymlaas.contract.errors import InvalidBoard
 from tinymlaas.contract.report import CompileResult, Objective, ResultStatus, VerifyReport
@@ -57,6 +57,10 @@ def compile_command(
     compiler: Annotated[str, typer.Option(help="auto, or a compiler's name.")] = "auto",
     objective: Annotated[Objective, typer.Option(help="What to make small.")] = Objective.LATENCY,
     shape: ShapeOption = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Set a compiler's option; repeatable."),
+    ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise the float model first.")] = False,
     calibration: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Samples to quantise with.")
@@ -73,8 +77,8 @@ def compile_command(
 
         shapes = parse_shapes(shape or ())
         given = quantising.as_int8(model, int8, calibration, shapes)
+        wish = local.Wish(compiler, objective, shapes, parse_options(option or ()))
         with output.progress() as progress, given as source:
-            wish = local.Wish(compiler, objective, shapes)
             done = local.open_service(progress).compile(source, board, wish, directory)
     except Exception as error:
         if _debugging():

@@ -40,6 +40,24 @@ def parse_shapes(options: Iterable[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def parse_options(options: Iterable[str]) -> dict[str, str]:
+    """Parse ``name=value`` options of a compiler.
+
+    Raises:
+        UsageError: one has no name or no value, or a name is twice.
+    """
+    parsed: dict[str, str] = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        shown = option if len(option) <= _LONGEST_SHOWN else f"{option[:_LONGEST_SHOWN]}…"
+        if not name or not value:
+            raise UsageError(f"--option {shown}: write NAME=VALUE as in dead-channels=off")
+        if name in parsed:
+            raise UsageError(f"--option {shown}: {name} is given twice")
+        parsed[name] = value
+    return parsed
+
+
 def _is_dimension(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 

@@ -49,6 +49,7 @@ class Wish:
     compiler: str = "auto"
     objective: Objective = Objective.LATENCY
     shapes: Shapes = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class LocalService:
         target = device.capability_class()
         plan = [
             self._plan(candidate, inspection, symbol_prefix(path), target, wish.shapes)
-            for candidate in list_candidates(described)
+            for candidate in list_candidates(described, wish.objective, wish.options)
         ]
         developer = own_key(self._settings)
         bench = Workbench(

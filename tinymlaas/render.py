@@ -173,7 +173,7 @@ def summary(name: str, found: ModelSummary) -> RenderableType:
     operators = _table("", "operator", "dtype")
     operators.add_column("count", justify="right")
     for use in found.operators:
-        operators.add_row(use.name, str(use.dtype), number(use.count))
+        operators.add_row(use.name, str(use.dtype), number(len(use.indices)))
     return Group(facts, operators)
 
 

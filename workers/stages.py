@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinymlaas.contract.compiler import Compiled
+from tinymlaas.contract.compiler import Compiled, CompilerDescription
 from tinymlaas.contract.errors import CompilerCrashed, Failure, UnsupportedModel
 from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.manifest import (
@@ -20,6 +20,7 @@ from tinymlaas.contract.manifest import (
     ModuleManifest,
     Verification,
 )
+from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.progress import Progress
 from workers import child
 from workers.compilers.plugin import TASK_FILE, Compiler
@@ -42,10 +43,11 @@ _REFERENCE_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Reference:
-    """Golden vectors and which implementation computed their outputs."""
+    """Golden vectors and which implementation computed their outputs; `exact` if to the bit."""
 
     name: str
     golden: Golden
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,13 @@ def reference_of(data: bytes, job: CandidateJob) -> Reference:
     from workers.models.golden import golden_inputs
     from workers.models.reference import open_reference
 
-    reference = open_reference(data, job.task.format)
+    reference = open_reference(data, job.task.format, job.task.summary.dtype)
     inputs = golden_inputs(job.task.summary, GOLDEN_SAMPLES)
     outputs = [reference.run(sample) for sample in inputs]
     stacked = (
         tuple(np.stack(tensor) for tensor in zip(*side, strict=True)) for side in (inputs, outputs)
     )
-    return Reference(reference.name, Golden(*stacked))
+    return Reference(reference.name, Golden(*stacked), reference.exact)
 
 
 class Stages:
@@ -218,6 +220,8 @@ class Stages:
         task, golden = self._task, reference.golden
         expected = samples_of(golden.outputs, golden.samples)
         bounds = tolerances(task.summary.outputs, expected)
+        if reference.exact and promises_exactness(self._compiler.describe(), task.summary):
+            bounds = [0.0] * len(bounds)
         numerics = compare(expected, ran.outputs, bounds)
         if not within(numerics):
             raise Failure(
@@ -259,6 +263,17 @@ class Stages:
             verification=proof.verification,
             files=(),
         )
+
+
+def promises_exactness(compiler: CompilerDescription, summary: ModelSummary) -> bool:
+    """Return whether `compiler` promises the reference's bits for every operator of the model."""
+    exact = {
+        (support.dtype, operator)
+        for support in compiler.operators
+        if support.exact and support.format == summary.format
+        for operator in support.operators
+    }
+    return all((use.dtype, use.name) in exact for use in summary.operators)
 
 
 def samples_of(tensors: Sequence[Array], count: int) -> list[list[Array]]:

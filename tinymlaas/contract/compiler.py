@@ -19,11 +19,16 @@ RelativePath = Annotated[str, Field(pattern=rf"^{_PART}(/{_PART})*$", max_length
 
 
 class OperatorSupport(Model):
-    """The operators of one model format that a compiler takes, by element type."""
+    """The operators of one model format that a compiler takes, by element type.
+
+    `exact` promises the integer results of TensorFlow Lite Micro to the bit: any difference is
+    then the compiler's failure, not a matter of tolerance.
+    """
 
     format: ModelFormat
     dtype: DType
     operators: tuple[str, ...]
+    exact: bool = False
 
 
 class CompilerDescription(Model):
@@ -31,7 +36,8 @@ class CompilerDescription(Model):
 
     `build` changes whenever the compiler may produce other bytes from the same task (it goes into
     the action digest with name and version); `kernels` are the kernel libraries to choose from;
-    `options` are the option names understood with the values allowed, the first being the default.
+    `options` are the option names understood with the values allowed, the first being the default;
+    one called ``objective`` is given the job's objective where its values have it.
     """
 
     interface: int = INTERFACE_VERSION

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.tensors import DType, TensorSpec
@@ -15,17 +18,32 @@ class ModelFormat(StrEnum):
     TFLITE = "tflite"
 
 
-class OperatorUse(Model):
-    """How often one operator stands in a model and on which element type it computes.
+_LISTED = 8
 
-    `name` is the format's own (``Conv``, ``CONV_2D``); `dtype` is that of its first output, or of
-    its first non-constant input where it has one. A domain other than the default is written
-    before the name with a dot (``com.microsoft.Gelu``).
+
+class OperatorUse(Model):
+    """Where one operator stands in a model and on which element type it computes.
+
+    `indices` are its places in the order of the static model, from 0. `name` is the format's own
+    (``Conv``, ``CONV_2D``); `dtype` is that of its first output, or of its first non-constant input
+    where it has one. A domain other than the default is written before the name with a dot
+    (``com.microsoft.Gelu``).
     """
 
     name: str
     dtype: DType
-    count: int
+    indices: Annotated[tuple[int, ...], Field(min_length=1)]
+
+    @property
+    def unsupported(self) -> str:
+        """What to say where a compiler does not have the operator: which and where it stands."""
+        several = len(self.indices) > 1
+        where = ", ".join(map(str, self.indices[:_LISTED]))
+        more = ", …" if len(self.indices) > _LISTED else ""
+        return (
+            f"operator{'s' * several} {where}{more} ({self.name}, {self.dtype}) "
+            f"{'are' if several else 'is'} not supported"
+        )
 
 
 class ModelSummary(Model):

@@ -14,7 +14,7 @@ from workers.models.memory import Step, estimated_flash, estimated_ram
 from workers.models.onnx_checks import default_opset, parse_onnx
 from workers.models.onnx_macs import Shape, macs
 from workers.models.onnx_shapes import infer, reads, real_inputs, stated
-from workers.models.summary import count_operators, dominant_dtype, module_dtype
+from workers.models.summary import dominant_dtype, locate_operators, module_dtype
 
 _RENAMING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout")
 _ELEMENTWISE = frozenset(
@@ -57,7 +57,7 @@ def summarise_onnx(model: bytes, digest: str) -> ModelSummary:
         opset=default_opset(proto),
         inputs=tuple(_spec(value, values) for value in real_inputs(graph)),
         outputs=tuple(_spec(value, values) for value in graph.output),
-        operators=count_operators(
+        operators=locate_operators(
             (_qualified(node), _node_dtype(node, values)) for node in graph.node
         ),
         dtype=dominant_dtype(elements),

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
+from tinymlaas.contract.tensors import DType
 from workers.models.quiet import quiet
 from workers.models.tflite_model import read_tflite
 from workers.models.wording import one_line
+from workers.verify import tflm_host
 
 Array = NDArray[Any]
 _SILENT = 4
@@ -29,6 +31,11 @@ class Reference(Protocol):
         """Which implementation of which version this is."""
         ...
 
+    @property
+    def exact(self) -> bool:
+        """Whether a compiler can promise to compute the same bits."""
+        ...
+
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Return the outputs, in the model's order, for inputs in the model's order.
 
@@ -39,18 +46,24 @@ class Reference(Protocol):
         ...
 
 
-def open_reference(data: bytes, format: ModelFormat) -> Reference:
+def open_reference(data: bytes, format: ModelFormat, dtype: DType = DType.FLOAT32) -> Reference:
     """Load a static, checked model into the reference implementation of its format.
+
+    A TFLite model that computes in int8 or int16 (`dtype`, see `ModelSummary`) is judged by the
+    interpreter of microcontrollers, where that has all its operators: its kernels are what
+    CMSIS-NN and our own keep to, while LiteRT's round differently here and there.
 
     Raises:
         UnsupportedModel: the reference lacks an operator, or refuses the model.
     """
-    return OnnxReference(data) if format is ModelFormat.ONNX else TfliteReference(data)
-
-
-def run_reference(data: bytes, format: ModelFormat, inputs: Sequence[Array]) -> list[Array]:
-    """Load the model, run one inference and return its outputs; see `open_reference`."""
-    return open_reference(data, format).run(inputs)
+    if format is ModelFormat.ONNX:
+        return OnnxReference(data)
+    if dtype in (DType.INT8, DType.INT16) and tflm_host.available():
+        try:
+            return TflmReference(data)
+        except UnsupportedModel:
+            return TfliteReference(data)
+    return TfliteReference(data)
 
 
 class OnnxReference:
@@ -74,6 +87,11 @@ class OnnxReference:
     def name(self) -> str:
         """``onnxruntime`` and its version."""
         return f"onnxruntime {version('onnxruntime')}"
+
+    @property
+    def exact(self) -> bool:
+        """False: sums of floats depend on their order."""
+        return False
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """See `Reference.run`."""
@@ -111,6 +129,11 @@ class TfliteReference:
         """``LiteRT``, its version and which kernels."""
         return f"LiteRT {version('ai-edge-litert')} BUILTIN_REF"
 
+    @property
+    def exact(self) -> bool:
+        """False: in integers it rounds otherwise than what runs on microcontrollers."""
+        return False
+
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """See `Reference.run`."""
         try:
@@ -127,6 +150,31 @@ class TfliteReference:
                 f"the model declares outputs of shapes {self._declared} but computes {computed}"
             )
         return outputs
+
+
+class TflmReference:
+    """TensorFlow Lite Micro's interpreter with its reference kernels."""
+
+    def __init__(self, data: bytes) -> None:
+        """Load a TFLite flatbuffer and plan its tensors."""
+        self._outputs = len(read_tflite(data).graphs[0].outputs)
+        with quiet():
+            self._interpreter = tflm_host.load(data)
+
+    @property
+    def name(self) -> str:
+        """``tflite-micro`` and its version."""
+        return tflm_host.name()
+
+    @property
+    def exact(self) -> bool:
+        """True for integers: its kernels are written with portable integer arithmetic."""
+        return True
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """See `Reference.run`."""
+        with quiet():
+            return tflm_host.run(self._interpreter, inputs, self._outputs)
 
 
 _BOILERPLATE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")

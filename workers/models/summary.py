@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -68,12 +68,14 @@ def summarise(model: bytes, format: ModelFormat) -> ModelSummary:
     return summarise_tflite(model, sha256(model))
 
 
-def count_operators(uses: Iterable[tuple[str, DType]]) -> tuple[OperatorUse, ...]:
-    """Return (operator, dtype) pairs counted, sorted by name, then dtype."""
-    counts = Counter(uses)
+def locate_operators(uses: Iterable[tuple[str, DType]]) -> tuple[OperatorUse, ...]:
+    """Return where each (operator, dtype) pair of `uses` stands, sorted by name, then dtype."""
+    places: dict[tuple[str, DType], list[int]] = defaultdict(list)
+    for index, use in enumerate(uses):
+        places[use].append(index)
     return tuple(
-        OperatorUse(name=name, dtype=dtype, count=count)
-        for (name, dtype), count in sorted(counts.items())
+        OperatorUse(name=name, dtype=dtype, indices=tuple(indices))
+        for (name, dtype), indices in sorted(places.items())
     )
 
 

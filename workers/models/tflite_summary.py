@@ -8,7 +8,7 @@ from math import prod
 from tinymlaas.contract.model import ModelFormat, ModelSummary
 from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
 from workers.models.memory import Step, estimated_flash, estimated_ram
-from workers.models.summary import count_operators, dominant_dtype, module_dtype
+from workers.models.summary import dominant_dtype, locate_operators, module_dtype
 from workers.models.tflite_macs import macs
 from workers.models.tflite_model import TfliteGraph, TfliteOperator, TfliteTensor, read_tflite
 
@@ -45,7 +45,7 @@ def summarise_tflite(model: bytes, digest: str) -> ModelSummary:
         opset=None,
         inputs=tuple(_spec(graph.tensors[index]) for index in graph.inputs),
         outputs=tuple(_spec(graph.tensors[index]) for index in graph.outputs),
-        operators=count_operators(
+        operators=locate_operators(
             (operator.name, _operator_dtype(operator, graph, dtypes))
             for operator in graph.operators
         ),

@@ -48,6 +48,24 @@ def _open(data: bytes, arena: int) -> Any:
     return runtime.Interpreter.from_bytes(data, arena_size=arena)
 
 
+def load(data: bytes) -> Any:
+    """Return an interpreter of `data` with an arena that is large enough.
+
+    Raises:
+        UnsupportedModel: TFLM cannot run the model however large the arena is.
+    """
+    return _open(data, _ample(data))
+
+
+def _ample(data: bytes) -> int:
+    arena = _SMALLEST
+    while not _fits(data, arena):
+        arena *= 4
+        if arena > _LARGEST:
+            raise UnsupportedModel(_complaint(data))
+    return arena
+
+
 def smallest_arena(data: bytes) -> int:
     """Return the smallest arena in bytes, a multiple of 16, in which TFLM can plan `data`.
 
@@ -57,12 +75,7 @@ def smallest_arena(data: bytes) -> int:
     Raises:
         UnsupportedModel: TFLM cannot run the model however large the arena is.
     """
-    high = _SMALLEST
-    while not _fits(data, high):
-        high *= 4
-        if high > _LARGEST:
-            raise UnsupportedModel(_complaint(data))
-    low = 0
+    low, high = 0, _ample(data)
     while high - low > _ALIGNMENT:
         middle = (low + high) // (2 * _ALIGNMENT) * _ALIGNMENT
         if _fits(data, middle):
@@ -101,12 +114,21 @@ def run_samples(
     """
     try:
         interpreter = _open(data, arena)
-        results = []
-        for sample in samples:
-            for index, value in enumerate(sample):
-                interpreter.set_input(value, index)
-            interpreter.invoke()
-            results.append([np.array(interpreter.get_output(i)) for i in range(outputs)])
+    except RuntimeError as error:
+        raise UnsupportedModel(f"TFLM cannot run the model: {error}") from error
+    return [run(interpreter, sample, outputs) for sample in samples]
+
+
+def run(interpreter: Any, inputs: Sequence[Array], outputs: int) -> list[Array]:
+    """Return the first `outputs` outputs that a loaded interpreter computes of `inputs`.
+
+    Raises:
+        UnsupportedModel: TFLM cannot run the model on them.
+    """
+    try:
+        for index, value in enumerate(inputs):
+            interpreter.set_input(value, index)
+        interpreter.invoke()
+        return [np.array(interpreter.get_output(index)) for index in range(outputs)]
     except (RuntimeError, ValueError) as error:
         raise UnsupportedModel(f"TFLM cannot run the model: {error}") from error
-    return results

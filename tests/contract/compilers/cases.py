@@ -41,7 +41,7 @@ def task_of(operators: list[str], core: Core = Core.HOST, dtype: DType = DType.F
         opset=17,
         inputs=(spec["a"], spec["b"]),
         outputs=(spec["y"],),
-        operators=tuple(OperatorUse(name=o, dtype=dtype, count=1) for o in operators),
+        operators=tuple(OperatorUse(name=o, dtype=dtype, indices=(0,)) for o in operators),
         dtype=dtype,
         macs=0,
         weight_bytes=0,

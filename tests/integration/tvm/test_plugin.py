@@ -40,7 +40,7 @@ def write_task(folder, model=RELU, operator="Relu", outputs=(2, 3), **changes):
         opset=17,
         inputs=(specs["x"],),
         outputs=(specs["y"],),
-        operators=(OperatorUse(name=operator, dtype=DType.FLOAT32, count=1),),
+        operators=(OperatorUse(name=operator, dtype=DType.FLOAT32, indices=(0,)),),
         dtype=DType.FLOAT32,
         macs=0,
         weight_bytes=0,
@@ -74,7 +74,7 @@ def test_describe():
     described = CompilerDescription.model_validate_json(done.stdout)
     assert (described.name, done.returncode, done.stderr) == ("tvm", 0, "")
     assert set(described.cores) == set(Core)
-    assert described.options["opt"][0] == "O2"
+    assert described.options["objective"][0] == "latency"
 
 
 def test_supports(tmp_path):
@@ -151,10 +151,10 @@ def test_the_same_task_gives_the_same_bytes(core, tmp_path):
 
 
 def test_options_choose_flags(tmp_path):
-    for value, flag in (("O2", "-O2"), ("Os", "-Os")):
-        _, task, out = write_task(tmp_path, options={"opt": value})
+    for value, flag in (("latency", "-O2"), ("flash", "-Os")):
+        _, task, out = write_task(tmp_path, options={"objective": value})
         answer = plugin.compile(task, out)
         assert isinstance(answer, Compiled)
         assert flag in answer.cflags
-        assert answer.options == {"opt": value}
-        assert json.loads((out / "compiled.json").read_text())["options"] == {"opt": value}
+        assert answer.options == {"objective": value}
+        assert json.loads((out / "compiled.json").read_text())["options"] == {"objective": value}

@@ -1,6 +1,6 @@
 import pytest
 
-from tinymlaas.cli_options import parse_shapes
+from tinymlaas.cli_options import parse_options, parse_shapes
 from tinymlaas.contract.errors import UsageError
 
 
@@ -28,3 +28,19 @@ def test_zero_twice_and_absurdly_long() -> None:
     with pytest.raises(UsageError) as caught:
         parse_shapes(["x=" + "9" * 5000])
     assert len(str(caught.value)) < 200
+
+
+def test_compiler_options():
+    assert parse_options(["a=b", "c=d=e"]) == {"a": "b", "c": "d=e"}
+    assert parse_options([]) == {}
+
+
+@pytest.mark.parametrize("text", ["", "x", "x=", "=on"])
+def test_bad_compiler_option(text):
+    with pytest.raises(UsageError, match=r"write NAME=VALUE as in dead-channels=off"):
+        parse_options([text])
+
+
+def test_compiler_option_given_twice():
+    with pytest.raises(UsageError, match="in-place is given twice"):
+        parse_options(["in-place=on", "in-place=off"])

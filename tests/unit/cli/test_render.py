@@ -32,7 +32,7 @@ def summary(name: str) -> ModelSummary:
         opset=17,
         inputs=(TensorSpec(name=name, shape=(1, 2), dtype=DType.FLOAT32),),
         outputs=(),
-        operators=(OperatorUse(name=name, dtype=DType.FLOAT32, count=1),),
+        operators=(OperatorUse(name=name, dtype=DType.FLOAT32, indices=(0,)),),
         dtype=DType.FLOAT32,
         macs=1,
         weight_bytes=1,

@@ -121,7 +121,7 @@ def test_supports_answers_from_the_summary_alone(tmp_path: Path) -> None:
     model.outputs.append(model.op("FLOOR", (source,), T((1, 4), *KIND)))
     path = task_of(model.to_bytes(), tmp_path)
     task = CompileTask.model_validate_json(path.read_bytes())
-    assert plugin.supports(task).reasons == ("operator FLOOR (int8) is not supported",)
+    assert plugin.supports(task).reasons == ("operator 0 (FLOOR, int8) is not supported",)
     onnx = task.model_copy(update={"format": ModelFormat.ONNX})
     assert plugin.supports(onnx).reasons == ("cmsis-nn takes TFLite, not onnx",)
 
@@ -134,7 +134,7 @@ def test_float_models_are_refused_by_operator_and_type(tmp_path: Path) -> None:
     )
     path = task_of(model.to_bytes(), tmp_path / "in")
     task = CompileTask.model_validate_json(path.read_bytes())
-    assert plugin.supports(task).reasons == ("operator ADD (float32) is not supported",)
+    assert plugin.supports(task).reasons == ("operator 0 (ADD, float32) is not supported",)
     (tmp_path / "out").mkdir()
     answer = plugin.compile(path, tmp_path / "out")
     assert isinstance(answer, Unsupported)

@@ -9,7 +9,7 @@ from tests.unit.models.builders import cnn, onnx_model, tiny_onnx
 from tinymlaas.contract.errors import InvalidModel, Rejection, UnsupportedModel, UsageError
 from tinymlaas.contract.model import ModelFormat
 from workers.models.onnx_shapes import infer
-from workers.models.reference import run_reference
+from workers.models.reference import open_reference
 from workers.models.shapes import fix_shapes
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -48,7 +48,7 @@ def test_fixed_model_computes_what_the_dynamic_one_does():
     data = tiny_onnx("N")
     x = np.random.default_rng(1).normal(size=(3, 3, 8, 8)).astype("f4")
     model = fix_shapes(data, ModelFormat.ONNX, {"x": (3, 3, 8, 8)})
-    before, after = (run_reference(m, ModelFormat.ONNX, [x])[0] for m in (data, model))
+    before, after = (open_reference(m, ModelFormat.ONNX).run([x])[0] for m in (data, model))
     assert np.array_equal(before, after)
 
 

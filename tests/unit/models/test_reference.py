@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from tests.unit.models.builders import onnx_model, tflite_builder, tiny_onnx, tiny_tflite
 from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
-from workers.models.reference import open_reference, run_reference
+from workers.models.reference import open_reference
 
 FLOAT = TensorProto.FLOAT
 
@@ -17,13 +17,13 @@ def test_onnx_against_numpy():
     model = onnx_model([node], {"a": ((2, 3), FLOAT), "b": ((3, 4), FLOAT)}, {"y": ((2, 4), FLOAT)})
     generator = np.random.default_rng(3)
     a, b = (generator.integers(-4, 5, s).astype("f4") for s in ((2, 3), (3, 4)))
-    (y,) = run_reference(model.SerializeToString(), ModelFormat.ONNX, [a, b])
+    (y,) = open_reference(model.SerializeToString(), ModelFormat.ONNX).run([a, b])
     assert np.array_equal(y, 0.5 * a @ b)
 
 
 def test_tflite_against_numpy():
     x = np.arange(36, dtype="f4").reshape(1, 6, 6, 1)
-    (y,) = run_reference(tiny_tflite(), ModelFormat.TFLITE, [x])
+    (y,) = open_reference(tiny_tflite(), ModelFormat.TFLITE).run([x])
     generator = np.random.default_rng(1)
     kernel = generator.normal(size=18).astype("f4").reshape(2, 3, 3)
     dense = generator.normal(size=96).astype("f4").reshape(3, 32)
@@ -68,13 +68,13 @@ def test_operator_the_reference_lacks(capfd):
 @pytest.mark.parametrize("inputs", [[], [np.zeros((2, 2), "f4")], [np.zeros((1, 6, 6, 1), "i4")]])
 def test_inputs_of_another_form_are_a_typed_error(data, format, inputs):
     with pytest.raises(UnsupportedModel, match="cannot run"):
-        run_reference(data, format, inputs)
+        open_reference(data, format).run(inputs)
 
 
 def test_outputs_of_another_shape_than_declared():
     build, inputs, outputs = tflite_builder()
     build.tensors[-1].shape = [1, 4]
     with pytest.raises(InvalidModel, match=r"\(1, 4\).*computes.*\(1, 3\)"):
-        run_reference(
-            build.bytes(inputs, outputs), ModelFormat.TFLITE, [np.zeros((1, 6, 6, 1), "f4")]
+        open_reference(build.bytes(inputs, outputs), ModelFormat.TFLITE).run(
+            [np.zeros((1, 6, 6, 1), "f4")]
         )

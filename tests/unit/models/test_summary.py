@@ -30,7 +30,7 @@ FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
 def operators(summary: ModelSummary) -> dict[str, int]:
-    return {f"{use.name} {use.dtype}": use.count for use in summary.operators}
+    return {f"{use.name} {use.dtype}": len(use.indices) for use in summary.operators}
 
 
 def of(model: onnx.ModelProto) -> ModelSummary:

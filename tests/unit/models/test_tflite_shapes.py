@@ -9,7 +9,7 @@ from tinymlaas.contract.errors import UnsupportedModel, UsageError
 from tinymlaas.contract.model import ModelFormat
 from workers.models.hygiene import sniff
 from workers.models.limits import DEFAULT_LIMITS
-from workers.models.reference import run_reference
+from workers.models.reference import open_reference
 from workers.models.shapes import fix_shapes
 from workers.models.tflite_checks import check_tflite
 
@@ -36,8 +36,8 @@ def test_another_batch_computes_the_same_rows():
     ]
     assert not any(tensor.signature for tensor in graph.tensors)
     x = np.random.default_rng(1).normal(size=(3, 6, 6, 1)).astype("f4")
-    (together,) = run_reference(batch, TFLITE, [x])
-    alone = [run_reference(data, TFLITE, [row[None]])[0] for row in x]
+    (together,) = open_reference(batch, TFLITE).run([x])
+    alone = [open_reference(data, TFLITE).run([row[None]])[0] for row in x]
     assert np.array_equal(together, np.concatenate(alone))
 
 
@@ -52,7 +52,7 @@ def test_other_open_dimensions_must_be_fixed():
     assert caught.value.reasons == (
         "input 'x' has dynamic shape (1, ?, 4): fix it with --shape x=1,1,4",
     )
-    (y,) = run_reference(fixed(data, x=(1, 5, 4)), TFLITE, [np.ones((1, 5, 4), "f4")])
+    (y,) = open_reference(fixed(data, x=(1, 5, 4)), TFLITE).run([np.ones((1, 5, 4), "f4")])
     assert y.shape == (1, 5, 4)
 
 
@@ -120,7 +120,7 @@ def test_shapes_that_depend_on_data_are_refused():
 def test_shapes_computed_from_shapes_are_followed():
     data = reshaped("SHAPE")
     assert fixed(data) == data
-    (y,) = run_reference(fixed(data, x=(3, 4)), TFLITE, [np.ones((3, 4), "f4")])
+    (y,) = open_reference(fixed(data, x=(3, 4)), TFLITE).run([np.ones((3, 4), "f4")])
     assert y.shape == (3, 4)
 
 

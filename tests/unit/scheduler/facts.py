@@ -19,7 +19,8 @@ def summary(weight_bytes: int = 10, **operators: DType) -> ModelSummary:
         inputs=(),
         outputs=(),
         operators=tuple(
-            OperatorUse(name=name, dtype=dtype, count=1) for name, dtype in operators.items()
+            OperatorUse(name=name, dtype=dtype, indices=(index,))
+            for index, (name, dtype) in enumerate(operators.items())
         ),
         dtype=DType.FLOAT32,
         macs=0,

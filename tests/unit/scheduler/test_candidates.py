@@ -4,7 +4,9 @@ from scheduler.candidates import Candidate, job_for, list_candidates, reasons_ag
 from tests.unit.scheduler.facts import BOARD, compiler, inspection, summary
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import CapabilityClass, Core
-from tinymlaas.contract.model import ModelFormat
+from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.model import ModelFormat, OperatorUse
+from tinymlaas.contract.report import Objective
 from tinymlaas.contract.tensors import DType
 
 
@@ -14,6 +16,25 @@ def test_every_kernel_library_is_a_candidate_with_default_options() -> None:
     found = [(c.compiler.name, c.kernels, c.options) for c in list_candidates(described)]
     defaults = {"speed": "3", "align": "4"}
     assert found == [("a", "own", defaults), ("a", "cmsis", defaults), ("z", "generated", {})]
+
+
+def test_options_follow_the_objective_and_then_the_user() -> None:
+    both = {"objective": ("latency", "flash"), "align": ("4", "8")}
+    described = [compiler("a", options=both), compiler("b", options={"align": ("4", "8")})]
+    found = list_candidates(described, Objective.FLASH, {"align": "8"})
+    assert [c.options for c in found] == [{"objective": "flash", "align": "8"}, {"align": "8"}]
+    (ram, _) = list_candidates(described, Objective.RAM)
+    assert ram.options == {"objective": "latency", "align": "4"}
+    (own, _) = list_candidates(described, Objective.LATENCY, {"objective": "flash"})
+    assert own.options["objective"] == "flash"
+
+
+def test_an_option_nobody_has_or_a_value_not_offered_is_refused() -> None:
+    described = [compiler("a", options={"align": ("4", "8")}), compiler("b")]
+    with pytest.raises(UsageError, match="no compiler has an option speed; there are: align"):
+        list_candidates(described, options={"speed": "1"})
+    with pytest.raises(UsageError, match="a: option align is 4 or 8, not '5'"):
+        list_candidates(described, options={"align": "5"})
 
 
 @pytest.mark.parametrize(
@@ -40,8 +61,8 @@ def test_every_kernel_library_is_a_candidate_with_default_options() -> None:
             1,
             Core.CORTEX_M4,
             [
-                "operator Relu (int8) is not supported",
-                "operator Frob (float32) is not supported",
+                "operator 0 (Relu, int8) is not supported",
+                "operator 1 (Frob, float32) is not supported",
             ],
         ),
         (
@@ -108,3 +129,10 @@ def test_a_job_carries_what_the_compiler_is_told() -> None:
     job = job_for(candidate, inspection(facts), name="net", target=BOARD, shapes={}, service="s")
     assert (job.task.model, job.task.name, job.task.target) == ("model.tflite", "net", BOARD)
     assert (job.source_digest, job.static_digest) == ("a" * 64, "d" * 64)
+
+
+def test_every_place_of_an_unsupported_operator_is_named() -> None:
+    several = OperatorUse(name="Frob", dtype=DType.INT8, indices=(1, 4))
+    assert several.unsupported == "operators 1, 4 (Frob, int8) are not supported"
+    many = OperatorUse(name="Frob", dtype=DType.INT8, indices=tuple(range(20)))
+    assert many.unsupported.startswith("operators 0, 1, 2, 3, 4, 5, 6, 7, … (Frob")

@@ -48,6 +48,15 @@ def test_proven_comes_before_better_and_known_before_unknown(objective: Objectiv
     assert choose([], objective) is None
 
 
+def test_right_to_the_bit_or_to_rounding_comes_before_fast_but_off() -> None:
+    off = report(VERIFIED, 1).model_copy(update={"max_rel_error": 0.07, "bit_exact": False})
+    rounded = report(VERIFIED, 9).model_copy(update={"max_rel_error": 4e-7, "bit_exact": False})
+    exact = report(VERIFIED, 10).model_copy(update={"max_rel_error": 0.0, "bit_exact": True})
+    assert choose([off, exact], Objective.LATENCY) == 1
+    assert choose([off, exact, rounded], Objective.LATENCY) == 2
+    assert choose([off], Objective.LATENCY) == 0
+
+
 def test_ties_are_broken_by_the_rest_and_at_last_by_name() -> None:
     assert choose([report(VERIFIED, 5, 9, 1), report(VERIFIED, 5, 8, 9)], Objective.LATENCY) == 1
     assert choose([report(compiler="b"), report(compiler="a")], Objective.LATENCY) == 1
@@ -70,7 +79,16 @@ def test_failed_if_one_might_have_worked_else_rejected() -> None:
 
 def test_reasons_name_the_compiler_where_there_are_several() -> None:
     candidates = [
-        report(REJECTED, compiler="a", reasons=("x", "y")),
-        report(REJECTED, compiler="b", reasons=("z",)),
+        report(REJECTED, compiler="a", reasons=("x",)),
+        report(REJECTED, compiler="b", reasons=("y", "z")),
     ]
-    assert conclude(candidates, Objective.RAM).reasons == ("a: x", "a: y", "b: z")
+    assert conclude(candidates, Objective.RAM).reasons == ("a: x", "b: y", "b: z")
+
+
+def test_the_reasons_of_what_came_nearest_to_working_come_first() -> None:
+    facts = report(REJECTED, compiler="a", reasons=("does not read it",))
+    facts = facts.model_copy(update={"action_digest": None})
+    tried = report(REJECTED, compiler="b", reasons=("refused in compiling",))
+    large = report(REJECTED, flash=9, compiler="c", reasons=("does not fit",))
+    found = conclude([facts, tried, large], Objective.LATENCY).reasons
+    assert found == ("c: does not fit", "b: refused in compiling", "a: does not read it")

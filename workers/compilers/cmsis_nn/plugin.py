@@ -40,7 +40,7 @@ def describe() -> CompilerDescription:
         build=BUILD,
         cores=tuple(Core),
         operators=tuple(
-            OperatorSupport(format=ModelFormat.TFLITE, dtype=dtype, operators=names)
+            OperatorSupport(format=ModelFormat.TFLITE, dtype=dtype, operators=names, exact=True)
             for dtype, names in OPERATORS.items()
         ),
         kernels=(PORTABLE, ARM),
@@ -53,7 +53,7 @@ def supports(task: CompileTask) -> Support:
     if task.format is not ModelFormat.TFLITE:
         return Support(reasons=(f"{NAME} takes TFLite, not {task.format.value}",))
     reasons = [
-        f"operator {use.name} ({use.dtype.value}) is not supported"
+        use.unsupported
         for use in task.summary.operators
         if use.name not in OPERATORS.get(use.dtype, ())
     ]

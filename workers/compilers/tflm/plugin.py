@@ -50,7 +50,12 @@ def describe() -> CompilerDescription:
         version=tflm_host.name().rpartition(" ")[2] + suffix,
         cores=_CORES,
         operators=tuple(
-            OperatorSupport(format=ModelFormat.TFLITE, dtype=dtype, operators=operators)
+            OperatorSupport(
+                format=ModelFormat.TFLITE,
+                dtype=dtype,
+                operators=operators,
+                exact=dtype is not DType.FLOAT32,
+            )
             for dtype in _DTYPES
         ),
         kernels=("reference",),
@@ -63,8 +68,8 @@ def supports(task: CompileTask) -> Support:
         return Support(reasons=(f"{NAME} takes TFLite, not {task.format.value}",))
     if task.target.core not in _CORES:
         return Support(reasons=(f"TensorFlow Lite Micro has no port to {task.target.core.value}",))
-    unknown = sorted({use.name for use in task.summary.operators} - set(METHODS))
-    return Support(reasons=tuple(f"TFLM has no operator {operator}" for operator in unknown))
+    unknown = [use for use in task.summary.operators if use.name not in METHODS]
+    return Support(reasons=tuple(use.unsupported for use in unknown))
 
 
 def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:

@@ -24,8 +24,8 @@ __all__ = ["compile", "describe", "generate", "supports"]
 NAME = "tvm"
 VERSION = "0.27.0.post1"
 
-# Values of the option "opt", the default first.
-_OPT_FLAGS = {"O2": "-O2", "Os": "-Os"}
+# Values of the option "objective", the default first.
+_OPTIMISE = {"latency": "-O2", "flash": "-Os"}
 # Buffers of different types take turns in the arena, so accesses may not be told apart by type.
 _CFLAGS = ("-fno-strict-aliasing", "-fno-math-errno")
 
@@ -37,7 +37,7 @@ def describe() -> CompilerDescription:
         version=VERSION,
         cores=tuple(Core),
         operators=supported(),
-        options={"opt": tuple(_OPT_FLAGS)},
+        options={"objective": tuple(_OPTIMISE)},
     )
 
 
@@ -100,7 +100,7 @@ def _compiled(task: CompileTask, made: Generated) -> Compiled:
         arena=ArenaPlan(size=made.layout.size, alignment=made.layout.alignment),
         sources=() if made.obj else ("model.c",),
         objects=("model.o",) if made.obj else (),
-        cflags=(_OPT_FLAGS[task.options.get("opt", "O2")], *_CFLAGS, *made.cflags),
+        cflags=(_OPTIMISE[task.options.get("objective", "latency")], *_CFLAGS, *made.cflags),
         weight_bytes=made.weight_bytes,
         options=dict(task.options),
     )

@@ -16,9 +16,9 @@ def schedule(mod: tvm.IRModule, target: CapabilityClass, options: dict[str, str]
     `mod` is what Relax fusion leaves: functions over blocks and a ``main`` that calls them. What
     a function computes, its parameters and its name stay; only the order of floating-point sums
     over unrolled axes may change. A function whose form is not understood stays as it is. The
-    option ``opt`` = ``Os`` asks for small code.
+    option ``objective`` = ``flash`` asks for small code.
     """
     from workers.compilers.tvm.schedule.functions import reschedule
     from workers.compilers.tvm.schedule.machine import machine_for
 
-    return reschedule(mod, machine_for(target, small=options.get("opt") == "Os"))
+    return reschedule(mod, machine_for(target, small=options.get("objective") == "flash"))
