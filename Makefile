@@ -4,7 +4,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format schemas docs-boards docs-operators docs wheel clean
+.PHONY: help setup demo test test-all lint format schemas docs-boards docs-operators docs-node-tests docs wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -33,10 +33,13 @@ schemas: setup  ## regenerate the JSON Schemas of the contract
 docs-boards: setup  ## regenerate the table of boards in docs/boards.md
 	@$(PYTHON_IN_VENV) scripts/boards_table.py
 
-docs-operators: setup  ## run all ONNX backend node tests and regenerate docs/operators.md
+docs-operators: setup  ## regenerate docs/operators.md from what the compilers say
 	@$(PYTHON_IN_VENV) scripts/operators_table.py
 
-docs: schemas docs-boards docs-operators  ## regenerate everything that is generated
+docs-node-tests: setup  ## run all ONNX backend node tests and regenerate docs/onnx-node-tests.md
+	@$(PYTHON_IN_VENV) scripts/node_tests_table.py
+
+docs: schemas docs-boards docs-operators docs-node-tests  ## regenerate everything that is generated
 
 wheel: setup  ## build the wheel into out/
 	@$(PYTHON_IN_VENV) -m hatchling build -t wheel -d out

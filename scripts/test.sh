@@ -26,5 +26,6 @@ step .venv/bin/mypy --follow-imports=silent scripts
 step .venv/bin/lint-imports
 step .venv/bin/python scripts/schemas.py --check
 step .venv/bin/python scripts/boards_table.py --check
+step .venv/bin/python scripts/operators_table.py --check
 [ -z "$lint_only" ] || exit 0
 step .venv/bin/pytest -n 2 ${select[@]+"${select[@]}"}

@@ -1,6 +1,6 @@
 """Every ONNX backend node test with static float32 inputs: passes, or is rejected with a reason.
 
-docs/operators.md says how each ends; a row that is no longer true fails here.
+docs/onnx-node-tests.md says how each ends; a row that is no longer true fails here.
 """
 
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.operators_table import TABLE, outcome
+from scripts.node_tests_table import TABLE, outcome
 from tests.integration.nodes.driver import PASSED, REJECTED, Driver, warm
 from tests.integration.tvm.node_cases import NodeCase, collect
 

@@ -36,8 +36,8 @@ def build(
 
 def reference(model: bytes, inputs: Sequence[Array]) -> list[Array]:
     """Return the outputs of onnxruntime."""
-    import onnxruntime
+    from workers.models.ort import ort
 
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     return session.run(None, dict(zip(names, inputs, strict=True)))
