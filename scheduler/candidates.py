@@ -39,13 +39,15 @@ class Candidate:
 
 def list_candidates(
     descriptions: Sequence[CompilerDescription],
+    format: ModelFormat,
     objective: Objective = Objective.LATENCY,
     options: Mapping[str, str] | None = None,
 ) -> list[Candidate]:
-    """Return every candidate of the compilers described.
+    """Return every candidate of the compilers described for a model of `format`.
 
-    An option has its default unless `options` says otherwise; the one called ``objective`` follows
-    the job's wherever the compiler offers that value.
+    A compiler that does not read the format is none, unless no compiler does. An option has its
+    default unless `options` says otherwise; the one called ``objective`` follows the job's wherever
+    the compiler offers that value.
 
     Raises:
         UsageError: no compiler has one of `options`, or one that has it does not offer the value.
@@ -55,11 +57,16 @@ def list_candidates(
     if unknown:
         known = ", ".join(sorted({name for each in descriptions for name in each.options}))
         raise UsageError(f"no compiler has an option {unknown[0]}; there are: {known or 'none'}")
+    readers = [each for each in descriptions if _reads(each, format)]
     return [
         Candidate(description, kernels, _options(description, objective, wanted))
-        for description in sorted(descriptions, key=lambda d: d.name)
+        for description in sorted(readers or descriptions, key=lambda d: d.name)
         for kernels in description.kernels
     ]
+
+
+def _reads(compiler: CompilerDescription, format: ModelFormat) -> bool:
+    return any(support.format == format for support in compiler.operators)
 
 
 def _options(
@@ -109,7 +116,7 @@ def unsupported_operators(compiler: CompilerDescription, summary: ModelSummary) 
         if support.format == summary.format
         for operator in support.operators
     }
-    if not any(support.format == summary.format for support in compiler.operators):
+    if not _reads(compiler, summary.format):
         return [f"does not read {summary.format} models"]
     return [use.unsupported for use in summary.operators if (use.dtype, use.name) not in known]
 

@@ -84,11 +84,12 @@ def _reasons(candidates: Sequence[CandidateReport], failed: bool) -> tuple[str, 
     wanted = CandidateStatus.FAILED if failed else CandidateStatus.REJECTED
     several = len({report.compiler for report in candidates}) > 1
     told = sorted((r for r in candidates if r.status is wanted), key=_distance)
-    return tuple(
+    reasons = (
         f"{report.compiler}: {reason}" if several else reason
         for report in told
         for reason in report.reasons
     )
+    return tuple(dict.fromkeys(reasons))  # kernel libraries of one compiler share most of theirs
 
 
 def _distance(report: CandidateReport) -> tuple[bool, bool, int]:

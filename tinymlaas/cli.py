@@ -54,7 +54,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on std
 def compile_command(
     model: ModelPath,
     board: Annotated[str, typer.Option(help="A board's name, or a profile ending in .toml.")],
-    compiler: Annotated[str, typer.Option(help="auto, or a compiler's name.")] = "auto",
+    compiler: Annotated[str, typer.Option(help="auto, NAME or NAME/KERNELS.")] = "auto",
     objective: Annotated[Objective, typer.Option(help="What to make small.")] = Objective.LATENCY,
     shape: ShapeOption = None,
     option: Annotated[

@@ -44,7 +44,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wanted of a compile besides model and board; `compiler` is a name or ``auto``."""
+    """What is wanted of a compile besides model and board.
+
+    `compiler` is ``auto``, a name, or a name with kernels (``cmsis-nn/portable``).
+    """
 
     compiler: str = "auto"
     objective: Objective = Objective.LATENCY
@@ -155,17 +158,16 @@ class LocalService:
         """
         device = catalog.get(board)
         registry = discover(self._settings.compilers)
-        names = sorted(registry.compilers) if wish.compiler == "auto" else [wish.compiler]
-        described = [registry.get(name).describe() for name in names]
-        if not described:
-            raise UsageError("no compiler can be used; 'tinymlaas compilers' says why")
+        described = _wanted(registry, wish.compiler)
         module = directory / f"{symbol_prefix(path)}-{device.name}.zip"
         check_directory(directory)
         inspection = self.inspect(path, wish.shapes)
         target = device.capability_class()
         plan = [
             self._plan(candidate, inspection, symbol_prefix(path), target, wish.shapes)
-            for candidate in list_candidates(described, wish.objective, wish.options)
+            for candidate in list_candidates(
+                described, inspection.summary.format, wish.objective, wish.options
+            )
         ]
         developer = own_key(self._settings)
         bench = Workbench(
@@ -205,6 +207,21 @@ class LocalService:
 def _outcome(step: CandidateJob | CandidateReport, bench: Workbench) -> Outcome:
     """Build what is to be built; a candidate rejected by the scheduler stays as it is."""
     return Outcome(report=step) if isinstance(step, CandidateReport) else build(step, bench)
+
+
+def _wanted(registry: Registry, compiler: str) -> list[CompilerDescription]:
+    """Return the compilers to try: all, or the one named, perhaps with one of its kernels."""
+    name, slash, kernels = compiler.partition("/")
+    names = sorted(registry.compilers) if compiler == "auto" else [name]
+    described = [registry.get(name).describe() for name in names]
+    if not described:
+        raise UsageError("no compiler can be used; 'tinymlaas compilers' says why")
+    if not slash:
+        return described
+    if kernels not in described[0].kernels:
+        known = ", ".join(described[0].kernels)
+        raise UsageError(f"{name} has no kernels called '{kernels}'; there are: {known}")
+    return [described[0].model_copy(update={"kernels": (kernels,)})]
 
 
 def _missing_notice(registry: Registry, wish: Wish) -> tuple[str, ...]:

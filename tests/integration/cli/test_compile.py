@@ -173,7 +173,7 @@ def test_inspect(cli: Cli, model: Path) -> None:
 def test_compilers_lists_ours_and_those_from_outside(cli: Cli) -> None:
     ran = cli("compilers", "--json", TINYMLAAS_COMPILERS=str(PLUGIN))
     names = [entry["description"]["name"] for entry in ran.json["compilers"]]
-    assert names == ["elementwise", "tvm"]
+    assert names == ["cmsis-nn", "elementwise", "tflm", "tvm"]
     assert "elementwise" in cli("compilers", TINYMLAAS_COMPILERS=str(PLUGIN)).out
 
 

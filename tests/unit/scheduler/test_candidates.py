@@ -9,32 +9,40 @@ from tinymlaas.contract.model import ModelFormat, OperatorUse
 from tinymlaas.contract.report import Objective
 from tinymlaas.contract.tensors import DType
 
+ONNX = ModelFormat.ONNX
+
 
 def test_every_kernel_library_is_a_candidate_with_default_options() -> None:
     options = {"speed": ("3", "2"), "align": ("4",)}
     described = [compiler("z"), compiler("a", kernels=("own", "cmsis"), options=options)]
-    found = [(c.compiler.name, c.kernels, c.options) for c in list_candidates(described)]
+    found = [(c.compiler.name, c.kernels, c.options) for c in list_candidates(described, ONNX)]
     defaults = {"speed": "3", "align": "4"}
     assert found == [("a", "own", defaults), ("a", "cmsis", defaults), ("z", "generated", {})]
+
+
+def test_who_does_not_read_the_format_is_a_candidate_only_if_nobody_does() -> None:
+    described = [compiler("a", operators=()), compiler("b")]
+    assert [c.compiler.name for c in list_candidates(described, ONNX)] == ["b"]
+    assert len(list_candidates(described, ModelFormat.TFLITE)) == 2
 
 
 def test_options_follow_the_objective_and_then_the_user() -> None:
     both = {"objective": ("latency", "flash"), "align": ("4", "8")}
     described = [compiler("a", options=both), compiler("b", options={"align": ("4", "8")})]
-    found = list_candidates(described, Objective.FLASH, {"align": "8"})
+    found = list_candidates(described, ONNX, Objective.FLASH, {"align": "8"})
     assert [c.options for c in found] == [{"objective": "flash", "align": "8"}, {"align": "8"}]
-    (ram, _) = list_candidates(described, Objective.RAM)
+    (ram, _) = list_candidates(described, ONNX, Objective.RAM)
     assert ram.options == {"objective": "latency", "align": "4"}
-    (own, _) = list_candidates(described, Objective.LATENCY, {"objective": "flash"})
+    (own, _) = list_candidates(described, ONNX, Objective.LATENCY, {"objective": "flash"})
     assert own.options["objective"] == "flash"
 
 
 def test_an_option_nobody_has_or_a_value_not_offered_is_refused() -> None:
     described = [compiler("a", options={"align": ("4", "8")}), compiler("b")]
     with pytest.raises(UsageError, match="no compiler has an option speed; there are: align"):
-        list_candidates(described, options={"speed": "1"})
+        list_candidates(described, ONNX, options={"speed": "1"})
     with pytest.raises(UsageError, match="a: option align is 4 or 8, not '5'"):
-        list_candidates(described, options={"align": "5"})
+        list_candidates(described, ONNX, options={"align": "5"})
 
 
 @pytest.mark.parametrize(
