@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from tinymlaas import render
 from tinymlaas.cli_options import Output, parse_shapes
 from tinymlaas.contract.quantisation import Activations, QuantisationReport
 
@@ -17,6 +17,7 @@ CalibrationOption = Annotated[
     typer.Option(
         "--calibration",
         metavar="FILE.npz",
+        readable=False,
         help="Samples: arrays by input name, or x; with labels, accuracy is reported.",
     ),
 ]
@@ -24,7 +25,10 @@ CalibrationOption = Annotated[
 
 def quantize(
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A float ONNX, TFLite or .keras file.")
+        Path,
+        typer.Argument(
+            metavar="MODEL", readable=False, help="A float ONNX, TFLite or .keras file."
+        ),
     ],
     calibration: CalibrationOption,
     output: Annotated[
@@ -42,11 +46,12 @@ def quantize(
     """Quantise a float model to an integer TFLite model with samples of your own."""
     from tinymlaas import quantising
 
-    shown = Output(Console(), Console(stderr=True), as_json)
-    with shown.progress() as progress:
-        progress.stage("model", "quantising")
-        done = quantising.quantise_file(model, calibration, activations, parse_shapes(shape or ()))
+    shown = Output(render.console(), render.console(stderr=True), as_json)
     target = output or quantising.default_output(model, activations)
+    quantising.check_output(target)
+    shapes = parse_shapes(shape or ())
+    with shown.progress() as progress:
+        done = quantising.quantise_file(model, calibration, activations, shapes, progress)
     report = quantising.write(done, target)
     shown.notices(report.warnings)
     if as_json:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage import keys
 from storage.directory import DirectoryStore
 from tinymlaas.contract.errors import Failure, UsageError
+from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.quantisation import Activations, QuantisationReport
+from tinymlaas.delivery import check_directory
+from tinymlaas.inputs import read_input
 from tinymlaas.settings import from_environment
+from workers import guardian
+from workers.models.limits import DEFAULT_LIMITS
 from workers.quantise.stage import Request, quantise_stored
+from workers.samples import MAX_SAMPLES_BYTES
 
+_SILENT = Silent()
 SUFFIX = {Activations.INT8: "int8", Activations.INT16X8: "int16x8"}
 
 
@@ -31,6 +38,7 @@ def quantise_file(
     calibration: Path,
     activations: Activations = Activations.INT8,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = _SILENT,
 ) -> Quantised:
     """Quantise the float model in file `model`, or take the result from the store.
 
@@ -41,17 +49,29 @@ def quantise_file(
     """
     store = DirectoryStore(from_environment().store)
     request = Request(
-        _read(model), model.name, _read(calibration), calibration.name, activations, shapes
+        read_input(model, "model", DEFAULT_LIMITS.file_bytes),
+        model.name,
+        read_input(calibration, "calibration file", MAX_SAMPLES_BYTES),
+        calibration.name,
+        activations,
+        shapes,
     )
-    outcome = quantise_stored(request, store)
+    outcome = quantise_stored(request, store, progress=progress)
     return Quantised(store.get(keys.blob(outcome.model_digest)), outcome.report)
 
 
 @contextlib.contextmanager
 def as_int8(
-    model: Path, wanted: bool, calibration: Path | None, shapes: Mapping[str, tuple[int, ...]]
+    model: Path,
+    wanted: bool,
+    calibration: Path | None,
+    shapes: Mapping[str, tuple[int, ...]],
+    progress: Progress = _SILENT,
+    notices: Callable[[tuple[str, ...]], None] = lambda warnings: None,
 ) -> Iterator[Path]:
     """Yield `model`, or if int8 is `wanted` a quantised copy of the same name.
+
+    `notices` gets the warnings of the quantisation.
 
     Raises:
         UsageError: one of int8 and calibration is given without the other.
@@ -62,21 +82,37 @@ def as_int8(
     if calibration is None:
         yield model
         return
-    done = quantise_file(model, calibration, shapes=shapes)
-    with tempfile.TemporaryDirectory(prefix="tinymlaas-int8-") as folder:
-        copy = Path(folder, f"{model.stem}.tflite")
+    done = quantise_file(model, calibration, shapes=shapes, progress=progress)
+    notices(done.report.warnings)
+    with guardian.scratch("int8") as folder:
+        copy = folder / f"{model.stem}.tflite"
         copy.write_bytes(done.model)
         yield copy
 
 
+def check_output(path: Path) -> None:
+    """Refuse a `path` that cannot be written, before any long work.
+
+    Raises:
+        UsageError: it is a folder, or its folder is not there or cannot be written.
+    """
+    check_directory(path.parent)
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder")
+
+
 def write(quantised: Quantised, path: Path) -> QuantisationReport:
-    """Write the model to `path`; return the report, which then names the file.
+    """Write the model to `path`, whole or not at all; return the report, which then names it.
 
     Raises:
         Failure: the file cannot be written.
     """
     try:
-        path.write_bytes(quantised.model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with guardian.scratch("quantise", path.parent) as folder:
+            part = folder / "model"
+            part.write_bytes(quantised.model)
+            os.replace(part, path)
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror or error}") from None
     return quantised.report.model_copy(update={"model": str(path)})
@@ -85,12 +121,3 @@ def write(quantised: Quantised, path: Path) -> QuantisationReport:
 def default_output(model: Path, activations: Activations) -> Path:
     """Return where the result goes if nothing else is said: the working folder."""
     return Path(f"{model.stem}_{SUFFIX[activations]}.tflite")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}") from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None

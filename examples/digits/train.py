@@ -2,8 +2,8 @@
 
     .venv/bin/python examples/digits/train.py
 
-writes digits.onnx and test_digits.npz beside this file. The trainer is NumPy alone: two
-convolutions by im2col, max pooling, a dense layer, softmax cross-entropy and Adam.
+writes digits.onnx, test_digits.npz and calibration_digits.npz beside this file. The trainer is
+NumPy alone: two convolutions by im2col, max pooling, a dense layer, softmax cross-entropy and Adam.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ CLASSES = 10
 CHANNELS = (8, 16)
 FULL_SCALE = 16.0  # pixels are counts from 0 to 16
 HELD_OUT = 360
+CALIBRATION = 200
 EPOCHS, BATCH = 60, 32
 RATE, DECAY = 6e-3, (0.9, 0.999)
 AUGMENTED = 0.4  # share of batches that are shifted
@@ -224,6 +225,15 @@ def accuracy(params: Params, data: Split) -> float:
     return float((forward(params, scaled).argmax(1) == data.labels).mean())
 
 
+def write_calibration(training: Split, folder: Path) -> None:
+    """Write the first training digits, to quantise with: none of them is among the held out."""
+    np.savez_compressed(
+        folder / "calibration_digits.npz",
+        x=training.images[:CALIBRATION],
+        labels=training.labels[:CALIBRATION],
+    )
+
+
 def main() -> None:
     """Train, export, and write what is checked in."""
     parser = argparse.ArgumentParser(description="Train the digits CNN and export it as ONNX.")
@@ -238,6 +248,7 @@ def main() -> None:
     np.savez_compressed(
         arguments.output / "test_digits.npz", x=held_out.images, labels=held_out.labels
     )
+    write_calibration(training, arguments.output)
     print(f"accuracy on {len(training.labels)} training digits {accuracy(params, training):.2%}")
     print(f"accuracy on {len(held_out.labels)} held-out digits {accuracy(params, held_out):.2%}")
 

@@ -55,11 +55,6 @@ def load_calibration(
 
 
 def _check_labels(labels: Array, name: str, output: TensorSpec) -> None:
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise UsageError(
-            f"{name}: labels are {labels.dtype} of shape {labels.shape}; "
-            "one integer a sample is needed"
-        )
     wrong = labels[(labels < 0) | (labels >= output.size)]
     if len(wrong):
         raise UsageError(

@@ -10,6 +10,7 @@ from tinymlaas.contract.tensors import TensorSpec
 from workers.quantise.source import Boundary
 
 _IDENTIFIER = b"TFL3"
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
 
 def finish(data: bytes, boundary: Boundary) -> bytes:
@@ -28,6 +29,10 @@ def finish(data: bytes, boundary: Boundary) -> bytes:
     if floats:
         raise UnsupportedModel(*floats)
     graph = model.subgraphs[0]
+    if any(graph.tensors[i].type in _floats(schema) for i in (*graph.inputs, *graph.outputs)):
+        raise UnsupportedModel(
+            "the model has nothing to quantise: its inputs or outputs stay float"
+        )
     for kind, indices, specs in (
         ("input", graph.inputs, boundary.inputs),
         ("output", graph.outputs, boundary.outputs),
@@ -37,10 +42,11 @@ def finish(data: bytes, boundary: Boundary) -> bytes:
     model.metadata = None
     model.metadataBuffer = None
     model.signatureDefs = None
-    return _packed(model)
+    return packed(model)
 
 
-def _packed(model: Any) -> bytes:
+def packed(model: Any) -> bytes:
+    """Return the TFLite file of a model in TensorFlow's object form."""
     import flatbuffers  # type: ignore[import-untyped]
 
     builder = flatbuffers.Builder(1 << 16)
@@ -48,11 +54,16 @@ def _packed(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
+def _floats(schema: Any) -> tuple[int, ...]:
+    kinds = schema.TensorType
+    return kinds.FLOAT32, kinds.FLOAT16, kinds.FLOAT64
+
+
 def _float_operators(model: Any, schema: Any) -> list[str]:
     """Return one reason for each operator that reads or writes a float tensor."""
-    floats = (schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64)
+    floats = _floats(schema)
     names = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-    reasons = []
+    reasons: dict[str, list[str]] = {}
     for graph in model.subgraphs:
         for number, operator in enumerate(graph.operators):
             used = [i for i in (*operator.inputs, *operator.outputs) if i >= 0]
@@ -60,8 +71,11 @@ def _float_operators(model: Any, schema: Any) -> list[str]:
                 code = model.operatorCodes[operator.opcodeIndex]
                 builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
                 name = names.get(builtin, str(builtin))
-                reasons.append(f"operator {number}, {name}, has no integer form and stays float")
-    return reasons
+                reason = f"operator {number}, {name}, of the converted model has no integer form"
+                reasons.setdefault(name, []).append(reason)
+    # Conversions only stand around the operators that are at fault.
+    culprits = [name for name in reasons if name not in _CONVERSIONS] or list(reasons)
+    return [reason for name in culprits for reason in reasons[name]]
 
 
 def _rename(tensors: Any, indices: Any, specs: Sequence[TensorSpec], kind: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import InvalidModel, UnsupportedModel, UsageError
-from tinymlaas.contract.quantisation import Activations, FloatFormat
+from tinymlaas.contract.quantisation import Activations
 from tinymlaas.contract.tensors import DType, TensorSpec
 from workers.models.limits import DEFAULT_LIMITS
 from workers.models.shapes import Shapes
@@ -37,7 +37,7 @@ def is_keras(data: bytes) -> bool:
 class KerasModel:
     """A functional or sequential model, run by Keras itself on TensorFlow."""
 
-    format = FloatFormat.KERAS
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, data: bytes, name: str, shapes: Shapes, scratch: Path) -> None:
         """Load a ``.keras`` file without running any code that it may hold.

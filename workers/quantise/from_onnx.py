@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -12,29 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinymlaas.contract.errors import UnsupportedModel
-from tinymlaas.contract.quantisation import Activations, FloatFormat
+from tinymlaas.contract.quantisation import Activations
 from workers.models.reference import OnnxReference
 from workers.models.shapes import Shapes
 from workers.models.summary import inspect
-from workers.models.wording import one_line
 from workers.quantise import libraries
 from workers.quantise.converter import convert
 from workers.quantise.from_tflite import refuse_integers
-from workers.quantise.source import Boundary, difference, refuse_other_numbers
+from workers.quantise.onnx_to_tensorflow import input_name, to_tensorflow
+from workers.quantise.source import Boundary, difference, probe, refuse_other_numbers
 
 Array = NDArray[Any]
 Permutation = tuple[int, ...] | None
-
-# onnx2tf compares itself with ONNX on images that it downloads, unless this file lies in the
-# working directory.
-_IMAGES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 
 
 class OnnxModel:
     """A float ONNX model, run by onnxruntime, its inputs in the layout the model declares."""
 
-    format = FloatFormat.ONNX
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, data: bytes, name: str, shapes: Shapes, scratch: Path) -> None:
         """Check and load `data`; `scratch` is a folder for the conversion.
@@ -57,8 +50,8 @@ class OnnxModel:
     def quantise(self, samples: Sequence[Sequence[Array]], activations: Activations) -> bytes:
         """See `FloatModel.quantise`."""
         tf = libraries.tensorflow()
-        model = _to_tensorflow(self._data, self._scratch)
-        function = self._same_layout(tf, model, samples[0])
+        model = to_tensorflow(self._data, self._scratch)
+        function = self._same_layout(tf, model, probe(samples))
         return convert(tf, function, self.boundary.inputs, samples, activations)
 
     def _same_layout(self, tf: Any, model: Any, sample: Sequence[Array]) -> Callable[..., Any]:
@@ -68,10 +61,13 @@ class OnnxModel:
         found by trying: only the right choice gives onnxruntime's numbers.
         """
         expected = self.run(sample)
-        given = [_by_name(spec.name, model.inputs) for spec in self.boundary.inputs]
-        order = [model.inputs.index(tensor) for tensor in given]
-        pairs = list(zip(self.boundary.inputs, given, strict=True))
-        choices = [_moves(s.shape, tuple(t.shape)) for s, t in pairs]
+        names = [tensor.name for tensor in model.inputs]
+        order = [names.index(input_name(i)) for i in range(len(names))]
+        shapes = [
+            (s.shape, tuple(model.inputs[i].shape))
+            for s, i in zip(self.boundary.inputs, order, strict=True)
+        ]
+        choices = [_moves(ours, theirs) for ours, theirs in shapes]
         best: tuple[float, Any] = (float("inf"), None)
         for moves in product(*choices):
             function = _function(tf, model, order, moves)
@@ -83,56 +79,6 @@ class OnnxModel:
         got = [np.asarray(value) for value in found(*map(tf.constant, sample))]
         refuse_other_numbers("TensorFlow by onnx2tf", got, expected, self.reference)
         return found
-
-
-def _to_tensorflow(data: bytes, scratch: Path) -> Any:
-    """Return the Keras 2 model that onnx2tf makes of `data`.
-
-    Raises:
-        UnsupportedModel: onnx2tf cannot convert it.
-    """
-    path = scratch / "model.onnx"
-    path.write_bytes(data)
-    generator = np.random.Generator(np.random.Philox(0))
-    np.save(scratch / _IMAGES, generator.random((20, 128, 128, 3), np.float32))
-    with _working_in(scratch):
-        import onnx2tf
-
-        try:
-            return onnx2tf.convert(
-                input_onnx_file_path=str(path),
-                output_folder_path=str(scratch / "tensorflow"),
-                not_use_onnxsim=True,
-                disable_model_save=True,
-                non_verbose=True,
-                verbosity="error",
-            )
-        except (Exception, SystemExit) as error:  # it ends the process for what it does not know
-            reason = one_line(error) if str(error) not in ("", "1") else "an operator or attribute"
-            raise UnsupportedModel(
-                f"onnx2tf cannot convert the model to TensorFlow: {reason[:300]}"
-            ) from error
-
-
-@contextlib.contextmanager
-def _working_in(folder: Path) -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-def _by_name(name: str, tensors: Sequence[Any]) -> Any:
-    """Return the Keras tensor for ONNX input `name`; onnx2tf replaces what TensorFlow forbids."""
-    plain = "".join(c if c.isalnum() else "_" for c in name)
-    for tensor in tensors:
-        if "".join(c if c.isalnum() else "_" for c in tensor.name) == plain:
-            return tensor
-    if len(tensors) == 1:
-        return tensors[0]
-    raise UnsupportedModel(f"onnx2tf lost input '{name}' of the model")
 
 
 def _moves(ours: tuple[int, ...], theirs: tuple[int, ...]) -> list[Permutation]:

@@ -15,19 +15,22 @@ from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UnsupportedModel, UsageError
 from tinymlaas.contract.model import ModelSummary
-from tinymlaas.contract.quantisation import Activations, FloatFormat
+from tinymlaas.contract.quantisation import Activations
 from tinymlaas.contract.tensors import DType
 from workers.models.reference import TfliteReference
 from workers.models.shapes import Shapes
 from workers.models.summary import inspect
 from workers.quantise import libraries
 from workers.quantise.converter import convert
-from workers.quantise.source import Boundary, refuse_other_numbers
+from workers.quantise.hybrid import with_float_weights
+from workers.quantise.source import Boundary, probe, refuse_other_numbers
 from workers.quantise.tflite_ops import KERNELS
 
 Array = NDArray[Any]
 _INTEGERS = (DType.INT8, DType.UINT8, DType.INT16)
+_ONNX_INTEGERS = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
 _LEFT_OUT = -1
+_HYBRID = "{} weight tensors were int8 already: their rounding is in the float numbers too"
 
 
 def refuse_integers(summary: ModelSummary, name: str) -> None:
@@ -37,14 +40,13 @@ def refuse_integers(summary: ModelSummary, name: str) -> None:
         UsageError: it is quantised already.
     """
     specs = (*summary.inputs, *summary.outputs)
-    if any(spec.quantization is not None for spec in specs) or summary.dtype in _INTEGERS:
+    integers = any(spec.quantization is not None for spec in specs) or summary.dtype in _INTEGERS
+    if integers or any(use.name in _ONNX_INTEGERS for use in summary.operators):
         raise UsageError(f"{name}: is quantised already; give the float model it was made from")
 
 
 class TfliteModel:
     """A float TFLite file, run by LiteRT's reference kernels."""
-
-    format = FloatFormat.TFLITE
 
     def __init__(self, data: bytes, name: str, shapes: Shapes, scratch: Path) -> None:
         """Check and load `data`.
@@ -54,8 +56,10 @@ class TfliteModel:
         """
         found = inspect(data, name, shapes)
         refuse_integers(found.summary, name)
-        self._data = found.model
-        self._float = TfliteReference(found.model)
+        libraries.tensorflow()
+        self._data, hybrids = with_float_weights(found.model)
+        self.remarks: tuple[str, ...] = (_HYBRID.format(hybrids),) if hybrids else ()
+        self._float = TfliteReference(self._data)
         self.reference = self._float.name
         self.boundary = Boundary(found.summary.inputs, found.summary.outputs)
 
@@ -67,8 +71,9 @@ class TfliteModel:
         """See `FloatModel.quantise`."""
         tf = libraries.tensorflow()
         function = rebuild(tf, self._data)
-        got = [np.asarray(value) for value in function(*map(tf.constant, samples[0]))]
-        refuse_other_numbers("TensorFlow", got, self.run(samples[0]), self.reference)
+        tried = probe(samples)
+        got = [np.asarray(value) for value in function(*map(tf.constant, tried))]
+        refuse_other_numbers("TensorFlow", got, self.run(tried), self.reference)
         return convert(tf, function, self.boundary.inputs, samples, activations)
 
 
@@ -125,8 +130,8 @@ def _constants(model: Any, graph: Any, types: dict[int, str]) -> dict[int, Array
         if data is not None and len(data):
             if tensor.quantization is not None and tensor.quantization.scale is not None:
                 raise UsageError(
-                    f"the weights {tensor.name.decode(errors='replace')!a} are quantised already "
-                    "(a hybrid model); give the float model it was made from"
+                    f"the constant {tensor.name.decode(errors='replace')!a} is quantised already; "
+                    "give the float model it was made from"
                 )
             raw = np.asarray(data, np.uint8).tobytes()
             values = np.frombuffer(raw, np.dtype(types[tensor.type].lower()))

@@ -15,6 +15,8 @@ from workers.models.reference import Reference
 from workers.verify.numerics import value_range
 
 Array = NDArray[Any]
+FAR_OFF_DB = 15.0
+"""Below this the error's RMS is more than 18% of the signal's."""
 Outputs = list[list[Array]]
 """One list a sample, one array an output."""
 
@@ -66,6 +68,15 @@ def output_errors(
             np.stack([sample[index] for sample in got]).astype(np.float64),
         )
         for index, spec in enumerate(outputs)
+    )
+
+
+def far_off(errors: Sequence[OutputError]) -> tuple[str, ...]:
+    """Return a warning for each output whose error is more than a sixth of its signal."""
+    return tuple(
+        f"output '{error.name}' is far from the float model's: SQNR {error.sqnr_db:.1f} dB"
+        for error in errors
+        if error.sqnr_db is not None and error.sqnr_db < FAR_OFF_DB
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tinymlaas.contract.errors import UnsupportedModel
-from tinymlaas.contract.quantisation import Activations, FloatFormat
+from tinymlaas.contract.errors import UnsupportedModel, UsageError
+from tinymlaas.contract.quantisation import Activations
 from tinymlaas.contract.tensors import TensorSpec
 
 Array = NDArray[Any]
@@ -29,11 +29,34 @@ NEAR = 1e-3
 
 
 def difference(got: Array, want: Array) -> float:
-    """Return the largest difference by the range of `want`; infinite if the shapes differ."""
+    """Return the largest difference by the range of `want`.
+
+    It is infinite if the shapes differ or one of the two holds what is no number.
+    """
     if got.shape != want.shape:
         return float("inf")
-    spread = float(np.ptp(want)) or float(np.abs(want).max()) or 1.0
-    return float(np.abs(got - want).max()) / spread
+    if want.size == 0:
+        return 0.0
+    one, other = got.astype(np.float64), want.astype(np.float64)
+    spread = float(np.ptp(other)) or float(np.abs(other).max()) or 1.0
+    off = float(np.abs(one - other).max()) / spread
+    return float("inf") if np.isnan(off) else off
+
+
+def probe(samples: Sequence[Sequence[Array]]) -> list[Array]:
+    """Return one sample that tells one order of its elements from another.
+
+    It is the sample with the most distinct values; a float input without any two is replaced by
+    noise from 0 to 1.
+    """
+    best = max(samples, key=lambda sample: sum(len(np.unique(value)) for value in sample))
+    generator = np.random.Generator(np.random.Philox(0))
+    return [
+        generator.random(value.shape).astype(value.dtype)
+        if value.dtype.kind == "f" and len(np.unique(value)) < 2
+        else value
+        for value in best
+    ]
 
 
 def refuse_other_numbers(
@@ -44,20 +67,40 @@ def refuse_other_numbers(
     Raises:
         UnsupportedModel: an output differs by more than `NEAR`.
     """
+    if len(got) != len(want):
+        count = f"{len(got)} outputs, not {len(want)}"
+        raise UnsupportedModel(f"rebuilt for {by} the model has {count}")
     worst = max(difference(one, other) for one, other in zip(got, want, strict=True))
-    if not worst <= NEAR:
+    if worst > NEAR:
         raise UnsupportedModel(
             f"rebuilt for {by} the model computes other numbers than {reference} (off by "
             f"{worst:.2g} of the output's range): it cannot be quantised this way"
         )
 
 
+def refuse_no_numbers(
+    outputs: Sequence[Sequence[Array]], specs: Sequence[TensorSpec], calibration: str
+) -> None:
+    """Refuse samples for which the float model has no answer.
+
+    Raises:
+        UsageError: an output is NaN or infinite; names the sample.
+    """
+    for index, sample in enumerate(outputs):
+        for value, spec in zip(sample, specs, strict=True):
+            if not np.isfinite(value).all():
+                raise UsageError(
+                    f"{calibration}: for sample {index} the float model's output '{spec.name}' is "
+                    "NaN or infinite; give samples such as the model was trained on"
+                )
+
+
 class FloatModel(Protocol):
     """A loaded float model."""
 
-    format: FloatFormat
     boundary: Boundary
     reference: str  # which implementation `run` is
+    remarks: tuple[str, ...]  # what the user should know of the source
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Return the float outputs of one sample."""

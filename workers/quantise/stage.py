@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,14 @@ from storage import keys
 from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.model import ModelFormat
+from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.quantisation import (
     Activations,
     FloatFormat,
     QuantisationOutcome,
     QuantisationReport,
 )
-from workers import child
+from workers import child, guardian
 from workers.models.hygiene import sniff
 from workers.models.reference import TfliteReference
 from workers.models.summary import summarise
@@ -33,11 +33,13 @@ from workers.quantise.finish import finish
 from workers.quantise.from_keras import KerasModel, is_keras
 from workers.quantise.from_onnx import OnnxModel
 from workers.quantise.from_tflite import TfliteModel
-from workers.quantise.source import FloatModel
+from workers.quantise.source import FloatModel, refuse_no_numbers
 from workers.samples import accuracy
 from workers.sources import source_digest
 
 SECONDS = 1800.0
+WHO = "quantise"
+_SILENT = Silent()
 _SOURCES: Mapping[FloatFormat, Callable[..., FloatModel]] = {
     FloatFormat.ONNX: OnnxModel,
     FloatFormat.TFLITE: TfliteModel,
@@ -102,11 +104,13 @@ def quantise(request: Request, scratch: Path) -> Quantised:
     inputs, outputs = model.boundary.inputs, model.boundary.outputs
     known = load_calibration(request.calibration, request.calibration_name, inputs, outputs[0])
     samples = known.samples.samples
+    expected = [model.run(sample) for sample in samples]
+    refuse_no_numbers(expected, outputs, request.calibration_name)
     made = finish(model.quantise(samples, request.activations), model.boundary)
     summary = summarise(made, ModelFormat.TFLITE)
     reference = TfliteReference(made)
-    expected = [model.run(sample) for sample in samples]
     got = measure.run_quantised(reference, samples, summary.inputs, summary.outputs)
+    errors = measure.output_errors(expected, got, outputs)
     report = QuantisationReport(
         source=source,
         activations=request.activations,
@@ -117,17 +121,20 @@ def quantise(request: Request, scratch: Path) -> Quantised:
         quantised_bytes=len(made),
         float_accuracy=accuracy([sample[0] for sample in expected], known.labels),
         quantised_accuracy=accuracy([sample[0] for sample in got], known.labels),
-        errors=measure.output_errors(expected, got, outputs),
+        errors=errors,
         float_reference=model.reference,
         quantised_reference=reference.name,
         converter=converter,
-        warnings=known.warnings,
+        warnings=(*known.warnings, *model.remarks, *measure.far_off(errors)),
     )
     return Quantised(made, report)
 
 
 def quantise_stored(
-    request: Request, store: ObjectStore, seconds: float = SECONDS
+    request: Request,
+    store: ObjectStore,
+    seconds: float = SECONDS,
+    progress: Progress = _SILENT,
 ) -> QuantisationOutcome:
     """Return the outcome of `request` from `store`, or quantise in a child and store it.
 
@@ -135,14 +142,16 @@ def quantise_stored(
         Rejection: see `quantise`.
         CompilerCrashed: a library crashed or took longer than `seconds`.
     """
-    with tempfile.TemporaryDirectory(prefix="tinymlaas-quantise-") as folder:
-        scratch = Path(folder)
+    with guardian.scratch("quantise") as scratch:
+        progress.stage(WHO, "reading the model")
         source = _in_child("format_of", request.model, request.model_name, scratch=scratch)
         key = keys.quantisation_outcome(request.digest(libraries.require(source)))
         stored = _stored(key, store)
         if stored is not None:
+            progress.stage(WHO, "taken from the store")
             report = stored.report.model_copy(update={"cached": True})
             return stored.model_copy(update={"report": report})
+        progress.stage(WHO, f"quantising to {request.activations}")
         done: Quantised = _in_child("quantise", request, scratch, scratch=scratch, seconds=seconds)
     store.put(keys.blob_of(done.model), done.model)
     outcome = QuantisationOutcome(model_digest=sha256(done.model), report=done.report)

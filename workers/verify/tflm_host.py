@@ -7,10 +7,12 @@ integer ones give the same bits on every machine.
 from __future__ import annotations
 
 import importlib.util
-import sys
+import os
+import signal
+import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ _DISTRIBUTION = "tflite-micro"
 _ALIGNMENT = 16
 _SMALLEST = 1 << 10
 _LARGEST = 256 << 20
+_MOST_SAID = 400
 
 
 def available() -> bool:
@@ -49,21 +52,13 @@ def _open(data: bytes, arena: int) -> Any:
 
 
 def load(data: bytes) -> Any:
-    """Return an interpreter of `data` with an arena that is large enough.
+    """Return an interpreter of `data` with an arena that is surely large enough.
 
     Raises:
-        UnsupportedModel: TFLM cannot run the model however large the arena is.
+        UnsupportedModel: TFLM cannot prepare the model however large the arena is.
     """
-    return _open(data, _ample(data))
-
-
-def _ample(data: bytes) -> int:
-    arena = _SMALLEST
-    while not _fits(data, arena):
-        arena *= 4
-        if arena > _LARGEST:
-            raise UnsupportedModel(_complaint(data))
-    return arena
+    _refuse_unpreparable(data)
+    return _open(data, _LARGEST)
 
 
 def smallest_arena(data: bytes) -> int:
@@ -73,33 +68,59 @@ def smallest_arena(data: bytes) -> int:
     remains in use afterwards. The host's pointers have 8 bytes: a 32-bit core needs less.
 
     Raises:
-        UnsupportedModel: TFLM cannot run the model however large the arena is.
+        UnsupportedModel: TFLM cannot prepare the model however large the arena is.
     """
-    low, high = 0, _ample(data)
+    _refuse_unpreparable(data)
+    low, high = 0, _SMALLEST
+    while _complaint(data, high) is not None:
+        low, high = high, 4 * high
     while high - low > _ALIGNMENT:
         middle = (low + high) // (2 * _ALIGNMENT) * _ALIGNMENT
-        if _fits(data, middle):
+        if _complaint(data, middle) is None:
             high = middle
         else:
             low = middle
     return high
 
 
-def _fits(data: bytes, arena: int) -> bool:
+def _refuse_unpreparable(data: bytes) -> None:
+    complaint = _complaint(data, _LARGEST)
+    if complaint is not None:
+        raise UnsupportedModel(f"TFLM cannot prepare the model: {complaint}")
+
+
+def _complaint(data: bytes, arena: int) -> str | None:
+    """Return what TFLM says against planning `data` in `arena` bytes, None if it can.
+
+    Tried in a fork: where an arena is too small some kernels write to a null pointer (a fully
+    connected layer with one scale a channel does), which would take us with it.
+    """
+    import tflite_micro  # noqa: F401 - once here instead of in every fork
+
+    with tempfile.TemporaryFile() as said:
+        pid = os.fork()
+        if pid == 0:
+            _try(data, arena, said.fileno())
+        _, status = os.waitpid(pid, 0)
+        if status == 0:
+            return None
+        if os.WIFSIGNALED(status):
+            return f"it ends with {signal.Signals(os.WTERMSIG(status)).name}"
+        said.seek(0)
+        lines = said.read(_MOST_SAID).decode(errors="replace").splitlines()
+    return "; ".join(line.strip() for line in lines if line.strip()) or "it says no reason"
+
+
+def _try(data: bytes, arena: int, said: int) -> NoReturn:
+    """End this process, a fork: with status 0 if TFLM can plan `data` in `arena` bytes."""
+    status = 1
     try:
+        os.dup2(said, 1)
+        os.dup2(said, 2)
         _open(data, arena)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _complaint(data: bytes) -> str:
-    sys.stderr.flush()
-    try:
-        _open(data, _LARGEST)
-    except RuntimeError as error:
-        return f"TFLM cannot prepare the model, whatever the arena ({error})"
-    return f"TFLM needs an arena of more than {_LARGEST >> 20} MiB"
+        status = 0
+    finally:
+        os._exit(status)
 
 
 def run_samples(
