@@ -17,7 +17,21 @@ from tinymlaas.contract.compiler import (
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
+from tinymlaas.contract.messages import (
+    CancelRequested,
+    CompileRequested,
+    JobChanged,
+    JobEnded,
+    StatusAsked,
+)
 from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.pool_messages import (
+    TaskEnded,
+    TaskKilled,
+    TaskProgressed,
+    TaskSent,
+    WorkerSeen,
+)
 from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.report import (
     CompileRequest,
@@ -36,6 +50,16 @@ SCHEMAS: dict[str, type[Model]] = {
     "compiler-description": CompilerDescription,
     "device-profile": DeviceProfile,
     "error-report": ErrorReport,
+    "event-cancel": CancelRequested,
+    "event-compile": CompileRequested,
+    "event-job-ended": JobEnded,
+    "event-job-state": JobChanged,
+    "event-status": StatusAsked,
+    "event-task": TaskSent,
+    "event-task-ended": TaskEnded,
+    "event-task-killed": TaskKilled,
+    "event-task-progress": TaskProgressed,
+    "event-worker": WorkerSeen,
     "inspection": Inspection,
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,
