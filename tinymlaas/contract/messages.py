@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
@@ -51,14 +52,16 @@ Shape = Annotated[tuple[Dimension, ...], Field(max_length=8)]
 
 
 def _written_out(value: object) -> object:
-    """Refuse seconds, in a string or not, which pydantic would take for a time."""
-    if isinstance(value, datetime) or (isinstance(value, str) and "T" in value.upper()):
+    """Read an RFC 3339 time; refuse seconds, in a string or not, which pydantic would take."""
+    if isinstance(value, str) and "T" in value.upper():
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(value.upper())
+    if isinstance(value, datetime):
         return value
     raise ValueError("must be an RFC 3339 date and time with its offset")
 
 
-# Not strict, for what a validator of ours has touched is no longer JSON's own to pydantic.
-Deadline = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_written_out)]
+Deadline = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
 class JobState(StrEnum):
