@@ -19,6 +19,12 @@ class ObjectDamaged(StoreError):
     """An object's bytes are not those its content-addressed key promises."""
 
 
+class StoreUnavailable(StoreError):
+    """The store does not answer, or not now; the same call may succeed later."""
+
+    retryable = True
+
+
 @dataclass(frozen=True)
 class ObjectInfo:
     """What `head` and `list` tell: the key and the size in bytes."""

@@ -1,11 +1,12 @@
 """What every object store must do: the shipped fake and the real adapters, one suite.
 
-A further adapter (S3) joins by one entry in `STORES`.
+S3 is a real server; see `tests.services.running`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,16 +18,18 @@ from storage.memory import MemoryStore
 from storage.port import ObjectInfo, ObjectNotFound, ObjectStore
 from tinymlaas.contract.errors import StoreError
 
-STORES: dict[str, Callable[[Path], ObjectStore]] = {
-    "memory": lambda _: MemoryStore(),
-    "directory": DirectoryStore,
+Request = pytest.FixtureRequest
+STORES: dict[str, Callable[[Path, Request], ObjectStore]] = {
+    "memory": lambda _path, _request: MemoryStore(),
+    "directory": lambda path, _request: DirectoryStore(path),
+    "s3": lambda _path, request: request.getfixturevalue("s3_store"),
 }
 OUTCOME = keys.action_outcome("0" * 64)
 
 
 @pytest.fixture(params=sorted(STORES))
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return STORES[request.param](tmp_path / "store")
+def store(request: Request, tmp_path: Path) -> ObjectStore:
+    return STORES[request.param](tmp_path / "store", request)
 
 
 def test_what_is_put_is_got(store: ObjectStore) -> None:
@@ -62,6 +65,15 @@ def test_the_first_of_two_writers_wins(store: ObjectStore) -> None:
     assert store.put_if_absent(OUTCOME, b"first") is True
     assert store.put_if_absent(OUTCOME, b"second") is False
     assert store.get(OUTCOME) == b"first"
+
+
+def test_of_writers_at_once_exactly_one_wins(store: ObjectStore) -> None:
+    for round_ in range(3):
+        key = keys.action_outcome(f"{round_:064x}")
+        with ThreadPoolExecutor(4) as pool:
+            won = list(pool.map(lambda n, k=key: store.put_if_absent(k, b"%d" % n), range(4)))
+        assert won.count(True) == 1
+        assert store.get(key) == b"%d" % won.index(True)
 
 
 def test_put_if_absent_also_takes_content_addressed_keys(store: ObjectStore) -> None:

@@ -1,0 +1,1 @@
+from tests.services.fixtures import s3_store  # noqa: F401

@@ -1,0 +1,1 @@
+from tests.services.fixtures import own_rabbitmq  # noqa: F401

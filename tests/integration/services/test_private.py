@@ -1,0 +1,118 @@
+"""The private servers: state survives stop and crash, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pika
+import pika.exceptions
+import pytest
+
+from tinymlaas.contract.errors import Failure
+from tinymlaas.services.both import private_services
+from tinymlaas.services.rabbitmq import RabbitMQ
+from tinymlaas.services.seaweedfs import SeaweedFS
+
+QUORUM = {"x-queue-type": "quorum"}
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Command lines of processes that work in `folder` or name it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            place = os.readlink(process / "cwd")
+        except OSError:
+            continue
+        if place.startswith(str(folder)) or str(folder) in line:
+            found.append(line)
+    return found
+
+
+def sockets() -> set[Path]:
+    return set(Path("/tmp").glob("seaweedfs-*.sock"))
+
+
+def put_message(url: str) -> None:
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.queue_declare("kept", durable=True, arguments=QUORUM)
+        channel.basic_publish(
+            "", "kept", b"hello", pika.BasicProperties(delivery_mode=2), mandatory=True
+        )
+
+
+def take_message(url: str) -> bytes | None:
+    """Take the message; a quorum queue has no leader yet when the server says it is ready."""
+    for left in reversed(range(50)):
+        try:
+            with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+                channel = connection.channel()
+                body = channel.basic_get("kept", auto_ack=True)[2]
+                channel.queue_delete("kept")
+                return body
+        except pika.exceptions.AMQPError:
+            if not left:
+                raise
+            time.sleep(0.2)
+    raise AssertionError
+
+
+def test_rabbitmq_keeps_its_messages_through_a_crash(own_rabbitmq: RabbitMQ) -> None:
+    url = own_rabbitmq.url
+    put_message(url)
+    own_rabbitmq.kill()
+    own_rabbitmq.start()
+    assert own_rabbitmq.url == url
+    assert take_message(url) == b"hello"
+
+
+def test_seaweedfs_leaves_nothing(tmp_path: Path) -> None:
+    before = sockets()
+    folder = tmp_path / "s3"
+    with SeaweedFS(folder) as server:
+        assert sockets() > before
+        server.kill()
+        assert sockets() == before
+        server.start()
+        server.kill()
+    assert sockets() == before
+    assert processes_in(tmp_path) == []
+    assert stat.S_IMODE((folder / "s3.json").stat().st_mode) == 0o600
+
+
+def test_both_are_described_by_variables_and_leave_nothing(tmp_path: Path) -> None:
+    with private_services(tmp_path, "things") as variables:
+        assert len(processes_in(tmp_path)) >= 3  # weed, the Erlang machine, its port mapper
+        with pytest.raises(Failure, match="belong to a process"):
+            RabbitMQ(tmp_path / "rabbitmq").start()
+        assert sorted(variables) == [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_DEFAULT_REGION",
+            "AWS_SECRET_ACCESS_KEY",
+            "TINYMLAAS_AMQP_URL",
+            "TINYMLAAS_S3_BUCKET",
+            "TINYMLAAS_S3_ENDPOINT",
+        ]
+        assert variables["TINYMLAAS_S3_BUCKET"] == "things"
+        pika.BlockingConnection(pika.URLParameters(variables["TINYMLAAS_AMQP_URL"])).close()
+    assert stat.S_IMODE((tmp_path / "rabbitmq").stat().st_mode) == 0o700
+    with pytest.raises(Failure, match="not started"):
+        _ = RabbitMQ(tmp_path / "rabbitmq").url
+    assert processes_in(tmp_path) == []
+
+
+def test_a_server_that_cannot_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinymlaas.services.seaweedfs._program", lambda: "/bin/false")
+    with pytest.raises(Failure, match="ended while starting"):
+        SeaweedFS(tmp_path).start()
+    monkeypatch.undo()
+    SeaweedFS(tmp_path)._hold.close()
+    assert processes_in(tmp_path) == []
