@@ -1,0 +1,288 @@
+"""Work in flight: one action for all jobs that want the same, sent by fair share and window."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from scheduler.admission import Policy
+from scheduler.effects import Effect, Key, Kill, Send
+from scheduler.fair import FairQueue
+from scheduler.jobs import Job
+from scheduler.planning import Need
+from scheduler.workers_seen import WorkersSeen
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.pool_messages import (
+    PoolTask,
+    TaskEnd,
+    TaskKill,
+    TaskKilled,
+    TaskSent,
+    TaskStatus,
+    WorkerStanding,
+)
+
+SOURCE = "tinymlaas/scheduler"
+_SMOOTHING = 0.2  # of the average of a pool's task seconds
+_FIRST_RETRY_SECONDS = 0.5
+_MAX_RETRY_SECONDS = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class Action:
+    """One piece of work and the jobs that want it. `sent` is None while it waits."""
+
+    need: Need
+    waiters: dict[Key, Job] = field(default_factory=dict)
+    task_id: str = ""
+    sent: float | None = None
+    seen: float = 0.0
+    tries: int = 0
+    retry_at: float | None = None
+    killed: bool = False
+
+
+class Pool:
+    """The queue of one pool: groups of a job's actions, and how many are out."""
+
+    def __init__(self, name: str, policy: Policy) -> None:
+        """Begin empty."""
+        self.name = name
+        self.workers = WorkersSeen(policy.worker_seconds)
+        self.queue: FairQueue[Key] = FairQueue(policy.weight)
+        self.groups: dict[Key, list[str]] = {}
+        self.ready: deque[str] = deque()  # the rest of a group that is being sent
+        self.out: set[str] = set()
+        self.average: float | None = None
+
+    def took(self, seconds: float) -> None:
+        """Learn how long a task took."""
+        before = seconds if self.average is None else self.average
+        self.average = before + _SMOOTHING * (seconds - before)
+
+
+class Actions:
+    """All actions wanted, by pool. What has to be done in the world is appended to `effects`."""
+
+    def __init__(self, policy: Policy, effects: list[Effect], service: Callable[[], str]) -> None:
+        """Send tasks of the version `service` returns."""
+        self._policy = policy
+        self._effects = effects
+        self._service = service
+        self._sendings = 0
+        self._actions: dict[str, Action] = {}
+        self._retries: dict[str, Action] = {}
+        self.pools: dict[str, Pool] = {}
+        self.merged = 0
+        self.resent = 0
+
+    def __len__(self) -> int:
+        return len(self._actions)
+
+    def __contains__(self, action: str) -> bool:
+        return action in self._actions
+
+    def pool(self, name: str) -> Pool:
+        """Return the pool called `name`, known or not yet."""
+        if name not in self.pools:
+            self.pools[name] = Pool(name, self._policy)
+        return self.pools[name]
+
+    def want(self, job: Job, needs: Iterable[Need]) -> None:
+        """Have `job` wait for `needs`; what another job waits for already is not done twice."""
+        groups: dict[str, list[str]] = {}
+        for need in needs:
+            action = self._actions.get(need.action)
+            if action is None:
+                action = self._actions[need.action] = Action(need)
+            else:
+                self.merged += 1
+            action.waiters[job.key] = job
+            if action.sent is None and action.retry_at is None:
+                groups.setdefault(action.need.pool, []).append(need.action)
+        for name, group in groups.items():
+            pool = self.pool(name)
+            whole = pool.groups.setdefault(job.key, [])
+            whole += group
+            pool.queue.push(job.tenant, job.priority, job.key, len(whole))
+
+    def leave(self, job: Job, actions: Iterable[str]) -> None:
+        """Have `job` wait no more; what nobody else wants is dropped, or killed if it runs."""
+        for digest in actions:
+            action = self._actions.get(digest)
+            if action is None or action.waiters.pop(job.key, None) is None:
+                continue
+            pool = self.pool(action.need.pool)
+            if pool.groups.pop(job.key, None) is not None:
+                pool.queue.discard(job.tenant, job.priority, job.key)
+            if action.waiters:
+                self._requeue(action)  # it may have been in the queue on this job's account alone
+            elif action.sent is None:
+                self._forget(digest)
+            elif not action.killed:
+                self._kill(action)
+
+    def _requeue(self, action: Action) -> None:
+        """Make sure an action that waits is in some waiter's group."""
+        digest, pool = action.need.action, self.pool(action.need.pool)
+        if action.sent is not None or action.retry_at is not None or digest in pool.ready:
+            return
+        if any(digest in pool.groups.get(key, ()) for key in action.waiters):
+            return
+        job = next(iter(action.waiters.values()))
+        pool.groups.setdefault(job.key, []).append(digest)
+        pool.queue.push(job.tenant, job.priority, job.key, len(pool.groups[job.key]))
+
+    def _kill(self, action: Action) -> None:
+        action.killed = True
+        kill = TaskKill(task_id=action.task_id, action=action.need.action)
+        event = TaskKilled(id=f"kill-{action.task_id}", source=SOURCE, data=kill)
+        self._effects.append(Kill(action.need.pool, event.encoded()))
+
+    def _forget(self, digest: str) -> None:
+        self._actions.pop(digest, None)
+        self._retries.pop(digest, None)
+
+    def heard(self, standing: WorkerStanding, now: float) -> None:
+        """Take a worker's heartbeat; what it does needs no sending, whoever sent it."""
+        pool = self.pool(standing.pool)
+        pool.workers.heard(standing, now)
+        action = self._actions.get(standing.action or "")
+        if action is not None:
+            self._running(action, standing.task_id or "", now)
+
+    def progressed(self, digest: str, task_id: str, now: float) -> Action | None:
+        """Note that a worker is at it; return the action if somebody wants it."""
+        action = self._actions.get(digest)
+        if action is not None:
+            self._running(action, task_id, now)
+        return action
+
+    def _running(self, action: Action, task_id: str, now: float) -> None:
+        action.seen = now
+        if action.sent is None and action.retry_at is None:  # sent before we were started, then
+            action.sent, action.task_id = now, task_id
+            self.pool(action.need.pool).out.add(action.need.action)
+
+    def ended(self, end: TaskEnd, now: float) -> Action | None:
+        """Take the end of a task; return the action if it is over for those who want it."""
+        digest, status = end.action, end.status
+        pool = self.pool(end.pool)
+        pool.workers.finished(end.worker, digest)
+        action = self._actions.get(digest)
+        if action is None:
+            return None
+        pool.out.discard(digest)
+        if status is TaskStatus.DONE and end.seconds > 0:
+            pool.took(end.seconds)
+        if not action.waiters:
+            self._forget(digest)
+            return None
+        again = status is TaskStatus.RETRY and action.tries <= self._policy.retries
+        if again or status is TaskStatus.KILLED:
+            self._again(action, status, now)
+            return None
+        self._forget(digest)
+        return action
+
+    def _again(self, action: Action, status: TaskStatus, now: float) -> None:
+        action.sent, action.killed = None, False
+        if status is TaskStatus.KILLED:  # somebody came to want it while it was being killed
+            self._requeue(action)
+            return
+        wait = min(_FIRST_RETRY_SECONDS * 2 ** (action.tries - 1), _MAX_RETRY_SECONDS)
+        action.retry_at = now + wait
+        self._retries[action.need.action] = action
+
+    def tick(self, now: float) -> None:
+        """Retry what is due, forget silent workers, send again what no worker has seen."""
+        for action in [a for a in self._retries.values() if (a.retry_at or 0.0) <= now]:
+            del self._retries[action.need.action]
+            action.retry_at = None
+            self._requeue(action)
+        for pool in self.pools.values():
+            pool.workers.forget_silent(now)
+            if pool.workers.idle():
+                for digest in [*pool.out]:
+                    self._resend_unseen(pool, digest, now)
+
+    def _resend_unseen(self, pool: Pool, digest: str, now: float) -> None:
+        action = self._actions.get(digest)
+        if action is None:
+            pool.out.discard(digest)
+        elif (
+            now - action.seen > self._policy.unseen_seconds and pool.workers.task_of(digest) is None
+        ):
+            pool.out.discard(digest)
+            if not action.waiters:
+                self._forget(digest)
+                return
+            self.resent += 1
+            action.sent, action.killed = None, False
+            self._requeue(action)
+
+    def pump(self, now: float) -> None:
+        """Send as much as the windows allow; what a worker says it does already is not sent."""
+        for pool in self.pools.values():
+            window = pool.workers.count() * self._policy.per_worker
+            while len(pool.out) < window:
+                action = self._next(pool, now)
+                if action is None:
+                    break
+                self._send(pool, action, now)
+
+    def _next(self, pool: Pool, now: float) -> Action | None:
+        while True:
+            while pool.ready:
+                action = self._actions.get(pool.ready.popleft())
+                if action is None or action.sent is not None or action.retry_at is not None:
+                    continue
+                if (task := pool.workers.task_of(action.need.action)) is not None:
+                    self._running(action, task, now)  # sent by the scheduler before us
+                    continue
+                return action
+            key = pool.queue.pop()
+            if key is None:
+                return None
+            pool.ready.extend(pool.groups.pop(key, ()))
+
+    def _send(self, pool: Pool, action: Action, now: float) -> None:
+        self._sendings += 1
+        action.sent = action.seen = now
+        action.tries += 1
+        facts = f"{action.need.action} {now!r} {self._sendings} {id(self)}"
+        action.task_id = sha256(facts.encode())[:32]
+        pool.out.add(action.need.action)
+        task = PoolTask(
+            task_id=action.task_id,
+            action=action.need.action,
+            pool=pool.name,
+            service=pool.workers.service or self._service(),
+            seconds=self._policy.build_seconds,
+            work=action.need.work,
+        )
+        first = next(iter(action.waiters.values()))
+        event = TaskSent(
+            id=action.task_id,
+            source=SOURCE,
+            data=task,
+            traceparent=first.traceparent,
+            tracestate=first.tracestate,
+        )
+        self._effects.append(Send(pool.name, event.encoded()))
+
+    def get(self, digest: str) -> Action | None:
+        """Return an action that is wanted."""
+        return self._actions.get(digest)
+
+    def waiting_before(self, job: Job, pool: Pool) -> int:
+        """Return how many of the tenant's own jobs go before `job` in `pool`."""
+        return _index(pool.queue.waiting(job.tenant), job.key)
+
+
+def _index(keys: Iterator[Key], key: Key) -> int:
+    for position, each in enumerate(keys):
+        if each == key:
+            return position
+    return 0

@@ -1,0 +1,94 @@
+"""What the core wants done; `scheduler.service` does it and tells the core how it went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scheduler.ports import Token
+from tinymlaas.contract.messages import CompileOrder, JobChanged, JobEnded
+
+Key = tuple[str, str]  # tenant and job id
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The message is dealt with."""
+
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """The message cannot be dealt with and names nobody to tell."""
+
+    token: Token
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Tell the sender on `reply`, then acknowledge; dead-letter if the reply cannot be sent."""
+
+    token: Token
+    reply: str
+    event: JobEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Store the files that came inside a request; answer with `Core.kept`."""
+
+    key: Key
+    files: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask the store before planning; answer with `Core.looked`."""
+
+    key: Key
+    order: CompileOrder
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Ask the store for outcomes; answer with `Core.found`."""
+
+    key: Key
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a task to a pool until the broker has it."""
+
+    pool: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Tell a pool's workers to give up a task."""
+
+    pool: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Publish how a job stands, or answer with it on `reply`; may be lost."""
+
+    event: JobChanged
+    reply: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Save the record, publish the one that is kept, answer with `Core.finished`."""
+
+    key: Key
+    event: JobEnded
+    reply: str | None
+
+
+Effect = Ack | DeadLetter | Refuse | Keep | Look | LookUp | Send | Kill | Announce | Finish

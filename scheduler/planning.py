@@ -1,0 +1,131 @@
+"""From an order to the work it needs: quantise, inspect, then one build for each candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from scheduler.candidates import job_for, list_candidates, reasons_against
+from tinymlaas.contract.compiler import CompilerDescription
+from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.digest import digest_of
+from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.jobs import CandidateJob, Inspection
+from tinymlaas.contract.messages import CompileOrder, Payload
+from tinymlaas.contract.pool_messages import (
+    PREPARE_POOL,
+    BuildTask,
+    InspectTask,
+    ModelFile,
+    QuantiseTask,
+    Work,
+)
+from tinymlaas.contract.report import CandidateReport
+
+Boards = Callable[[str], DeviceProfile]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One piece of work: what comes out is named `action`, `pool` can do it."""
+
+    action: str
+    pool: str
+    work: Work
+
+
+def inspection_facts(order: CompileOrder, service: str) -> str:
+    """Return the digest of all but the model that an inspection depends on."""
+    shapes = {name: list(shape) for name, shape in order.shapes.items()}
+    return digest_of({"shapes": shapes, "service": service})
+
+
+def quantising(order: CompileOrder, service: str) -> Need:
+    """Return the need for an integer model; the order has a calibration."""
+    calibration = order.calibration
+    assert calibration is not None  # noqa: S101 - for the type checker: the caller has asked
+    task = QuantiseTask(
+        model=_file(order.model, order.tenant),
+        samples=_file(calibration.samples, order.tenant),
+        activations=calibration.activations,
+        shapes=order.shapes,
+    )
+    facts = {
+        "quantise": order.model.digest,
+        "samples": calibration.samples.digest,
+        "activations": calibration.activations,
+        "inspection": inspection_facts(order, service),
+    }
+    return Need(digest_of(facts), PREPARE_POOL, task)
+
+
+def inspecting(order: CompileOrder, quantised: str | None, service: str) -> Need:
+    """Return the need for an inspection of the order's model, or of its quantised form."""
+    own = ModelFile(digest=quantised, filename="quantised.tflite") if quantised else None
+    model = own or _file(order.model, order.tenant)
+    facts = {"inspect": model.digest, "facts": inspection_facts(order, service)}
+    return Need(digest_of(facts), PREPARE_POOL, InspectTask(model=model, shapes=order.shapes))
+
+
+def _file(payload: Payload, tenant: str) -> ModelFile:
+    return ModelFile(digest=payload.digest, tenant=tenant, filename=payload.filename)
+
+
+def building(
+    order: CompileOrder,
+    inspection: Inspection,
+    described: Sequence[CompilerDescription],
+    boards: Boards,
+    service: str,
+) -> list[Need | CandidateReport]:
+    """Return for each candidate the build it needs, or its rejection from facts alone.
+
+    Raises:
+        Rejection: board, compiler, kernels or options are not acceptable.
+    """
+    device = order.device or boards(order.board or "")
+    target = device.capability_class()
+    known = wanted(order.compiler, described)
+    plan: list[Need | CandidateReport] = []
+    for candidate in list_candidates(
+        known, inspection.summary.format, order.objective, order.options
+    ):
+        reasons = reasons_against(candidate, inspection.summary, target)
+        if reasons:
+            plan.append(candidate.rejected(reasons))
+            continue
+        job = job_for(
+            candidate,
+            inspection,
+            name=order.name,
+            target=target,
+            shapes=dict(order.shapes),
+            service=service,
+        )
+        plan.append(_build(job, candidate.compiler))
+    return plan
+
+
+def _build(job: CandidateJob, compiler: CompilerDescription) -> Need:
+    task = BuildTask(job=job, version=compiler.version, build=compiler.build)
+    return Need(job.action_digest, compiler.name, task)
+
+
+def wanted(choice: str, described: Sequence[CompilerDescription]) -> list[CompilerDescription]:
+    """Return the compilers to try: all, or the one named, perhaps with one of its kernels.
+
+    Raises:
+        UsageError: there is none; says which there are.
+    """
+    name, slash, kernels = choice.partition("/")
+    ordered = sorted(described, key=lambda each: each.name)
+    chosen = [each for each in ordered if choice == "auto" or each.name == name]
+    if not chosen:
+        known = ", ".join(each.name for each in ordered) or "none"
+        raise UsageError(f"no compiler is called '{name}'; there are: {known}")
+    if not slash:
+        return chosen
+    if kernels not in chosen[0].kernels:
+        known = ", ".join(chosen[0].kernels)
+        raise UsageError(f"{name} has no kernels called '{kernels}'; there are: {known}")
+    return [chosen[0].model_copy(update={"kernels": (kernels,)})]

@@ -1,0 +1,120 @@
+"""What the scheduler needs of the world; broker and storage adapters fill these in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from tinymlaas.contract.jobs import Inspection, Outcome
+from tinymlaas.contract.messages import CompileOrder, JobEnded
+
+
+class Token(NamedTuple):
+    """What a source needs to acknowledge one delivery.
+
+    `epoch` grows with each connection: a token of an earlier one is void, the broker has put the
+    message back and will deliver it again.
+    """
+
+    source: str
+    epoch: int
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as it came. `reply_to` is its AMQP property, believed no more than the body."""
+
+    token: Token
+    body: bytes
+    reply_to: str | None = None
+
+
+Confirmed = Callable[[Exception | None], None]
+
+
+class Source(Protocol):
+    """A queue we consume. Unacknowledged messages come again after any failure."""
+
+    def start(self, deliver: Callable[[Delivery], None]) -> None:
+        """Begin to deliver. `deliver` may block for a while: then no more is to be read."""
+        ...
+
+    def stop(self) -> None:
+        """Deliver no more; what is not acknowledged goes back. Acknowledging still works."""
+        ...
+
+    def ack(self, token: Token) -> None:
+        """Acknowledge: the message is dealt with. A void token is passed over."""
+        ...
+
+    def dead_letter(self, token: Token, reason: str) -> None:
+        """Keep a message that cannot be dealt with aside, with `reason`."""
+        ...
+
+
+class PoolSender(Protocol):
+    """Sends to worker pools. `confirmed` may be called by any thread, once."""
+
+    def send(self, pool: str, body: bytes, confirmed: Confirmed) -> None:
+        """Put a task into the pool's queue; `confirmed(None)` once the broker has it."""
+        ...
+
+    def kill(self, pool: str, body: bytes) -> None:
+        """Tell every worker of the pool at once; may be lost."""
+        ...
+
+
+class EventPublisher(Protocol):
+    """Publishes to clients. `confirmed` may be called by any thread, once."""
+
+    def publish(self, routing_key: str, body: bytes, confirmed: Confirmed | None = None) -> None:
+        """Publish on the results' topic exchange; without `confirmed` it may be lost."""
+        ...
+
+    def reply(self, queue: str, body: bytes, confirmed: Confirmed | None = None) -> None:
+        """Send into a client's own queue; an error if there is no such queue."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the store knows of an order: its job's record, the files it lacks, the inspection."""
+
+    record: JobEnded | None = None
+    missing: tuple[str, ...] = ()
+    inspection: Inspection | None = None
+
+
+class Library(Protocol):
+    """The store as the scheduler uses it. Methods block, are thread-safe and raise StoreError."""
+
+    def keep(self, tenant: str, files: Sequence[bytes]) -> None:
+        """Store files that came inside a message as the tenant's own."""
+        ...
+
+    def look(self, tenant: str, job_id: str, order: CompileOrder, service: str) -> Facts:
+        """Return what is known before a job is planned."""
+        ...
+
+    def outcomes(self, actions: Sequence[str]) -> Mapping[str, Outcome]:
+        """Return the stored outcomes of those of `actions` that have one."""
+        ...
+
+    def save(self, record: JobEnded) -> JobEnded:
+        """Keep `record` as how its job ended, unless there is a record; return the one kept."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that tests have their own."""
+
+    def seconds(self) -> float:
+        """Return seconds that only grow."""
+        ...
+
+    def utc(self) -> datetime:
+        """Return the date and time, with UTC as its zone."""
+        ...

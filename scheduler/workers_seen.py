@@ -1,0 +1,59 @@
+"""Which workers a pool has, as their heartbeats say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinymlaas.contract.compiler import CompilerDescription
+from tinymlaas.contract.pool_messages import WorkerStanding
+
+
+@dataclass(slots=True)
+class _Worker:
+    seen: float
+    action: str | None
+    task: str
+
+
+class WorkersSeen:
+    """The live workers of one pool, and what the latest of them said the pool is."""
+
+    def __init__(self, worker_seconds: float) -> None:
+        """Forget workers not heard for `worker_seconds`."""
+        self._limit = worker_seconds
+        self._workers: dict[str, _Worker] = {}
+        self.description: CompilerDescription | None = None
+        self.service: str | None = None
+
+    def heard(self, standing: WorkerStanding, now: float) -> None:
+        """Take a heartbeat."""
+        if standing.leaving:
+            self._workers.pop(standing.worker, None)
+            return
+        self._workers[standing.worker] = _Worker(now, standing.action, standing.task_id or "")
+        self.service = standing.service
+        self.description = standing.description or self.description
+
+    def forget_silent(self, now: float) -> None:
+        """Drop workers that are silent for too long; what they did goes to others by itself."""
+        silent = [n for n, w in self._workers.items() if now - w.seen > self._limit]
+        for name in silent:
+            del self._workers[name]
+
+    def count(self) -> int:
+        """Return how many live."""
+        return len(self._workers)
+
+    def idle(self) -> int:
+        """Return how many live and do nothing."""
+        return sum(worker.action is None for worker in self._workers.values())
+
+    def task_of(self, action: str) -> str | None:
+        """Return the task by which one says it does `action`, or None if nobody does."""
+        return next((w.task for w in self._workers.values() if w.action == action), None)
+
+    def finished(self, worker: str, action: str) -> None:
+        """Note the end of a task, which its worker's next heartbeat will only repeat."""
+        known = self._workers.get(worker)
+        if known is not None and known.action == action:
+            known.action = None
