@@ -490,6 +490,14 @@ class Core:
 
     # Small things
 
+    def acknowledge(self, token: Token) -> None:
+        """Have a message acknowledged."""
+        self._do(Ack(token))
+
+    def set_aside(self, token: Token, reasons: tuple[str, ...]) -> None:
+        """Have a message kept aside."""
+        self._do(DeadLetter(token, "; ".join(reasons)))
+
     def states(self) -> Counter[JobState]:
         """Return how many unfinished jobs are in each state."""
         return Counter(job.state for job in self._jobs.values())

@@ -20,6 +20,8 @@ from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import StoreError
 
 _DIGEST = "[0-9a-f]{64}"
+_TENANT = "[a-z0-9][a-z0-9-]{0,31}"
+_JOB = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _LAYOUT = tuple(
     re.compile(pattern)
     for pattern in (
@@ -29,6 +31,8 @@ _LAYOUT = tuple(
         rf"quantisations/{_DIGEST}/outcome\.json",
         rf"modules/(?P<sha256>{_DIGEST})/module\.zip",
         rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
+        rf"tenants/{_TENANT}/blobs/(?P<sha256>{_DIGEST})",
+        rf"jobs/{_TENANT}/{_JOB}/result\.json",
     )
 )
 _PREFIX = re.compile(r"([a-z0-9][a-z0-9.-]*/)*([a-z0-9][a-z0-9.-]*)?")
@@ -115,3 +119,13 @@ def module_envelope(archive_digest: str, key_fingerprint: str) -> Key:
     """
     archive = checked_digest(archive_digest)
     return Key(f"modules/{archive}/provenance/{checked_digest(key_fingerprint)}.intoto.jsonl")
+
+
+def tenant_blob(tenant: str, digest: str) -> Key:
+    """Key of a file that `tenant` has uploaded; other tenants' jobs never read it."""
+    return Key(f"tenants/{tenant}/blobs/{checked_digest(digest)}")
+
+
+def job_result(tenant: str, job_id: str) -> Key:
+    """Key of the record of how a tenant's job ended."""
+    return Key(f"jobs/{tenant}/{job_id}/result.json")

@@ -1,0 +1,137 @@
+"""The object store as the scheduler uses it; what it has read lately is not read again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from pydantic import ValidationError
+
+from scheduler.planning import inspection_facts
+from scheduler.ports import Facts
+from storage import keys
+from storage.port import ObjectNotFound, ObjectStore
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.jobs import Inspection, Outcome
+from tinymlaas.contract.messages import CompileOrder, JobEnded, Payload
+
+_INSPECTIONS, _OUTCOMES, _FILES = 256, 2048, 8192
+# Retention may remove what we remember; it leaves alone what was used within far longer than this.
+_REMEMBERED_SECONDS = 60.0
+
+T = TypeVar("T")
+
+
+class _Recent(Generic[T]):
+    """The latest values by name, each for a while; safe to share between threads."""
+
+    def __init__(self, size: int, now: Callable[[], float]) -> None:
+        self._size = size
+        self._now = now
+        self._lock = threading.Lock()
+        self._values: OrderedDict[str, tuple[float, T]] = OrderedDict()
+
+    def get(self, name: str) -> T | None:
+        with self._lock:
+            at, value = self._values.get(name, (0.0, None))
+        return value if value is not None and self._now() - at < _REMEMBERED_SECONDS else None
+
+    def put(self, name: str, value: T) -> None:
+        with self._lock:
+            self._values.pop(name, None)
+            self._values[name] = (self._now(), value)
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
+
+
+class StoreLibrary:
+    """`scheduler.ports.Library` over an object store."""
+
+    def __init__(self, store: ObjectStore, now: Callable[[], float] = time.monotonic) -> None:
+        """Read and write `store`, which must be thread-safe."""
+        self._store = store
+        self._files: _Recent[bool] = _Recent(_FILES, now)
+        self._inspections: _Recent[Inspection] = _Recent(_INSPECTIONS, now)
+        self._outcomes: _Recent[Outcome] = _Recent(_OUTCOMES, now)
+
+    def keep(self, tenant: str, files: Sequence[bytes]) -> None:
+        """See `Library.keep`."""
+        for data in files:
+            key = keys.tenant_blob(tenant, sha256(data))
+            if self._files.get(key.path) is None:
+                self._store.put(key, data)
+                self._files.put(key.path, True)
+
+    def look(self, tenant: str, job_id: str, order: CompileOrder, service: str) -> Facts:
+        """See `Library.look`."""
+        record = self._record(tenant, job_id)
+        if record is not None:
+            return Facts(record=record)
+        lacking = [each for each in order.payloads() if not self._has(tenant, each)]
+        missing = tuple(f"{each.filename} {each.digest[:12]}…" for each in lacking)
+        if missing or order.calibration is not None:
+            return Facts(missing=missing)
+        facts = inspection_facts(order, service)
+        return Facts(inspection=self._inspection(order.model.digest, facts))
+
+    def _record(self, tenant: str, job_id: str) -> JobEnded | None:
+        try:
+            data = self._store.get(keys.job_result(tenant, job_id))
+        except ObjectNotFound:
+            return None
+        return JobEnded.model_validate_json(data)
+
+    def _has(self, tenant: str, payload: Payload) -> bool:
+        key = keys.tenant_blob(tenant, payload.digest)
+        if self._files.get(key.path) is None:
+            if self._store.head(key) is None:
+                return False
+            self._files.put(key.path, True)
+        return True
+
+    def _inspection(self, model: str, facts: str) -> Inspection | None:
+        key = keys.model_summary(model, facts[:40])
+        found = self._inspections.get(key.path)
+        if found is not None:
+            return found
+        try:
+            found = Inspection.model_validate_json(self._store.get(key))
+        except (ObjectNotFound, ValidationError):
+            return None
+        if self._store.head(keys.blob(found.static_digest)) is None:
+            return None
+        self._inspections.put(key.path, found)
+        return found
+
+    def outcomes(self, actions: Sequence[str]) -> Mapping[str, Outcome]:
+        """See `Library.outcomes`. One that is damaged, or whose module is lost, counts as none."""
+        found = {action: self._outcome(action) for action in actions}
+        return {action: outcome for action, outcome in found.items() if outcome is not None}
+
+    def _outcome(self, action: str) -> Outcome | None:
+        found = self._outcomes.get(action)
+        if found is not None:
+            return found
+        try:
+            found = Outcome.model_validate_json(self._store.get(keys.action_outcome(action)))
+        except (ObjectNotFound, ValidationError):
+            return None
+        archive = found.archive_digest
+        if archive is not None and self._store.head(keys.module_archive(archive)) is None:
+            return None
+        self._outcomes.put(action, found)
+        return found
+
+    def save(self, record: JobEnded) -> JobEnded:
+        """See `Library.save`."""
+        tenant, job_id = record.data.tenant, record.data.job_id
+        if self._store.put_if_absent(keys.job_result(tenant, job_id), record.encoded()):
+            return record
+        kept = self._record(tenant, job_id)
+        if kept is None:
+            raise StoreError(f"the record of job {job_id} is there and is not")
+        return kept

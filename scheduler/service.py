@@ -1,0 +1,232 @@
+"""The loop that binds the core to its ports: one thread decides, others wait for the store.
+
+Whatever comes in (a delivery, an answer of the store, a confirm) becomes one call in the inbox; the
+loop makes the calls one after the other and then does what the core wants. A store or broker that
+does not answer is asked again until it does: meanwhile nothing is acknowledged, so nothing is lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from scheduler import effects as do
+from scheduler.core import Core
+from scheduler.intake import Intake
+from scheduler.ports import (
+    Clock,
+    Confirmed,
+    Delivery,
+    EventPublisher,
+    Library,
+    PoolSender,
+    Source,
+)
+from tinymlaas.contract.messages import JobEnded, routing_key
+
+_log = logging.getLogger(__name__)
+_TICK_SECONDS = 1.0
+_BATCH = 256
+_FIRST_RETRY_SECONDS = 0.1
+_MAX_RETRY_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything outside; `sources` by the name that their tokens bear."""
+
+    requests: Source
+    pool_events: Source
+    control: Source
+    pools: PoolSender
+    events: EventPublisher
+    library: Library
+    clock: Clock
+
+    def source(self, name: str) -> Source:
+        """Return the source whose tokens are called `name`."""
+        return {"requests": self.requests, "pool": self.pool_events, "control": self.control}[name]
+
+
+class Service:
+    """One scheduler. `run` returns when it is told to stop; killed, it leaves nothing undone."""
+
+    def __init__(self, core: Core, ports: Ports, service: str, threads: int = 16) -> None:
+        """Have up to `threads` calls wait for the store at a time.
+
+        `service` is the version of our part of the work, as inspections are kept under it.
+        """
+        self._core = core
+        self._ports = ports
+        self._version = service
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._store = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="store")
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._stopping = threading.Event()
+        self._intake = Intake(core)
+        self.last_turn = ports.clock.seconds()
+
+    def stop(self) -> None:
+        """Have `run` return soon. May be called by any thread or signal handler."""
+        self._stopping.set()
+        self._inbox.put(lambda: None)
+
+    def run(self) -> None:
+        """Schedule until `stop`. What is unfinished then stays in the broker for the next one."""
+        ports = self._ports
+        ports.pool_events.start(partial(self._deliver, ports.pool_events, self._intake.pool_event))
+        ports.control.start(partial(self._deliver, ports.control, self._intake.control))
+        ports.requests.start(partial(self._deliver, ports.requests, self._core.request))
+        tick_at = ports.clock.seconds()
+        while not self._stopping.is_set():
+            now = self.last_turn = ports.clock.seconds()
+            if now >= tick_at:
+                self._core.tick()
+                tick_at = now + _TICK_SECONDS
+            while self._later and self._later[0][0] <= now:
+                heapq.heappop(self._later)[2]()
+            self._do_all()
+            self._turn(min([tick_at, *(self._later[0][:1] if self._later else ())]) - now)
+        for source in (ports.requests, ports.control, ports.pool_events):
+            source.stop()
+        self._store.shutdown(wait=True, cancel_futures=True)
+
+    def _turn(self, seconds: float) -> None:
+        """Wait up to `seconds` for calls, then make those that are there."""
+        try:
+            self._inbox.get(timeout=max(seconds, 0.001))()
+            for _ in range(_BATCH):
+                self._inbox.get_nowait()()
+        except queue.Empty:
+            pass
+
+    def _do_all(self) -> None:
+        while effects := self._core.drain():
+            for effect in effects:
+                self._do(effect)
+
+    def _deliver(
+        self, source: Source, take: Callable[[Delivery], None], delivery: Delivery
+    ) -> None:
+        self._inbox.put(partial(self._take, source, take, delivery))
+
+    def _take(self, source: Source, take: Callable[[Delivery], None], delivery: Delivery) -> None:
+        """Have the core take a message; one that it stumbles over must not come again for ever."""
+        try:
+            take(delivery)
+        except Exception as error:
+            _log.exception("a message could not be taken")
+            source.dead_letter(delivery.token, f"a fault of the scheduler: {type(error).__name__}")
+
+    # Effects
+
+    def _do(self, effect: do.Effect) -> None:
+        ports = self._ports
+        match effect:
+            case do.Ack(token):
+                ports.source(token.source).ack(token)
+            case do.DeadLetter(token, reason):
+                ports.source(token.source).dead_letter(token, reason)
+            case do.Refuse():
+                ports.events.reply(
+                    effect.reply, effect.event.encoded(), self._back(self._refused, effect)
+                )
+            case do.Keep(key, files):
+                self._ask(lambda: ports.library.keep(key[0], files), lambda _: self._core.kept(key))
+            case do.Look(key, order):
+                self._ask(
+                    lambda: ports.library.look(key[0], key[1], order, self._version),
+                    lambda facts: self._core.looked(key, facts),
+                )
+            case do.LookUp(key, actions):
+                self._ask(
+                    lambda: ports.library.outcomes(actions),
+                    lambda outcomes: self._core.found(key, outcomes),
+                )
+            case do.Send():
+                self._send(effect)
+            case do.Kill(pool, body):
+                ports.pools.kill(pool, body)
+            case do.Announce():
+                self._announce(effect)
+            case do.Finish():
+                self._ask(
+                    lambda: ports.library.save(effect.event), lambda kept: self._tell(effect, kept)
+                )
+
+    def _announce(self, effect: do.Announce) -> None:
+        standing, body = effect.event.data, effect.event.encoded()
+        if effect.reply is not None:
+            self._ports.events.reply(effect.reply, body)
+        elif standing.state is not None:
+            key = routing_key(standing.tenant, standing.job_id, standing.state)
+            self._ports.events.publish(key, body)
+
+    def _refused(self, effect: do.Refuse, error: Exception | None) -> None:
+        source = self._ports.source(effect.token.source)
+        if error is None:
+            source.ack(effect.token)
+        else:
+            source.dead_letter(effect.token, "; ".join(effect.event.data.reasons))
+
+    def _send(self, effect: do.Send, tries: int = 0) -> None:
+        def confirmed(error: Exception | None) -> None:
+            if error is not None:
+                _log.warning("task not sent to pool %s: %s", effect.pool, error)
+                self._again(tries, lambda: self._send(effect, tries + 1))
+
+        self._ports.pools.send(effect.pool, effect.body, self._back(confirmed))
+
+    def _tell(self, effect: do.Finish, kept: JobEnded, tries: int = 0) -> None:
+        """Publish the record that is kept, until the broker has it; then the job is over."""
+
+        def confirmed(error: Exception | None) -> None:
+            if error is not None:
+                _log.warning("the end of a job is not published: %s", error)
+                self._again(tries, lambda: self._tell(effect, kept, tries + 1))
+                return
+            if effect.reply is not None:  # a client that has gone finds the record in the store
+                self._ports.events.reply(effect.reply, body)
+            self._core.finished(effect.key, end.state)
+
+        end, body = kept.data, kept.encoded()
+        key = routing_key(end.tenant, end.job_id, end.state)
+        self._ports.events.publish(key, body, self._back(confirmed))
+
+    # Waiting for others
+
+    def _back(self, function: Callable[..., None], *arguments: Any) -> Confirmed:
+        """Return a function for any thread that has the loop call `function`."""
+        return lambda error: self._inbox.put(partial(function, *arguments, error))
+
+    def _ask(self, ask: Callable[[], T], answer: Callable[[T], None], tries: int = 0) -> None:
+        """Call `ask` in another thread and `answer` with what it returns in the loop."""
+
+        def asked() -> None:
+            try:
+                found = ask()
+            except Exception as error:  # only the store can fail here, and then nothing is lost
+                _log.warning("the store does not answer: %s", error)
+                self._inbox.put(
+                    lambda: self._again(tries, lambda: self._ask(ask, answer, tries + 1))
+                )
+            else:
+                self._inbox.put(partial(answer, found))
+
+        self._store.submit(asked)
+
+    def _again(self, tries: int, what: Callable[[], None]) -> None:
+        wait = min(_FIRST_RETRY_SECONDS * 2**tries, _MAX_RETRY_SECONDS)
+        at = self._ports.clock.seconds() + wait
+        heapq.heappush(self._later, (at, next(self._order), what))

@@ -1,0 +1,222 @@
+"""The loop with its ports in memory: real threads, and a scheduler that is replaced."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from scheduler.admission import Policy
+from scheduler.core import Core
+from scheduler.in_memory import MemoryPools, MemoryPublisher, MemorySource, SystemClock
+from scheduler.library import StoreLibrary
+from scheduler.service import Ports, Service
+from storage import keys
+from storage.keys import Key
+from storage.memory import MemoryStore
+from tests.unit.messages.malformed import kinds
+from tests.unit.scheduler.facts import compiler
+from tests.unit.scheduler.world import MODEL, SERVICE, board, built, request
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.messages import CancelRequested, JobEnded, JobName, JobState, StatusAsked
+from tinymlaas.contract.pool_messages import (
+    PREPARE_POOL,
+    BuildTask,
+    TaskEnd,
+    TaskEnded,
+    TaskSent,
+    TaskStatus,
+    WorkerSeen,
+    WorkerStanding,
+)
+from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, parse
+
+
+class FlakyStore(MemoryStore):
+    """A store that can be switched off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+
+    def get(self, key: Key) -> bytes:
+        if self.away:
+            raise StoreError("away")
+        return super().get(key)
+
+    def put_if_absent(self, key: Key, data: bytes) -> bool:
+        if self.away:
+            raise StoreError("away")
+        return super().put_if_absent(key, data)
+
+
+class Farm:
+    """What outlives a scheduler, and workers that do as they are told at once."""
+
+    def __init__(self) -> None:
+        self.store = FlakyStore()
+        self.requests, self.pool = MemorySource("requests"), MemorySource("pool")
+        self.control = MemorySource("control")
+        self.pools, self.events = MemoryPools(), MemoryPublisher(("reply.me",))
+        self.built: list[str] = []
+
+    def ports(self) -> Ports:
+        library = StoreLibrary(self.store)
+        return Ports(
+            self.requests,
+            self.pool,
+            self.control,
+            self.pools,
+            self.events,
+            library,
+            SystemClock(),
+        )
+
+    def hello(self) -> None:
+        for pool in ("cc", PREPARE_POOL):
+            described = compiler(pool) if pool == "cc" else None
+            standing = WorkerStanding(
+                pool=pool, worker=f"{pool}-0", service=SERVICE, description=described
+            )
+            self.pool.put(WorkerSeen(id="h", source="w", data=standing).encoded())
+
+    def work(self) -> None:
+        """Do all tasks there are, as workers would."""
+        for tasks in self.pools.tasks.values():
+            while tasks:
+                task = parse(tasks.popleft(), TaskSent, MAX_TRUSTED_BYTES).data
+                end = {"status": TaskStatus.DONE, "worker": f"{task.pool}-0"}
+                if isinstance(task.work, BuildTask):
+                    outcome = built(task).model_copy(update={"archive_digest": None})
+                    key = keys.action_outcome(task.action)
+                    assert self.store.put_if_absent(key, outcome.model_dump_json().encode())
+                    self.built.append(task.action)
+                    end["outcome"] = outcome
+                else:
+                    digest = task.work.model.digest
+                    end["inspection"] = MODEL.model_copy(update={"source_digest": digest})
+                data = TaskEnd(task_id=task.task_id, action=task.action, pool=task.pool, **end)
+                self.pool.put(TaskEnded(id=task.task_id, source="w", data=data).encoded())
+
+    def ends(self) -> dict[str, JobState]:
+        published = [body for _, body in self.events.published if b"job.result.v1" in body]
+        found = [parse(body, JobEnded) for body in published]
+        assert len({e.id for e in found}) == len({e.data.job_id for e in found})
+        return {event.data.job_id: event.data.state for event in found}
+
+    def until(self, true: Callable[[], bool], work: bool = True) -> None:
+        for _ in range(1000):
+            if true():
+                return
+            if work:
+                self.work()
+            time.sleep(0.01)
+        pytest.fail("it did not come about")
+
+
+@contextmanager
+def scheduler(farm: Farm) -> Iterator[Core]:
+    clock = SystemClock()
+    core = Core(Policy(), clock, board, ["cc", PREPARE_POOL])
+    service = Service(core, farm.ports(), SERVICE)
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        yield core
+    finally:
+        service.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_jobs_go_through_and_nothing_is_left() -> None:
+    farm = Farm()
+    with scheduler(farm):
+        farm.hello()
+        for number in range(20):
+            farm.requests.put(request("a", f"{number}", name=f"n{number % 4}").encoded())
+        farm.until(lambda: len(farm.ends()) == 20 and not len(farm.requests))
+    assert set(farm.ends().values()) == {JobState.DONE}
+    assert len(farm.built) == 4
+    assert len(farm.pool) == len(farm.control) == 0
+    key = keys.tenant_blob("a", sha256(b"m"))
+    assert farm.store.get(key) == b"m", "what came inline is in the store"
+
+
+def test_another_scheduler_takes_over_and_ends_what_was_begun() -> None:
+    farm = Farm()
+    with scheduler(farm):
+        farm.hello()
+        for number in range(10):
+            farm.requests.put(request("a", f"{number}", name=f"n{number}").encoded())
+        farm.until(lambda: len(farm.ends()) >= 3)
+    before = len(farm.built)
+    assert len(farm.requests) == 10 - len(farm.ends())
+    with scheduler(farm):
+        farm.hello()
+        farm.until(lambda: len(farm.ends()) == 10 and not len(farm.requests))
+    assert set(farm.ends().values()) == {JobState.DONE}
+    assert before <= len(farm.built) == len({*farm.built})
+
+
+def test_a_store_that_is_away_delays_and_loses_nothing() -> None:
+    farm = Farm()
+    with scheduler(farm):
+        farm.hello()
+        farm.store.away = True
+        farm.requests.put(request("a", "1", reply="reply.me").encoded())
+        time.sleep(0.3)
+        assert not farm.ends()
+        farm.store.away = False
+        farm.until(lambda: not len(farm.requests))
+    assert farm.ends() == {"1": JobState.DONE}
+    assert len(farm.events.queues["reply.me"]) == 1
+
+
+def test_missing_models_and_malformed_messages_are_told_or_kept_aside() -> None:
+    farm = Farm()
+    malformed = kinds()
+    where = {"digest": "0" * 64, "reference": f"tenants/a/blobs/{'0' * 64}"}
+    with scheduler(farm):
+        farm.hello()
+        farm.requests.put(
+            request("a", "1")
+            .model_copy(
+                update={
+                    "data": request("a", "1", model="x").data.model_copy(
+                        update={"model": request("a", "1").data.model.model_validate(where)}
+                    )
+                }
+            )
+            .encoded()
+        )
+        for number, (_, body) in enumerate(malformed):
+            farm.requests.put(body, ("reply.me", "reply.gone", None)[number % 3])
+        farm.until(lambda: not len(farm.requests))
+    assert farm.ends() == {"1": JobState.REJECTED}
+    told, dead = len(farm.events.queues["reply.me"]), len(farm.requests.dead)
+    assert told + dead == len(malformed)
+    assert told >= len(malformed) // 3
+
+
+def test_cancel_and_status_come_through_the_control_queue() -> None:
+    farm = Farm()
+    with scheduler(farm) as core:
+        farm.hello()
+        farm.requests.put(request("a", "1").encoded())
+        farm.until(lambda: core.states().get(JobState.PLANNING) == 1, work=False)
+        name = JobName(tenant="a", job_id="1", reply="reply.me")
+        farm.control.put(StatusAsked(id="q", source="c", data=name).encoded())
+        farm.control.put(b"{}")
+        farm.until(lambda: bool(farm.events.queues["reply.me"]), work=False)
+        farm.control.put(CancelRequested(id="c", source="c", data=name).encoded())
+        farm.until(lambda: bool(farm.ends()), work=False)
+        farm.until(lambda: not len(farm.control), work=False)
+    assert farm.ends() == {"1": JobState.CANCELLED}
+    assert b'"state":"planning"' in farm.events.queues["reply.me"][0]
+    assert len(farm.pools.kills) == 1
+    assert len(farm.control.dead) == 1
