@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import queue
 import stat
 import time
 from pathlib import Path
 
 import pika
-import pika.exceptions
 import pytest
 
+from broker.consumer import Consumer, Delivery, Subscription
 from tinymlaas.contract.errors import Failure
 from tinymlaas.services.both import private_services
 from tinymlaas.services.rabbitmq import RabbitMQ
@@ -47,25 +48,28 @@ def put_message(url: str) -> None:
         )
 
 
-def take_message(url: str) -> bytes | None:
-    """Take the message; a quorum queue has no leader yet when the server says it is ready."""
-    for left in reversed(range(50)):
-        try:
-            with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-                channel = connection.channel()
-                body = channel.basic_get("kept", auto_ack=True)[2]
-                channel.queue_delete("kept")
-                return body
-        except pika.exceptions.AMQPError:
-            if not left:
-                raise
-            time.sleep(0.2)
-    raise AssertionError
+def take_message(url: str) -> bytes:
+    """Take the message with our own consumer: a quorum queue has no leader yet when the server is
+    ready, and pika's blocking calls would then wait for ever.
+    """
+    bodies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    consumer = Consumer(url, "test", [Subscription("kept", 1)])
+
+    def deliver(delivery: Delivery) -> None:
+        consumer.ack(delivery.token)
+        bodies.put(delivery.body)
+
+    consumer.start(deliver)
+    try:
+        return bodies.get(timeout=60)
+    finally:
+        consumer.close()
 
 
 def test_rabbitmq_keeps_its_messages_through_a_crash(own_rabbitmq: RabbitMQ) -> None:
     url = own_rabbitmq.url
     put_message(url)
+    time.sleep(2)  # RabbitMQ keeps the names of new quorum queues in memory for half a second
     own_rabbitmq.kill()
     own_rabbitmq.start()
     assert own_rabbitmq.url == url

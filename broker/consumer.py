@@ -1,0 +1,178 @@
+"""Consume queues: messages are delivered on a thread of their own and acknowledged from any."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from broker.link import Link, Step
+
+_log = logging.getLogger(__name__)
+
+
+class Token(NamedTuple):
+    """What it takes to acknowledge a delivery. It is void once the connection is another one
+    (`epoch`): the broker has then put the message back.
+    """
+
+    source: str
+    epoch: int
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as it came; `earlier` deliveries of it were not acknowledged."""
+
+    token: Token
+    body: bytes
+    reply_to: str | None = None
+    routing_key: str = ""
+    earlier: int = 0
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A queue to consume, of which up to `prefetch` messages are with us unacknowledged.
+
+    With `exchange` and `key` it is a queue of our own that lives as long as the connection; its
+    `queue` is only what tokens call it.
+    """
+
+    queue: str
+    prefetch: int
+    exchange: str | None = None
+    key: str = ""
+
+
+class Consumer(Link):
+    """Consumes `subscriptions` over one connection.
+
+    With `lock`, the name of a queue that only one connection can have, it consumes nothing until it
+    has that: of several such consumers exactly one is active, on all of its queues, and another
+    takes over when its connection ends.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        subscriptions: Sequence[Subscription],
+        *,
+        lock: str | None = None,
+    ) -> None:
+        """Remember what to consume; see `start`. Raises BrokerError for a malformed URL."""
+        super().__init__(url, name)
+        self._subscriptions = tuple(subscriptions)
+        self._lock = lock
+        self._inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._deliver: Callable[[Delivery], None] | None = None
+        self._stopped = threading.Event()
+        self._dispatcher = threading.Thread(
+            target=self._dispatch, name=f"deliver-{name}", daemon=True
+        )
+
+    def start(self, deliver: Callable[[Delivery], None]) -> None:
+        """Begin to hand messages to `deliver`, one after the other, on one thread.
+
+        It may take its time: what waits for it is bounded by the subscriptions' prefetch. If it
+        raises, the message goes back into its queue.
+        """
+        self._deliver = deliver
+        self._dispatcher.start()
+        self.open()
+
+    def stop(self) -> None:
+        """Deliver no more. What was delivered can still be acknowledged until `close`."""
+        self._stopped.set()
+        self.call(self._cancel)
+
+    def close(self) -> None:
+        """Stop and end the connection; what is not acknowledged goes back into its queue."""
+        self._stopped.set()
+        super().close()
+        self._inbox.put(None)
+
+    def ack(self, token: Token) -> None:
+        """Acknowledge; a void token is passed over."""
+        self.call(partial(self._settle, token, "basic_ack"))
+
+    def requeue(self, token: Token) -> None:
+        """Put the message back; a void token is passed over."""
+        self.call(partial(self._settle, token, "basic_nack", requeue=True))
+
+    def reject(self, token: Token) -> None:
+        """Make it a dead letter; a void token is passed over."""
+        self.call(partial(self._settle, token, "basic_nack", requeue=False))
+
+    def _settle(self, token: Token, verb: str, **how: bool) -> None:
+        if token.epoch == self.epoch and self._channel is not None and self._channel.is_open:
+            getattr(self._channel, verb)(token.tag, **how)
+
+    def _steps(self) -> Sequence[Step]:
+        steps: list[Step] = []
+        if self._lock is not None:
+            steps.append(partial(_take, self._lock))
+        for subscription in self._subscriptions:
+            steps += self._subscribe(subscription)
+        return steps
+
+    def _subscribe(self, wanted: Subscription) -> list[Step]:
+        names = {"queue": wanted.queue}
+
+        def limit(channel: Any, go_on: Callable[..., None]) -> None:
+            channel.basic_qos(prefetch_count=wanted.prefetch, callback=go_on)
+
+        def declare(channel: Any, go_on: Callable[..., None]) -> None:
+            def declared(frame: Any) -> None:
+                names["queue"] = frame.method.queue
+                channel.queue_bind(names["queue"], wanted.exchange, wanted.key, callback=go_on)
+
+            channel.queue_declare("", exclusive=True, auto_delete=True, callback=declared)
+
+        def consume(channel: Any, go_on: Callable[..., None]) -> None:
+            channel.basic_consume(
+                names["queue"], partial(self._on_message, wanted.queue), callback=go_on
+            )
+
+        return [limit, consume] if wanted.exchange is None else [limit, declare, consume]
+
+    def _on_message(
+        self, source: str, channel: Any, method: Any, properties: Any, body: bytes
+    ) -> None:
+        counted = (properties.headers or {}).get("x-delivery-count", 0)
+        self._inbox.put(
+            Delivery(
+                Token(source, self.epoch, method.delivery_tag),
+                body,
+                properties.reply_to,
+                method.routing_key,
+                max(int(counted), int(method.redelivered)),
+            )
+        )
+
+    def _dispatch(self) -> None:
+        assert self._deliver is not None  # noqa: S101 - set by `start`
+        while (delivery := self._inbox.get()) is not None:
+            if self._stopped.is_set() or delivery.token.epoch != self.epoch:
+                continue  # it goes, or has gone, back to the broker
+            try:
+                self._deliver(delivery)
+            except Exception:
+                _log.exception("%s: a message could not be dealt with", self._name)
+                self.requeue(delivery.token)
+
+    def _cancel(self) -> None:
+        if self._channel is not None and self._channel.is_open:
+            for tag in list(self._channel.consumer_tags):
+                self._channel.basic_cancel(tag)
+
+
+def _take(lock: str, channel: Any, go_on: Callable[..., None]) -> None:
+    """Declare a queue that is ours alone; if another connection has it, the channel is closed."""
+    channel.queue_declare(lock, exclusive=True, callback=go_on)

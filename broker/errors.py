@@ -1,0 +1,54 @@
+"""What goes wrong with the broker, and the pika errors that mean it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tinymlaas.contract.errors import Failure
+
+
+class BrokerError(Failure):
+    """RabbitMQ refuses what we ask; the same will be refused again."""
+
+
+class BrokerUnavailable(BrokerError):
+    """RabbitMQ does not answer, or not now; the same may work later."""
+
+    retryable = True
+
+
+class NotRouted(BrokerError):
+    """A message was published to where no queue takes it."""
+
+
+@contextlib.contextmanager
+def errors(what: str) -> Iterator[None]:
+    """Turn pika's errors into ours, here at the edge.
+
+    Raises:
+        NotRouted: no queue takes the message.
+        BrokerUnavailable: the connection is gone, or the broker refused a message for now.
+        BrokerError: the broker refused and will again: credentials, arguments, names.
+    """
+    from pika import exceptions
+
+    try:
+        yield
+    except exceptions.UnroutableError as error:
+        raise NotRouted(f"cannot {what}: no queue takes it") from error
+    except exceptions.NackError as error:
+        raise BrokerUnavailable(f"cannot {what}: RabbitMQ did not take it (full?)") from error
+    except (
+        exceptions.ProbableAuthenticationError,
+        exceptions.ProbableAccessDeniedError,
+        exceptions.AuthenticationError,
+    ) as error:
+        raise BrokerError(
+            f"cannot {what}: RabbitMQ does not let us in; check TINYMLAAS_AMQP_URL"
+        ) from error
+    except exceptions.ChannelClosedByBroker as error:
+        raise BrokerError(f"cannot {what}: {error.reply_text}") from error
+    except (exceptions.AMQPError, OSError) as error:
+        said = str(error) or type(error).__name__
+        raise BrokerUnavailable(f"cannot {what}: RabbitMQ is not reached ({said})") from error

@@ -1,0 +1,134 @@
+"""What scheduler and workers publish and consume, by the topology's names."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+from broker.consumer import Consumer, Delivery, Subscription, Token
+from broker.dramatiq_broker import task_message
+from broker.publisher import Confirmed, Message, Publisher
+from broker.topology import OUTCOME_KEY, SEEN_KEY, Names
+
+REQUESTS_AT_ONCE = 50_000  # what a scheduler holds unacknowledged; the rest waits in the queue
+_CONTROL_AT_ONCE = 200
+_OUTCOMES_AT_ONCE = 500
+_SEEN_AT_ONCE = 500
+_BODIES = 256  # kept so that a dead letter can go with its reason
+
+
+class FarmPublisher:
+    """The farm's messages on one `Publisher`; safe to share between threads."""
+
+    def __init__(self, publisher: Publisher, names: Names | None = None) -> None:
+        """Publish by `publisher`, which the caller opens and closes."""
+        self._publisher = publisher
+        self._names = names or Names()
+
+    def send(self, pool: str, body: bytes, confirmed: Confirmed) -> None:
+        """Put a task into the pool's queue."""
+        queue, message = task_message(pool, body, self._names)
+        self._publisher.publish(
+            Message("", queue, message, content_type="application/json"), confirmed
+        )
+
+    def kill(self, pool: str, body: bytes) -> None:
+        """Tell every worker of the pool at once; may be lost."""
+        self._publisher.publish(Message(self._names.kills, pool, body, lasting=False))
+
+    def publish(self, routing_key: str, body: bytes, confirmed: Confirmed | None = None) -> None:
+        """Publish an event; that nobody listens is no error."""
+        message = Message(self._names.results, routing_key, body, lasting=confirmed is not None)
+        if confirmed is None:
+            self._publisher.publish(message)
+        else:
+            self._publisher.publish(message, _unless_unheard(confirmed))
+
+    def reply(self, queue: str, body: bytes, confirmed: Confirmed | None = None) -> None:
+        """Send into a client's own queue; NotRouted if there is none."""
+        self._publisher.publish(Message("", queue, body), confirmed)
+
+    def outcome(self, body: bytes, confirmed: Confirmed) -> None:
+        """Tell the scheduler what became of a task."""
+        self._publisher.publish(Message(self._names.workers, OUTCOME_KEY, body), confirmed)
+
+    def seen(self, body: bytes) -> None:
+        """Tell the scheduler that we live, or how far we are; may be lost."""
+        self._publisher.publish(Message(self._names.workers, SEEN_KEY, body, lasting=False))
+
+
+class SchedulerSource:
+    """All that the scheduler consumes; active in one of several schedulers at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        publisher: Publisher,
+        names: Names | None = None,
+        *,
+        requests_at_once: int = REQUESTS_AT_ONCE,
+    ) -> None:
+        """Consume nothing yet; `publisher` takes the dead letters."""
+        self._names = names or Names()
+        self._publisher = publisher
+        self._bodies: OrderedDict[Token, Delivery] = OrderedDict()
+        self._guard = threading.Lock()
+        subscriptions = [
+            Subscription(self._names.compile_requests, requests_at_once),
+            Subscription(self._names.control, _CONTROL_AT_ONCE),
+            Subscription(self._names.outcomes, _OUTCOMES_AT_ONCE),
+            Subscription(self._names.seen, _SEEN_AT_ONCE),
+        ]
+        self.consumer = Consumer(url, "scheduler", subscriptions, lock=self._names.lock)
+
+    def start(self, deliver: Callable[[Delivery], None]) -> None:
+        """Begin to deliver as soon as no other scheduler is active."""
+
+        def remembered(delivery: Delivery) -> None:
+            with self._guard:
+                self._bodies[delivery.token] = delivery
+                while len(self._bodies) > _BODIES:
+                    self._bodies.popitem(last=False)
+            deliver(delivery)
+
+        self.consumer.start(remembered)
+
+    def stop(self) -> None:
+        """Deliver no more; acknowledging still works until `close`."""
+        self.consumer.stop()
+
+    def close(self) -> None:
+        """End; another scheduler becomes active, and what is not acknowledged goes to it."""
+        self.consumer.close()
+
+    def ack(self, token: Token) -> None:
+        """Acknowledge; a void token is passed over."""
+        with self._guard:
+            self._bodies.pop(token, None)
+        self.consumer.ack(token)
+
+    def dead_letter(self, token: Token, reason: str) -> None:
+        """Keep the message aside with `reason`, then acknowledge it.
+
+        If it was delivered long ago, or cannot be published, the broker keeps it aside without.
+        """
+        with self._guard:
+            delivery = self._bodies.pop(token, None)
+        if delivery is None:
+            self.consumer.reject(token)
+            return
+        headers = {"x-reason": reason[:1000], "x-queue": token.source}
+        letter = Message(self._names.dead, token.source, delivery.body, headers=headers)
+
+        def confirmed(error: Exception | None) -> None:
+            settle = self.consumer.ack if error is None else self.consumer.reject
+            settle(token)
+
+        self._publisher.publish(letter, confirmed)
+
+
+def _unless_unheard(confirmed: Confirmed) -> Confirmed:
+    from broker.errors import NotRouted
+
+    return lambda error: confirmed(None if isinstance(error, NotRouted) else error)

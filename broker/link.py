@@ -1,0 +1,161 @@
+"""One connection to RabbitMQ on a thread of its own, made again whenever it is lost.
+
+The thread does nothing but the connection's work, so heartbeats are sent and acknowledgements go
+out however long others compute. Driven by callbacks, not by pika's blocking calls: these wait for
+ever if a quorum queue without a leader, as after a restart of the broker, leaves them unanswered.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from broker.connecting import parameters, pauses
+
+_READY_SECONDS = 15.0
+_CLOSE_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+Step = Callable[[Any, Callable[..., None]], None]  # (channel, go on): one question and its answer
+
+
+class Link:
+    """Base of consumer and publisher. Only the thread of the link touches pika's objects."""
+
+    def __init__(self, url: str, name: str) -> None:
+        """Remember where to connect; nothing is connected yet.
+
+        Raises:
+            BrokerError: the URL is malformed.
+        """
+        self._parameters = parameters(url, name)
+        self._name = name
+        self._thread = threading.Thread(target=self._run, name=f"broker-{name}", daemon=True)
+        self._ending = threading.Event()
+        self._ready = threading.Event()
+        self._guard = threading.Lock()
+        self._connection: Any = None
+        self._channel: Any = None
+        self._opened = 0.0
+        self.epoch = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is connected and has got all it asked for."""
+        return self._ready.is_set()
+
+    def await_ready(self, seconds: float) -> bool:
+        """Wait until it is ready, `seconds` at most; return whether it is."""
+        return self._ready.wait(seconds)
+
+    def open(self) -> None:
+        """Connect, in the background, and stay connected."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the connection in good order: what was said before is sent before."""
+        self._ending.set()
+        self.call(self._close_connection)
+        if self._thread.is_alive():
+            self._thread.join(_CLOSE_SECONDS)
+
+    def call(self, work: Callable[[], None]) -> bool:
+        """Have the link's thread do `work` if there is a connection; return whether there is."""
+        with self._guard:
+            if self._connection is None:
+                return False
+            self._connection.ioloop.add_callback_threadsafe(work)
+            return True
+
+    def _steps(self) -> Sequence[Step]:
+        """Return what is to be asked of a new channel, in order."""
+        raise NotImplementedError
+
+    def _got_ready(self) -> None:
+        """Take note that all steps are done (in the link's thread)."""
+
+    def _lost(self) -> None:
+        """Take note that the connection is gone (in the link's thread)."""
+
+    def _run(self) -> None:
+        wait = pauses()
+        while not self._ending.is_set():
+            was_ready = self._once()
+            if was_ready:
+                wait = pauses()
+            self._ending.wait(next(wait))
+
+    def _once(self) -> bool:
+        """Connect and serve until the connection is gone; return whether it got ready."""
+        import pika
+
+        connection = pika.SelectConnection(
+            self._parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_gone,
+            on_close_callback=self._on_gone,
+        )
+        with self._guard:
+            self._connection = connection
+            self.epoch += 1
+        if self._ending.is_set():  # `close` came too early to be heard
+            connection.ioloop.call_later(0, self._close_connection)
+        connection.ioloop.call_later(_READY_SECONDS, self._give_up)
+        try:
+            connection.ioloop.start()
+        except Exception:  # a callback's mistake must not end the link
+            _log.exception("%s: the connection's loop broke", self._name)
+            connection.ioloop.stop()
+        was_ready = self._ready.is_set()
+        with self._guard:
+            self._ready.clear()
+            self._connection = self._channel = None
+        self._lost()
+        connection.ioloop.close()
+        return was_ready
+
+    def _on_open(self, connection: Any) -> None:
+        self._opened = time.monotonic()
+        connection.channel(on_open_callback=self._on_channel)
+
+    def _on_channel(self, channel: Any) -> None:
+        self._channel = channel
+        channel.add_on_close_callback(self._on_channel_closed)
+        steps = iter(self._steps())
+
+        def go_on(*_: Any) -> None:
+            step = next(steps, None)
+            if step is not None:
+                step(channel, go_on)
+                return
+            self._got_ready()
+            self._ready.set()
+
+        go_on()
+
+    def _on_channel_closed(self, channel: Any, reason: Exception) -> None:
+        """Begin anew: a channel is closed for a mistake of ours or because a queue went away."""
+        self._report(reason)
+        self._close_connection()
+
+    def _on_gone(self, connection: Any, reason: Exception) -> None:
+        if not self._ending.is_set():
+            self._report(reason)
+        connection.ioloop.stop()
+
+    def _report(self, reason: Exception) -> None:
+        if not self._ending.is_set():
+            _log.warning("%s: connection to RabbitMQ: %s", self._name, reason or type(reason))
+
+    def _give_up(self) -> None:
+        if not self._ready.is_set():
+            _log.warning("%s: RabbitMQ leaves our questions unanswered", self._name)
+            self._close_connection()
+
+    def _close_connection(self) -> None:
+        connection = self._connection
+        if connection is not None and not (connection.is_closing or connection.is_closed):
+            connection.close()

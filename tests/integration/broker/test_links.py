@@ -1,0 +1,215 @@
+"""Topology, publisher and consumer on a real RabbitMQ."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+
+import pika
+import pytest
+
+from broker.connecting import connect
+from broker.consumer import Consumer, Subscription
+from broker.declaring import declare
+from broker.errors import BrokerError, BrokerUnavailable, NotRouted
+from broker.farm import FarmPublisher, SchedulerSource
+from broker.publisher import Message, Publisher
+from broker.topology import REQUEST_DELIVERIES, Names, Queue, topology
+from tests.integration.broker.helpers import Received, count, opened, to, until
+from tinymlaas.services.rabbitmq import RabbitMQ
+
+
+def test_declaring_twice_is_harmless_and_a_difference_is_named(amqp_url: str, names: Names) -> None:
+    whole = topology(["p"], names)
+    with connect(amqp_url, "test") as connection:
+        declare(connection, whole)
+        other = Queue(names.pool("p"), "other", {"x-queue-type": "classic"})
+        with pytest.raises(BrokerError, match=names.pool("p")) as caught:
+            declare(connection, dataclasses.replace(whole, queues=(other,)))
+        assert not caught.value.retryable
+        declare(connection, whole)  # the connection is still good
+
+
+def test_wrong_credentials_and_urls_are_permanent(amqp_url: str) -> None:
+    secret = pika.URLParameters(amqp_url).credentials.password
+    with pytest.raises(BrokerError, match="does not let us in") as caught:
+        connect(amqp_url.replace(secret, "wrong"), "test")
+    assert not caught.value.retryable
+    with pytest.raises(BrokerError, match="no AMQP URL"):
+        connect("http://[", "test")
+
+
+def test_a_broker_that_is_away_is_worth_another_try() -> None:
+    with pytest.raises(BrokerUnavailable) as caught:
+        connect("amqp://127.0.0.1:1/", "test")
+    assert caught.value.retryable
+
+
+def test_what_is_confirmed_is_in_the_queue(amqp_url: str, names: Names) -> None:
+    with opened(amqp_url) as publisher, Received(amqp_url, names.pool("p")) as received:
+        publisher.publish_and_wait(Message("", names.pool("p"), b"x", reply_to="me"), 30)
+        delivery = received.get()
+        assert (delivery.body, delivery.reply_to, delivery.earlier) == (b"x", "me", 0)
+        with pytest.raises(NotRouted):
+            publisher.publish_and_wait(to("no-such-queue", b"x"), 30)
+        with pytest.raises(NotRouted):
+            publisher.publish_and_wait(Message(names.requests, "unknown", b"x"), 30)
+        publisher.publish_and_wait(to(names.pool("p"), b"y"), 30)
+        assert received.get().body == b"y"
+
+
+def test_many_threads_may_publish(amqp_url: str, names: Names) -> None:
+    with opened(amqp_url) as publisher, Received(amqp_url, names.pool("p")) as received:
+
+        def publish(thread: int) -> None:
+            for number in range(50):
+                publisher.publish_and_wait(to(names.pool("p"), b"%d %d" % (thread, number)), 60)
+
+        threads = [threading.Thread(target=publish, args=[n]) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        bodies = {received.get().body for _ in range(200)}
+        for thread in threads:
+            thread.join()
+        assert len(bodies) == 200
+
+
+def test_heartbeats_go_on_while_a_message_is_worked_on(amqp_url: str, names: Names) -> None:
+    """The broker would end a connection that is silent for two intervals, here of one second."""
+    done = threading.Event()
+    consumer = Consumer(amqp_url, "test", [Subscription(names.pool("p"), 1)])
+    consumer._parameters.heartbeat = 1
+
+    def work(_: object) -> None:
+        time.sleep(4)
+        done.set()
+
+    consumer.start(work)
+    with opened(amqp_url) as publisher:
+        publisher.publish_and_wait(to(names.pool("p"), b"x"), 30)
+    assert done.wait(60)
+    assert consumer.epoch == 1, "the connection was lost"
+    consumer.close()
+
+
+def test_what_is_not_acknowledged_comes_again_and_is_counted(amqp_url: str, names: Names) -> None:
+    with opened(amqp_url) as publisher:
+        publisher.publish_and_wait(to(names.pool("p"), b"x"), 30)
+    for earlier in range(3):
+        with Received(amqp_url, names.pool("p"), ack=False) as received:
+            assert received.get().earlier == earlier
+    with Received(amqp_url, names.pool_dead("p")) as dead:
+        assert dead.get().body == b"x"
+    assert count(amqp_url, names.pool("p")) == 0
+
+
+def test_tokens_of_an_earlier_connection_are_void(amqp_url: str, names: Names) -> None:
+    with opened(amqp_url) as publisher:
+        publisher.publish_and_wait(to(names.pool("p"), b"x"), 30)
+        with Received(amqp_url, names.pool("p"), ack=False) as received:
+            first = received.get()
+            received.consumer.call(received.consumer._close_connection)
+            again = received.get()
+            assert again.token.epoch > first.token.epoch
+            received.consumer.ack(first.token)
+            received.consumer.ack(again.token)
+            assert received.nothing()
+    assert count(amqp_url, names.pool("p")) == 0
+
+
+def test_after_stop_nothing_is_delivered_but_acknowledging_works(
+    amqp_url: str, names: Names
+) -> None:
+    with opened(amqp_url) as publisher:
+        publisher.publish_and_wait(to(names.pool("p"), b"first"), 30)
+        with Received(amqp_url, names.pool("p"), ack=False) as received:
+            token = received.get().token
+            received.consumer.stop()
+            publisher.publish_and_wait(to(names.pool("p"), b"second"), 30)
+            assert received.nothing()
+            received.consumer.ack(token)
+        with Received(amqp_url, names.pool("p")) as rest:
+            assert rest.get().body == b"second"
+            assert rest.nothing()
+
+
+def test_of_two_with_a_lock_one_is_active_and_the_other_takes_over(
+    amqp_url: str, names: Names
+) -> None:
+    queues = (names.compile_requests, names.outcomes)
+    with opened(amqp_url) as publisher:
+        first = Received(amqp_url, *queues, lock=names.lock)
+        assert first.consumer.await_ready(30)
+        with Received(amqp_url, *queues, lock=names.lock) as second:
+            for name in queues:
+                publisher.publish_and_wait(to(name, name.encode()), 30)
+            assert {first.get().body for _ in queues} == {name.encode() for name in queues}
+            assert not second.consumer.is_ready
+            first.consumer.close()
+            publisher.publish_and_wait(to(queues[0], b"later"), 30)
+            assert second.get().body == b"later"
+
+
+def test_bad_requests_are_kept_with_their_reason(amqp_url: str, names: Names) -> None:
+    with opened(amqp_url) as publisher:
+        source = SchedulerSource(amqp_url, publisher, names)
+        source.start(lambda delivery: source.dead_letter(delivery.token, "no JSON"))
+        publisher.publish_and_wait(Message(names.requests, "compile", b"\xff"), 30)
+        until(lambda: count(amqp_url, names.dead_letters) == 1)
+        until(lambda: count(amqp_url, names.compile_requests) == 0)
+        source.close()
+    with connect(amqp_url, "test") as connection:
+        _, properties, body = connection.channel().basic_get(names.dead_letters)
+    assert body == b"\xff"
+    assert properties.headers["x-reason"] == "no JSON"
+    assert properties.headers["x-queue"] == names.compile_requests
+
+
+def test_an_event_that_nobody_hears_is_no_error_but_a_reply_is(amqp_url: str, names: Names) -> None:
+    told: list[Exception | None] = []
+    with opened(amqp_url) as publisher:
+        farm = FarmPublisher(publisher, names)
+        farm.publish("t.j.done", b"{}", told.append)
+        farm.reply("reply.nobody", b"{}", told.append)
+        until(lambda: len(told) == 2)
+    assert told[0] is None
+    assert isinstance(told[1], NotRouted)
+
+
+def test_nothing_is_lost_when_the_broker_is_restarted(own_rabbitmq: RabbitMQ, names: Names) -> None:
+    """Published while it is away too; each arrives, some perhaps twice, and none is unanswered."""
+    url = own_rabbitmq.url
+    told: list[Exception | None] = []
+    with opened(url) as publisher, Received(url, names.pool("p")) as received:
+        assert received.consumer.await_ready(60)
+        restarting = threading.Thread(target=own_rabbitmq.restart)
+        for number in range(300):
+            if number == 100:
+                restarting.start()
+            publisher.publish(to(names.pool("p"), b"%d" % number), told.append)
+            time.sleep(0.01)
+        restarting.join()
+        until(lambda: len(told) == 300, 90)
+        assert told == [None] * 300
+        seen: set[bytes] = set()
+        while len(seen) < 300:
+            seen.add(received.get().body)
+    until(lambda: count(url, names.pool("p")) == 0)
+
+
+def test_a_closed_publisher_answers_everybody() -> None:
+    told: list[Exception | None] = []
+    publisher = Publisher("amqp://127.0.0.1:1/", "test")
+    publisher.open()
+    publisher.publish(to("x", b""), told.append)
+    publisher.close()
+    assert len(told) == 1
+    assert isinstance(told[0], BrokerUnavailable)
+    publisher.publish(to("x", b""), told.append)
+    assert len(told) == 2
+
+
+def test_requests_outlive_many_schedulers() -> None:
+    """Each restart counts as a delivery of every waiting request."""
+    assert REQUEST_DELIVERIES >= 1000
