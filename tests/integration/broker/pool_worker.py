@@ -18,7 +18,7 @@ from broker.dramatiq_broker import QuorumBroker, make_actor, make_worker
 
 def main(url: str, queue: str, folder: Path) -> None:
     def work(body: str, earlier: int) -> None:
-        word = body.split()[0]
+        word = body.split(maxsplit=1)[0]
         name = f"{body.replace(' ', '_')}.{earlier}.{time.monotonic_ns()}"
         (folder / name).touch()
         if word == "raise":
