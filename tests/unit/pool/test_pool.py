@@ -1,0 +1,251 @@
+"""One worker: how tasks end in every way they can, and that nothing of them stays behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from scheduler.candidates import Candidate, job_for
+from storage import keys
+from storage.directory import DirectoryStore
+from tests.unit.models.builders import tiny_onnx
+from tests.unit.scheduler.facts import BOARD, compiler, inspection, summary
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.jobs import Outcome
+from tinymlaas.contract.pool_messages import (
+    PREPARE_POOL,
+    BuildTask,
+    InspectTask,
+    ModelFile,
+    PoolTask,
+    TaskEnd,
+    TaskEnded,
+    TaskKill,
+    TaskKilled,
+    TaskProgressed,
+    TaskSent,
+    TaskStatus,
+    WorkerSeen,
+)
+from tinymlaas.contract.report import CandidateReport, CandidateStatus
+from tinymlaas.contract.tensors import DType
+from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, MalformedMessage, parse
+from workers.pool import Identity, Limits, PoolWorker
+from workers.task_process import Opener
+
+OPENER = "tests.unit.pool.benches:open_bench"
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self.ends: list[TaskEnd] = []
+        self.mentioned: list[WorkerSeen | TaskProgressed] = []
+        self.broken = False
+
+    def tell(self, body: bytes) -> None:
+        if self.broken:
+            raise ConnectionError
+        self.ends.append(parse(body, TaskEnded, MAX_TRUSTED_BYTES).data)
+
+    def mention(self, body: bytes) -> None:
+        kind = TaskProgressed if TaskProgressed.TYPE.encode() in body else WorkerSeen
+        self.mentioned.append(parse(body, kind, MAX_TRUSTED_BYTES))
+
+
+class Bench:
+    """A worker with its store, and tasks for it."""
+
+    def __init__(self, folder: Path, pool: str = "cc", **limits: object) -> None:
+        self.store = DirectoryStore(folder)
+        self.outbox = Outbox()
+        identity = Identity(pool, f"{pool}-0", "s", compiler(pool) if pool == "cc" else None)
+        opener = Opener(OPENER, str(folder))
+        self.worker = PoolWorker(identity, opener, self.store, self.outbox, Limits(**limits))
+
+    def do(self, behaviour: str, deliveries: int = 1, **changes: object) -> TaskEnd:
+        return self.worker.handle(message(build_task(behaviour, **changes)), deliveries)
+
+
+def build_task(behaviour: str, version: str = "1", **changes: object) -> PoolTask:
+    candidate = Candidate(compiler("cc"), "generated")
+    found = inspection(summary(Relu=DType.FLOAT32))
+    job = job_for(candidate, found, name=behaviour, target=BOARD, shapes={}, service="s")
+    work = BuildTask(job=job.model_copy(update={"compiler": behaviour}), version=version, build="b")
+    whole = {"service": "s", "seconds": 60.0} | changes
+    return PoolTask(task_id="1" * 32, action=job.action_digest, pool="cc", work=work, **whole)
+
+
+def message(task: PoolTask) -> bytes:
+    return TaskSent(id=task.task_id, source="test", data=task).encoded()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_a_refusal_is_an_outcome_and_is_kept(bench: Bench) -> None:
+    end = bench.do("refuses")
+    assert bench.outbox.ends == [end]
+    assert end.status is TaskStatus.DONE
+    assert end.outcome is not None
+    assert end.outcome.report.reasons == ("not this one",)
+    assert bench.store.head(keys.action_outcome(end.action)) is not None
+    assert end.log is not None
+    assert b"refuses says hello" in bench.store.get(keys.blob(end.log))
+    again = bench.do("refuses", deliveries=9)
+    assert again.cached, "what is stored is answered, however often it was delivered"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "reason"),
+    [
+        ("crashes", TaskStatus.FAILED, "the task was killed by SIGKILL"),
+        ("exits", TaskStatus.FAILED, "the task crashed: something is wrong"),
+        ("later", TaskStatus.FAILED, "come again"),
+    ],
+)
+def test_whatever_goes_wrong_is_told(
+    bench: Bench, behaviour: str, status: TaskStatus, reason: str
+) -> None:
+    end = bench.do(behaviour)
+    assert (end.status, end.reasons) == (status, (reason,))
+    assert bench.store.head(keys.action_outcome(end.action)) is None
+
+
+def test_memory_is_limited(tmp_path: Path) -> None:
+    end = Bench(tmp_path, memory_bytes=1 << 30).do("hungers")
+    assert end.status is TaskStatus.FAILED
+    assert end.reasons == ("the task needs more than 1,073,741,824 bytes of memory",)
+
+
+def test_a_store_that_is_away_is_worth_another_try(tmp_path: Path) -> None:
+    end = Bench(tmp_path / "away").do("storeless")
+    assert (end.status, end.reasons) == (TaskStatus.RETRY, ("the store is away",))
+
+
+def test_time_is_limited_and_nothing_stays(
+    bench: Bench,
+) -> None:
+    end = bench.do("refuses", seconds=1e-9)
+    assert end.reasons == ("the task took longer than 1e-09 s and was stopped",)
+
+
+def test_a_kill_ends_the_task_and_all_it_started(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    bench = Bench(tmp_path, heartbeat_seconds=0.2)
+    task = build_task("sleeps")
+    thread = threading.Thread(target=bench.worker.handle, args=(message(task),))
+    thread.start()
+    wait(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    kill = TaskKill(task_id=task.task_id, action=task.action)
+    bench.worker.kill(TaskKilled(id="k", source="s", data=kill).encoded())
+    thread.join(10)
+    assert not thread.is_alive()
+    (end,) = bench.outbox.ends
+    assert end.status is TaskStatus.KILLED
+    for pid in map(int, pids.read_text().split()):
+        wait(lambda pid=pid: not alive(pid))
+    busy = [e.data.action for e in bench.outbox.mentioned if isinstance(e, WorkerSeen)]
+    assert busy[0] == task.action
+    assert busy[-1] is None
+    assert busy.count(task.action) >= 2, "heartbeats while it runs"
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait(true) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(0.01)
+    pytest.fail("it did not come about")
+
+
+def test_a_kill_may_come_first(bench: Bench) -> None:
+    task = build_task("refuses")
+    kill = TaskKill(task_id=task.task_id, action=task.action)
+    bench.worker.kill(TaskKilled(id="k", source="s", data=kill).encoded())
+    assert bench.worker.handle(message(task)).status is TaskStatus.KILLED
+    assert bench.worker.handle(message(task)).status is TaskStatus.DONE, "once only"
+
+
+def test_after_two_deaths_a_task_is_quarantined(bench: Bench) -> None:
+    end = bench.do("refuses", deliveries=3)
+    assert end.status is TaskStatus.QUARANTINED
+    assert end.reasons == ("it killed its worker 2 times and is not tried again by itself",)
+
+
+@pytest.mark.parametrize("changes", [{"version": "2"}, {"service": "t"}])
+def test_a_worker_of_another_version_does_not_answer(bench: Bench, changes: dict) -> None:
+    assert bench.do("refuses", **changes).status is TaskStatus.STALE
+
+
+def test_what_cannot_be_told_is_to_be_delivered_again(bench: Bench) -> None:
+    bench.outbox.broken = True
+    with pytest.raises(ConnectionError):
+        bench.do("refuses")
+    bench.outbox.broken = False
+    assert bench.do("refuses", deliveries=2).cached
+
+
+def test_what_is_no_task_is_refused(bench: Bench) -> None:
+    with pytest.raises(MalformedMessage):
+        bench.worker.handle(b"{}")
+    with pytest.raises(MalformedMessage):
+        bench.worker.kill(b"[]")
+
+
+def test_a_stored_outcome_without_its_module_does_not_count(bench: Bench) -> None:
+    task = build_task("refuses")
+    report = CandidateReport(compiler="cc", kernels="k", status=CandidateStatus.VERIFIED)
+    lost = Outcome(report=report, archive_digest="0" * 64)
+    bench.store.put_if_absent(keys.action_outcome(task.action), lost.model_dump_json().encode())
+    assert not bench.worker.handle(message(task)).cached
+
+
+def test_a_model_is_inspected_or_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, PREPARE_POOL)
+    for data, refused in ((tiny_onnx(), False), (b"no model", True)):
+        model = ModelFile(digest=sha256(data), tenant="a", filename="m")
+        bench.store.put(keys.tenant_blob("a", model.digest), data)
+        task = PoolTask(
+            task_id="2" * 32,
+            action=model.digest,
+            pool=PREPARE_POOL,
+            service="s",
+            seconds=100,
+            work=InspectTask(model=model),
+        )
+        end = bench.worker.handle(message(task))
+        assert (end.refused, end.inspection is None) == (refused, refused), end.reasons
+    assert end.reasons[0].startswith("m: not an ONNX")
+    stages = [e.data.stage for e in bench.outbox.mentioned if isinstance(e, TaskProgressed)]
+    assert stages == ["starting", "inspecting"] * 2
+
+
+def test_a_leaving_worker_says_so(bench: Bench) -> None:
+    bench.worker.leave()
+    (event,) = bench.outbox.mentioned
+    assert isinstance(event, WorkerSeen)
+    assert event.data.leaving
+
+
+def test_a_store_that_fails_before_the_task_is_begun(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(key: object) -> bytes:
+        raise StoreError("away")
+
+    monkeypatch.setattr(bench.store, "get", away)
+    assert bench.do("refuses").status is TaskStatus.RETRY

@@ -1,0 +1,283 @@
+"""One worker of a pool: takes a task message, says how it goes, answers with how it ended.
+
+The broker's adapter calls `PoolWorker.handle` with each message and acknowledges it when that
+returns. Killed at any moment, the worker has its task delivered to another; after `DEATHS` of these
+the task is held to be the cause, and is answered with ``quarantined``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from storage import keys
+from storage.port import ObjectNotFound, ObjectStore
+from tinymlaas.contract.compiler import CompilerDescription
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.jobs import Outcome
+from tinymlaas.contract.messages import Event
+from tinymlaas.contract.pool_messages import (
+    BuildTask,
+    PoolTask,
+    TaskEnd,
+    TaskEnded,
+    TaskKilled,
+    TaskProgressed,
+    TaskSent,
+    TaskStanding,
+    TaskStatus,
+    WorkerSeen,
+    WorkerStanding,
+)
+from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, parse
+from workers.task_process import Opener, Watch, run_task
+
+DEATHS = 2
+_KILLS_REMEMBERED = 1000
+_LINE = 400
+# Where a build is when it begins a stage, in percent of its usual time; the rest is not known.
+_PERCENT = {
+    "inspecting": 10,
+    "compiling": 5,
+    "building the library": 40,
+    "linking for the board": 60,
+    "running the reference": 70,
+    "running on the host": 80,
+    "running in the simulator": 80,
+    "packing": 95,
+}
+_log = logging.getLogger(__name__)
+
+
+class Outbox(Protocol):
+    """Where a worker's messages go; safe to call from any thread."""
+
+    def tell(self, body: bytes) -> None:
+        """Send to the scheduler and return once the broker has it; raises if it has not."""
+        ...
+
+    def mention(self, body: bytes) -> None:
+        """Send to the scheduler without waiting; it may be lost, and nothing is raised."""
+        ...
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a worker is: its pool, its own name, the version of our part of the work, and of the
+    compiler (None for the pool that prepares models).
+    """
+
+    pool: str
+    worker: str
+    service: str
+    description: CompilerDescription | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Address space of a task's processes in bytes each (None: not limited), and heartbeats."""
+
+    memory_bytes: int | None = None
+    heartbeat_seconds: float = 5.0
+
+
+class PoolWorker:
+    """Does one task at a time."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        opener: Opener,
+        store: ObjectStore,
+        outbox: Outbox,
+        limits: Limits = Limits(),
+    ) -> None:
+        """Look for outcomes in `store`; tasks open their own with `opener`."""
+        self._who = identity
+        self._opener = opener
+        self._store = store
+        self._outbox = outbox
+        self._limits = limits
+        self._lock = threading.Lock()
+        self._killed: OrderedDict[str, None] = OrderedDict()
+        self._task: PoolTask | None = None
+        self._standing: TaskStanding | None = None
+        self._beat_at = 0.0
+        self._leaving = False
+        self.busy_seconds = 0.0
+
+    def handle(self, body: bytes, deliveries: int = 1) -> TaskEnd:
+        """Do the task in `body`, delivered for the `deliveries`-th time, and tell how it ended.
+
+        Raises:
+            MalformedMessage: it is no task; to be kept aside, it will never be one.
+            Exception: the end could not be told: the message is to be delivered again.
+        """
+        message = parse(body, TaskSent, MAX_TRUSTED_BYTES)
+        task = message.data
+        began = time.monotonic()
+        with self._lock:
+            self._task = task
+        self.hello()
+        try:
+            end = self._answer(task, deliveries, message)
+            event = TaskEnded(
+                id=f"{task.task_id}-end",
+                source=self._source(),
+                data=end,
+                traceparent=message.traceparent,
+                tracestate=message.tracestate,
+            )
+            self._outbox.tell(event.encoded())
+        finally:
+            with self._lock:
+                self._task = None
+                self._killed.pop(task.task_id, None)
+            self.busy_seconds += time.monotonic() - began
+            self.hello()
+        return end
+
+    def kill(self, body: bytes) -> None:
+        """Give up the task that the message names, now or when it comes.
+
+        Raises:
+            MalformedMessage: it names none.
+        """
+        task_id = parse(body, TaskKilled).data.task_id
+        with self._lock:
+            self._killed[task_id] = None
+            while len(self._killed) > _KILLS_REMEMBERED:
+                self._killed.popitem(last=False)
+
+    def hello(self) -> None:
+        """Tell the scheduler that we live and what we do; to be called every few seconds."""
+        with self._lock:
+            task, self._beat_at = self._task, time.monotonic()
+        standing = WorkerStanding(
+            pool=self._who.pool,
+            worker=self._who.worker,
+            service=self._who.service,
+            description=self._who.description,
+            action=task.action if task else None,
+            task_id=task.task_id if task else None,
+            leaving=self._leaving and task is None,
+        )
+        name = f"{self._who.worker}-{self._beat_at:.3f}"
+        self._mention(WorkerSeen(id=name, source=self._source(), data=standing))
+
+    def leave(self) -> None:
+        """Say that nothing more is taken; a running task still ends."""
+        self._leaving = True
+        self.hello()
+
+    def _answer(self, task: PoolTask, deliveries: int, message: Event) -> TaskEnd:
+        """Return how `task` ended, without doing it where that is known or must not be."""
+        end = TaskEnd(
+            task_id=task.task_id,
+            action=task.action,
+            pool=task.pool,
+            worker=self._who.worker,
+            status=TaskStatus.DONE,
+        )
+        if not self._wanted(task):
+            return end.model_copy(update={"status": TaskStatus.KILLED})
+        try:
+            outcome = self._stored(task)
+        except StoreError as error:
+            return end.model_copy(update={"status": TaskStatus.RETRY, "reasons": error.reasons})
+        if outcome is not None:
+            return end.model_copy(update={"outcome": outcome, "cached": True})
+        if deliveries > DEATHS:
+            reason = f"it killed its worker {deliveries - 1} times and is not tried again by itself"
+            facts = {"status": TaskStatus.QUARANTINED, "reasons": (reason,)}
+            return end.model_copy(update=facts)
+        stale = self._stale(task)
+        if stale is not None:
+            return end.model_copy(update={"status": TaskStatus.STALE, "reasons": (stale,)})
+        return self._done(task, deliveries, message)
+
+    def _wanted(self, task: PoolTask) -> bool:
+        with self._lock:
+            return task.task_id not in self._killed
+
+    def _stored(self, task: PoolTask) -> Outcome | None:
+        """Return the stored outcome of a build if its module is there too."""
+        if not isinstance(task.work, BuildTask):
+            return None
+        try:
+            data = self._store.get(keys.action_outcome(task.action))
+            found = Outcome.model_validate_json(data)
+        except (ObjectNotFound, ValidationError):
+            return None
+        archive = found.archive_digest
+        if archive is not None and self._store.head(keys.module_archive(archive)) is None:
+            return None
+        return found
+
+    def _stale(self, task: PoolTask) -> str | None:
+        """Say why our result would be another than the task's action names, if so."""
+        ours = self._who.description
+        if task.service != self._who.service:
+            return f"worker {self._who.worker} is of another version of tinymlaas"
+        if not isinstance(task.work, BuildTask):
+            return None
+        if ours is None or (ours.version, ours.build) != (task.work.version, task.work.build):
+            return f"worker {self._who.worker} has another version of {task.pool}"
+        return None
+
+    def _done(self, task: PoolTask, deliveries: int, message: Event) -> TaskEnd:
+        first = TaskStanding(
+            task_id=task.task_id,
+            action=task.action,
+            pool=task.pool,
+            worker=self._who.worker,
+            attempt=deliveries,
+            stage="starting",
+        )
+        steps = 0
+
+        def stage(what: str, line: str | None) -> None:
+            nonlocal steps
+            steps += 1
+            said = {"stage": what, "percent": _PERCENT.get(what), "line": line and line[:_LINE]}
+            event = TaskProgressed(
+                id=f"{task.task_id}-{steps}",
+                source=self._source(),
+                traceparent=message.traceparent,
+                data=first.model_copy(update=said),
+            )
+            self._mention(event)
+
+        def beat() -> None:
+            if time.monotonic() - self._beat_at >= self._limits.heartbeat_seconds:
+                self.hello()
+
+        stage("starting", None)
+        watch = Watch(stage, lambda: self._wanted(task), beat)
+        memory = self._limits.memory_bytes
+        end, log = run_task(task, self._who.worker, self._opener, memory, watch)
+        return end.model_copy(update={"log": self._kept(log)})
+
+    def _kept(self, log: bytes) -> str | None:
+        """Store what the tools have said; a log that cannot be kept is no reason to fail."""
+        if not log.strip():
+            return None
+        try:
+            self._store.put(keys.blob_of(log), log)
+        except StoreError as error:
+            _log.warning("a log is not kept: %s", error)
+            return None
+        return sha256(log)
+
+    def _mention(self, event: Event) -> None:
+        self._outbox.mention(event.encoded())
+
+    def _source(self) -> str:
+        return f"tinymlaas/workers/{self._who.worker}"

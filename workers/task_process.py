@@ -1,0 +1,179 @@
+"""A task in a process of its own: what it does wrong there, it does to itself alone.
+
+The parent (`workers.pool`) sees progress as it comes, may end the process and all it has started at
+any moment, and gives it limits of time and memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from tinymlaas.contract.pool_messages import PoolTask, TaskEnd, TaskStatus
+from workers import guardian
+from workers.build import Workbench
+from workers.child import last_line
+from workers.tasks import perform
+
+POLL_SECONDS = 0.1
+_LOG_BYTES = 1024 * 1024
+_context = multiprocessing.get_context("forkserver")
+
+
+@dataclass(frozen=True)
+class Opener:
+    """How the process opens its workbench: ``module:function`` called with `argument`.
+
+    The function returns a `Workbench`; it is named, not passed, as stores do not travel.
+    """
+
+    function: str
+    argument: Any = None
+
+    def open(self) -> Workbench:
+        """Return the workbench."""
+        module, _, name = self.function.partition(":")
+        bench: Workbench = getattr(importlib.import_module(module), name)(self.argument)
+        return bench
+
+
+class _Reporter:
+    """`Progress` that tells the parent."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def stage(self, who: str, what: str) -> None:
+        with contextlib.suppress(OSError):  # a parent that has gone takes us with it
+            self._pipe.send(what)
+
+
+def _run(
+    opener: Opener, task: bytes, worker: str, memory: int | None, folder: str, pipe: Connection
+) -> None:
+    os.setsid()  # a session of our own: the parent can kill all that we may start
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    tempfile.tempdir = folder
+    # Else our own fork server's socket would lie in our parent's folder and take it along.
+    multiprocessing.current_process()._config.pop("tempdir", None)  # type: ignore[attr-defined]
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    with (Path(folder) / "log").open("ab", buffering=0) as sink:
+        os.dup2(sink.fileno(), 1)
+        os.dup2(sink.fileno(), 2)
+    try:
+        bench = replace(opener.open(), progress=_Reporter(pipe))
+        end = perform(PoolTask.model_validate_json(task), worker, bench)
+    except MemoryError:
+        pipe.send(("memory", memory))
+    else:
+        pipe.send(end)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the parent looks at while it waits.
+
+    `stage` gets each stage and the log's last line; `wanted` says whether to go on.
+    """
+
+    stage: Callable[[str, str | None], None]
+    wanted: Callable[[], bool]
+    beat: Callable[[], None]
+
+
+def run_task(
+    task: PoolTask, worker: str, opener: Opener, memory: int | None, watch: Watch
+) -> tuple[TaskEnd, bytes]:
+    """Do `task` in a process of its own; return how it ended, and the end of its log."""
+    with guardian.scratch("task") as folder:
+        receiver, sender = _context.Pipe(duplex=False)
+        encoded = task.model_dump_json().encode()
+        arguments = (opener, encoded, worker, memory, str(folder), sender)
+        process = _context.Process(target=_run, args=arguments)
+        process.start()
+        sender.close()
+        assert process.pid is not None  # noqa: S101 - for the type checker: it was started
+        with guardian.group(process.pid):
+            try:
+                end = _await(task, worker, receiver, process, folder / "log", watch)
+            finally:
+                receiver.close()
+                _end(process)
+        return end, _tail(folder / "log")
+
+
+def _await(
+    task: PoolTask, worker: str, receiver: Connection, process: Any, log: Path, watch: Watch
+) -> TaskEnd:
+    began = time.monotonic()
+    ended = TaskEnd(
+        task_id=task.task_id,
+        action=task.action,
+        pool=task.pool,
+        worker=worker,
+        status=TaskStatus.FAILED,
+    )
+
+    def failed(reason: str) -> TaskEnd:
+        return ended.model_copy(update={"reasons": (reason,), "seconds": spent()})
+
+    def spent() -> float:
+        return time.monotonic() - began
+
+    while True:
+        if not watch.wanted():
+            return ended.model_copy(update={"status": TaskStatus.KILLED, "seconds": spent()})
+        if spent() > task.seconds:
+            return failed(f"the task took longer than {task.seconds:g} s and was stopped")
+        watch.beat()
+        if not receiver.poll(POLL_SECONDS):
+            continue
+        try:
+            said = receiver.recv()
+        except EOFError:
+            process.join(2.0)
+            return failed(_cause(process.exitcode, log))
+        if isinstance(said, TaskEnd):
+            return said.model_copy(update={"seconds": spent()})
+        if isinstance(said, tuple):
+            return failed(f"the task needs more than {said[1]:,} bytes of memory")
+        watch.stage(said, last_line(log) if log.exists() and log.stat().st_size else None)
+
+
+def _cause(exitcode: int | None, log: Path) -> str:
+    if exitcode is not None and exitcode < 0:
+        return f"the task was killed by {signal.Signals(-exitcode).name}"
+    return f"the task crashed: {last_line(log)}"
+
+
+def _end(process: Any) -> None:
+    """End the process and all that it has started; its own guardian ends what left its group."""
+    process.join(0.05)
+    for _ in range(100):
+        if not process.is_alive():
+            break
+        guardian.kill_group(process.pid)
+        process.kill()
+        process.join(0.05)
+    guardian.kill_group(process.pid)
+    process.close()
+
+
+def _tail(log: Path) -> bytes:
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(log.stat().st_size - _LOG_BYTES, 0))
+        return file.read()
+    return b""

@@ -1,0 +1,196 @@
+"""What a pool's task asks, done: inspect, quantise or build, with the outcome in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pydantic import ValidationError
+
+from storage import keys
+from storage.keys import Key
+from storage.port import ObjectDamaged, ObjectInfo, ObjectNotFound, ObjectStore
+from tinymlaas.contract.digest import digest_of, sha256
+from tinymlaas.contract.errors import Rejection, StoreError, TinymlaasError
+from tinymlaas.contract.jobs import Inspection
+from tinymlaas.contract.pool_messages import (
+    BuildTask,
+    InspectTask,
+    ModelFile,
+    PoolTask,
+    QuantiseTask,
+    TaskEnd,
+    TaskStatus,
+)
+from tinymlaas.contract.report import CandidateStatus
+from workers import child, guardian
+from workers.build import Workbench, build, module_of
+
+_INSPECT_SECONDS = 120.0
+
+
+@dataclass
+class WatchedStore:
+    """An `ObjectStore` that notes whether the store itself has failed: then we try again."""
+
+    inner: ObjectStore
+    failed: bool = False
+
+    def put(self, key: Key, data: bytes) -> None:
+        """See `ObjectStore.put`."""
+        with _noting(self):
+            self.inner.put(key, data)
+
+    def put_if_absent(self, key: Key, data: bytes) -> bool:
+        """See `ObjectStore.put_if_absent`."""
+        with _noting(self):
+            return self.inner.put_if_absent(key, data)
+
+    def get(self, key: Key) -> bytes:
+        """See `ObjectStore.get`."""
+        with _noting(self):
+            return self.inner.get(key)
+
+    def head(self, key: Key) -> ObjectInfo | None:
+        """See `ObjectStore.head`."""
+        with _noting(self):
+            return self.inner.head(key)
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """See `ObjectStore.list`."""
+        with _noting(self):
+            return self.inner.list(prefix)
+
+    def delete(self, key: Key) -> bool:
+        """See `ObjectStore.delete`."""
+        with _noting(self):
+            return self.inner.delete(key)
+
+
+class _noting:
+    """Note a failure of the store, but not that it lacks something."""
+
+    def __init__(self, store: WatchedStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        gone = isinstance(error, ObjectNotFound | ObjectDamaged)
+        if isinstance(error, StoreError) and not gone:
+            self._store.failed = True
+
+
+def perform(task: PoolTask, worker: str, bench: Workbench) -> TaskEnd:
+    """Do `task` and return how it ended: faults of the input or of ours are no exceptions."""
+    watched = WatchedStore(bench.store)
+    bench = replace(bench, store=watched)
+    end = TaskEnd(
+        task_id=task.task_id,
+        action=task.action,
+        pool=task.pool,
+        worker=worker,
+        status=TaskStatus.DONE,
+    )
+    try:
+        facts = _facts(task, bench)
+    except Rejection as error:
+        facts = {"refused": True, "reasons": error.reasons}
+    except TinymlaasError as error:
+        again = error.retryable or watched.failed
+        status = TaskStatus.RETRY if again else TaskStatus.FAILED
+        facts = {"status": status, "reasons": error.reasons}
+    except OSError as error:  # a full disk, say
+        facts = {"status": TaskStatus.FAILED, "reasons": (error.strerror or str(error),)}
+    if facts.get("status") is TaskStatus.FAILED and watched.failed:
+        facts["status"] = TaskStatus.RETRY
+    return end.model_copy(update=facts)
+
+
+def _facts(task: PoolTask, bench: Workbench) -> dict[str, object]:
+    match task.work:
+        case InspectTask() as work:
+            return {"inspection": inspect_stored(work, task.service, bench)}
+        case QuantiseTask() as work:
+            return {"quantisation": _quantise(work, task.seconds, bench)}
+        case BuildTask() as work:
+            return _build(work, bench)
+
+
+def _build(work: BuildTask, bench: Workbench) -> dict[str, object]:
+    outcome = build(work.job, bench)
+    report = outcome.report
+    if outcome.archive_digest is not None:
+        module_of(outcome, work.job, bench)  # signs it, so that whoever fetches it can verify
+    broke = report.status is CandidateStatus.FAILED
+    return {
+        "status": TaskStatus.FAILED if broke else TaskStatus.DONE,
+        "reasons": report.reasons if broke else (),
+        "outcome": outcome,
+        "cached": report.cached,
+    }
+
+
+def inspect_stored(work: InspectTask, service: str, bench: Workbench) -> Inspection:
+    """Inspect a model in a child process, or take the result from the store.
+
+    Raises:
+        Rejection: the model is not accepted; see `workers.models.summary.inspect`.
+        StoreError: the store lacks the model, or fails.
+    """
+    model, store = work.model, bench.store
+    facts = {"shapes": {k: list(v) for k, v in work.shapes.items()}, "service": service}
+    key = keys.model_summary(model.digest, digest_of(facts)[:40])
+    stored = _stored_inspection(key, store)
+    if stored is not None:
+        return stored
+    data = _read(model, store)
+    bench.progress.stage("model", "inspecting")
+    with guardian.scratch("inspect") as scratch:
+        found = child.call(
+            "workers.models.summary:inspect",
+            data,
+            model.filename,
+            dict(work.shapes),
+            seconds=_INSPECT_SECONDS,
+            log=scratch / "log",
+            what="inspecting the model",
+        )
+    store.put(keys.blob_of(found.model), found.model)
+    inspection = Inspection(
+        source_digest=model.digest, static_digest=sha256(found.model), summary=found.summary
+    )
+    store.put_if_absent(key, inspection.model_dump_json().encode())
+    return inspection
+
+
+def _stored_inspection(key: Key, store: ObjectStore) -> Inspection | None:
+    """Return a stored inspection if it and its model are there; what is damaged is dropped."""
+    try:
+        found = Inspection.model_validate_json(store.get(key))
+    except ObjectNotFound:
+        return None
+    except ValidationError:
+        store.delete(key)
+        return None
+    return found if store.head(keys.blob(found.static_digest)) is not None else None
+
+
+def _quantise(work: QuantiseTask, seconds: float, bench: Workbench) -> object:
+    from workers.quantise.stage import Request, quantise_stored
+
+    request = Request(
+        _read(work.model, bench.store),
+        work.model.filename,
+        _read(work.samples, bench.store),
+        work.samples.filename,
+        work.activations,
+        work.shapes,
+    )
+    return quantise_stored(request, bench.store, seconds, bench.progress)
+
+
+def _read(file: ModelFile, store: ObjectStore) -> bytes:
+    key = keys.tenant_blob(file.tenant, file.digest) if file.tenant else keys.blob(file.digest)
+    return store.get(key)
