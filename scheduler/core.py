@@ -9,16 +9,14 @@ finds in the store what was finished, and does the rest.
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from scheduler import planning
 from scheduler.actions import SOURCE, Action, Actions
 from scheduler.admission import Admission, NotAdmitted, Policy, refusal, reply_queue
-from scheduler.choice import conclude
+from scheduler.deadlines import Deadlines
 from scheduler.effects import (
     Ack,
     Announce,
@@ -31,19 +29,19 @@ from scheduler.effects import (
     LookUp,
     Refuse,
 )
-from scheduler.fair import FairQueue
+from scheduler.ends import conclusion, end_event, report_of
 from scheduler.jobs import Job, Plan, Step
 from scheduler.planning import Boards, Need
 from scheduler.ports import Clock, Delivery, Facts, Token
 from scheduler.standing import standing_of
-from tinymlaas.contract.digest import digest_of, sha256
+from scheduler.turns import Turns
+from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import Rejection
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import (
     CompileOrder,
     CompileRequested,
     JobChanged,
-    JobEnd,
     JobEnded,
     JobName,
     JobStanding,
@@ -57,18 +55,10 @@ from tinymlaas.contract.pool_messages import (
     TaskStatus,
     WorkerStanding,
 )
-from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, ResultStatus
+from tinymlaas.contract.report import CandidateReport, CompileResult
 from tinymlaas.contract.wire import MalformedMessage, parse
 
-K = TypeVar("K", bound=Hashable)
-
 _EARLY_CANCELS = 10_000
-_STALE_DEADLINES = 1000
-_ENDS = {
-    ResultStatus.DONE: JobState.DONE,
-    ResultStatus.FAILED: JobState.FAILED,
-    ResultStatus.REJECTED: JobState.REJECTED,
-}
 
 
 class Core:
@@ -83,11 +73,8 @@ class Core:
         self._effects: list[Effect] = []
         self._admission = Admission(policy)
         self._jobs: dict[Key, Job] = {}
-        self._queue: FairQueue[Key] = FairQueue(policy.weight)
-        self._looking: set[Key] = set()
-        self._planned: Counter[tuple[str, int]] = Counter()
-        self._planned_by: Counter[str] = Counter()
-        self._deadlines: list[tuple[float, Key]] = []
+        self._deadlines = Deadlines(self._jobs)
+        self._turns = Turns(policy)
         self._cancelled_early: OrderedDict[Key, None] = OrderedDict()
         self.actions = Actions(policy, self._effects, self._service)
         self.ended: Counter[JobState] = Counter()
@@ -170,7 +157,7 @@ class Core:
             self._end(job, JobState.CANCELLED, ("cancelled before it was begun",))
             return
         if job.deadline is not None:
-            heapq.heappush(self._deadlines, (job.deadline, job.key))
+            self._deadlines.add(job.deadline, job.key)
         inline = [p.content() for p in message.data.payloads() if p.inline is not None]
         if inline:
             self._do(Keep(job.key, tuple(inline)))
@@ -189,7 +176,7 @@ class Core:
 
     def _wait(self, job: Job) -> None:
         job.step = Step.WAITING
-        self._queue.push(job.tenant, job.priority, job.key)
+        self._turns.wait(job)
 
     # Planning
 
@@ -208,27 +195,15 @@ class Core:
         return "unknown"
 
     def _plan_more(self) -> None:
-        if not len(self._queue) or self.missing_pools():
+        if not len(self._turns.queue) or self.missing_pools():
             return
-        while len(self._looking) < self._policy.planning:
-            key = self._queue.pop(self._may_plan)
-            if key is None:
-                return
+        while (key := self._turns.next()) is not None:
             job = self._jobs[key]
             job.step = Step.LOOKING
             job.plan = Plan(CompileOrder.model_validate_json(job.order))
-            self._count(job, 1)
-            self._looking.add(key)
+            self._turns.planned(job, 1)
+            self._turns.asking(key)
             self._do(Look(key, job.plan.order))
-
-    def _may_plan(self, tenant: str, priority: int) -> bool:
-        own = self._planned_by[tenant]
-        room = self._planned_by.total() < self._policy.planned if own else True
-        return room and self._planned[tenant, priority] < self._policy.lookahead
-
-    def _count(self, job: Job, change: int) -> None:
-        _add(self._planned, (job.tenant, job.priority), change)
-        _add(self._planned_by, job.tenant, change)
 
     def looked(self, key: Key, facts: Facts) -> None:
         """Take what the store knows of a job."""
@@ -270,7 +245,7 @@ class Core:
         plan.places = {s.action: i for i, s in enumerate(steps) if isinstance(s, Need)}
         if plan.places:
             self._step(job, Step.LOOKING_UP)
-            self._looking.add(job.key)
+            self._turns.asking(job.key)
             self._do(LookUp(job.key, tuple(plan.places)))
         else:
             self._conclude(job)
@@ -356,7 +331,7 @@ class Core:
             plan.quarantined += end.reasons
         if end.log is not None and end.status is not TaskStatus.DONE:
             plan.log = end.log
-        plan.reports[plan.places[end.action]] = _report(action, end)
+        plan.reports[plan.places[end.action]] = report_of(action, end)
         if not plan.wants:
             self._conclude(job)
 
@@ -379,27 +354,14 @@ class Core:
     def tick(self) -> None:
         """Look at the clock, about every second: deadlines, retries, silent workers."""
         now = self._clock.seconds()
-        while self._deadlines and self._deadlines[0][0] <= now:
-            deadline, key = heapq.heappop(self._deadlines)
+        for deadline, key in self._deadlines.due(now):
             job = self._jobs.get(key)
             if job is not None and job.deadline == deadline and job.step is not Step.ENDING:
                 self._end(job, JobState.FAILED, (f"its deadline passed while it was {job.state}",))
-        if len(self._deadlines) > 2 * len(self._jobs) + _STALE_DEADLINES:
-            kept = (d for d in self._deadlines if d[1] in self._jobs)
-            self._deadlines = sorted(kept)
         self.actions.tick(now)
 
     def _conclude(self, job: Job) -> None:
-        plan = self._plan_of(job)
-        reports = [report for report in plan.reports if report is not None]
-        result = conclude(reports, plan.order.objective)
-        state = _ENDS[result.status]
-        if result.chosen is not None:
-            module = reports[result.chosen].module_digest
-            path = f"modules/{module}/module.zip" if module else None
-            result = result.model_copy(update={"module": path})
-        elif plan.quarantined:
-            state = JobState.QUARANTINED
+        state, result = conclusion(self._plan_of(job))
         self._end(job, state, result.reasons, result)
 
     def _end(
@@ -409,38 +371,20 @@ class Core:
         reasons: tuple[str, ...],
         result: CompileResult | None = None,
     ) -> None:
-        order = job.plan.order if job.plan else None
-        end = JobEnd(
-            tenant=job.tenant,
-            job_id=job.job_id,
-            state=state,
-            reasons=reasons,
-            result=result,
-            board=(order.board or (order.device.name if order.device else None)) if order else None,
-            log=job.plan.log if job.plan else None,
-        )
-        event = JobEnded(
-            id=digest_of([job.tenant, job.job_id, "end"])[:32],
-            source=SOURCE,
-            time=self._clock.utc(),
-            traceparent=job.traceparent,
-            tracestate=job.tracestate,
-            data=end,
-        )
-        self._finish(job, event)
+        self._finish(job, end_event(job, state, reasons, result, self._clock.utc()))
 
     def _finish(self, job: Job, event: JobEnded) -> None:
-        self._queue.discard(job.tenant, job.priority, job.key)
+        self._turns.withdraw(job)
         self._drop_plan(job)
         job.step, job.ended = Step.ENDING, event.data.state
         self._do(Finish(job.key, event, job.reply))
 
     def _drop_plan(self, job: Job) -> None:
-        self._looking.discard(job.key)
+        self._turns.answered(job.key)
         if job.plan is not None:
             self.actions.leave(job, sorted(job.plan.wants))
             job.plan = None
-            self._count(job, -1)
+            self._turns.planned(job, -1)
 
     def finished(self, key: Key, state: JobState) -> None:
         """Let go of a job whose record is kept and published; `state` is what the record says."""
@@ -462,7 +406,7 @@ class Core:
             standing = (
                 JobStanding(tenant=name.tenant, job_id=name.job_id, state=None)
                 if job is None
-                else standing_of(job, self._queue, self.actions, self.missing_pools())
+                else standing_of(job, self._turns.queue, self.actions, self.missing_pools())
             )
             self._do(Announce(self._changed(standing, job), name.reply))
 
@@ -507,7 +451,7 @@ class Core:
         job = self._jobs.get(key)
         if job is None or job.step is not step:
             return None
-        self._looking.discard(key)
+        self._turns.answered(key)
         return job
 
     def _plan_of(self, job: Job) -> Plan:
@@ -516,30 +460,7 @@ class Core:
 
     def _step(self, job: Job, step: Step) -> None:
         job.step = step
-        self._looking.discard(job.key)
+        self._turns.answered(job.key)
 
     def _do(self, effect: Effect) -> None:
         self._effects.append(effect)
-
-
-def _add(counter: Counter[K], key: K, change: int) -> None:
-    counter[key] += change
-    if not counter[key]:
-        del counter[key]
-
-
-def _report(action: Action, end: TaskEnd) -> CandidateReport:
-    """Return the candidate's report, or make one of a task that gave none."""
-    if end.outcome is not None:
-        return end.outcome.report.model_copy(update={"cached": end.cached})
-    work = action.need.work
-    assert isinstance(work, BuildTask)  # noqa: S101 - for the type checker: the caller has asked
-    reasons: Iterable[str] = end.reasons or ("the worker gave no outcome",)
-    return CandidateReport(
-        compiler=work.job.compiler,
-        kernels=work.job.task.kernels,
-        options=work.job.task.options,
-        status=CandidateStatus.FAILED,
-        reasons=tuple(reasons),
-        action_digest=work.job.action_digest,
-    )

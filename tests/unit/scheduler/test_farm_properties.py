@@ -78,9 +78,7 @@ def test_nothing_is_lost_and_nothing_ends_twice(jobs, mishaps, seed, inspected) 
     assert not any(worker.task for worker in world.workers)
     assert len(world.core) == 0
     assert len(world.core.actions) == 0
-    assert not world.core._planned
-    assert not world.core._planned_by
-    assert not world.core._looking
+    assert world.core._turns.idle()
     assert all(not pool.out for pool in world.core.actions.pools.values())
     assert all(not pool.groups for pool in world.core.actions.pools.values())
 
