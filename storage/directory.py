@@ -11,6 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from storage import files, port
@@ -48,6 +49,7 @@ class DirectoryStore:
         with self._errors("write", key.path):
             with contextlib.suppress(FileNotFoundError):
                 if files.read(target) == data:
+                    os.utime(target)  # young again, as any object that was written
                     return
             files.make_private_folder(target.parent)
             files.replace(target, data, self._scratch)
@@ -90,6 +92,22 @@ class DirectoryStore:
                     if relative.startswith(prefix) and size is not None:
                         found.append(ObjectInfo(key, size))
         return iter(sorted(found, key=lambda info: info.key))
+
+    def written(self, key: Key) -> datetime | None:
+        """See `AgedStore.written`."""
+        with self._errors("read", key.path):
+            try:
+                seconds = self.path(key).stat(follow_symlinks=False).st_mtime
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return datetime.fromtimestamp(seconds, UTC)
+
+    def aged(self, prefix: str = "") -> Iterator[tuple[ObjectInfo, datetime]]:
+        """See `AgedStore.aged`."""
+        for info in self.list(prefix):
+            written = self.written(info.key)
+            if written is not None:
+                yield info, written
 
     def delete(self, key: Key) -> bool:
         """See `ObjectStore.delete`."""

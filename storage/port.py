@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from storage.keys import Key
@@ -76,6 +77,20 @@ class ObjectStore(Protocol):
 
     def delete(self, key: Key) -> bool:
         """Remove the object; False if there was none."""
+        ...
+
+
+class AgedStore(ObjectStore, Protocol):
+    """A store that knows when its objects were written; all of ours do. `put` of the same bytes
+    again makes an object young again.
+    """
+
+    def written(self, key: Key) -> datetime | None:
+        """Return when the object was last written (with a time zone), or None if there is none."""
+        ...
+
+    def aged(self, prefix: str = "") -> Iterator[tuple[ObjectInfo, datetime]]:
+        """Yield what `list` does, each with when it was last written."""
         ...
 
 

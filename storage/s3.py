@@ -94,13 +94,33 @@ class S3Store:
         return None if answer is None else ObjectInfo(key, int(answer["ContentLength"]))
 
     def written(self, key: Key) -> datetime | None:
-        """Return when the object was last written, or None if there is none."""
+        """See `AgedStore.written`."""
         answer = self._head(key)
         return None if answer is None else answer["LastModified"]
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         """See `ObjectStore.list`. Objects that are none of ours are passed over."""
+        return (info for info, _ in self._list(checked_prefix(prefix)))
+
+    def aged(self, prefix: str = "") -> Iterator[tuple[ObjectInfo, datetime]]:
+        """See `AgedStore.aged`."""
         return self._list(checked_prefix(prefix))
+
+    def abort_uploads(self, before: datetime) -> int:
+        """Give up uploads in parts begun earlier than `before`; return how many there were.
+
+        Their writers were killed: what they have sent takes room and is seen by nobody.
+        """
+        pages = self.client.get_paginator("list_multipart_uploads")
+        count = 0
+        with errors("tidy", f"the bucket {self.bucket}"):
+            for page in pages.paginate(Bucket=self.bucket):
+                for upload in page.get("Uploads", ()):
+                    if upload["Initiated"] < before:
+                        place = {"Bucket": self.bucket, "Key": upload["Key"]}
+                        self._abort(place, upload["UploadId"])
+                        count += 1
+        return count
 
     def delete(self, key: Key) -> bool:
         """See `ObjectStore.delete`. Of callers at the same moment several may be told True."""
@@ -160,14 +180,14 @@ class S3Store:
                     raise ObjectNotFound(f"the store has no object {key.path}") from None
                 raise
 
-    def _list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def _list(self, prefix: str) -> Iterator[tuple[ObjectInfo, datetime]]:
         pages = self.client.get_paginator("list_objects_v2")
         with errors("list", prefix or "the objects"):
             for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
                 for found in page.get("Contents", ()):
                     key = _key_or_none(found["Key"])
                     if key is not None:
-                        yield ObjectInfo(key, int(found["Size"]))
+                        yield ObjectInfo(key, int(found["Size"])), found["LastModified"]
 
     def _put_conditionally(
         self, key: Key, data: bytes, writer: str, *, repeated: bool

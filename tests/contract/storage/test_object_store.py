@@ -5,8 +5,11 @@ S3 is a real server; see `tests.services.running`.
 
 from __future__ import annotations
 
+import base64
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,9 @@ from storage import keys
 from storage.directory import DirectoryStore
 from storage.keys import Key
 from storage.memory import MemoryStore
-from storage.port import ObjectInfo, ObjectNotFound, ObjectStore
-from tinymlaas.contract.errors import StoreError
+from storage.port import AgedStore, ObjectInfo, ObjectNotFound, ObjectStore
+from storage.retention import sweep
+from tinymlaas.contract.errors import StoreError, UsageError
 
 Request = pytest.FixtureRequest
 STORES: dict[str, Callable[[Path, Request], ObjectStore]] = {
@@ -25,6 +29,7 @@ STORES: dict[str, Callable[[Path, Request], ObjectStore]] = {
     "s3": lambda _path, request: request.getfixturevalue("s3_store"),
 }
 OUTCOME = keys.action_outcome("0" * 64)
+BLOB = keys.blob_of(b"data")
 
 
 @pytest.fixture(params=sorted(STORES))
@@ -126,6 +131,65 @@ def test_the_caller_may_reuse_its_buffer(store: ObjectStore) -> None:
     store.put_if_absent(OUTCOME, buffer)  # type: ignore[arg-type]
     buffer[:] = b"wrong"
     assert store.get(OUTCOME) == b"first"
+
+
+def test_the_time_of_the_last_write_is_known(store: AgedStore) -> None:
+    assert store.written(BLOB) is None
+    store.put(BLOB, b"data")
+    store.put_if_absent(OUTCOME, b"{}")
+    now = datetime.now(UTC)
+    first = store.written(BLOB)
+    assert first is not None
+    assert abs(first - now) < timedelta(minutes=5)
+    assert dict(store.aged()) == {info: store.written(info.key) for info in store.list()}
+    time.sleep(1.1)  # S3 gives whole seconds
+    store.put(BLOB, b"data")
+    again = store.written(BLOB)
+    assert again is not None
+    assert again > first
+
+
+def test_a_sweep_keeps_what_is_young_and_what_that_needs(store: AgedStore) -> None:
+    """The older half is a whole job, the younger an outcome that names the same archive."""
+    zip_, model, log = (keys.blob_of(data).sha256 or "" for data in (b"zip", b"model", b"log"))
+    signed = base64.b64encode(b'{"subject": "%s"}' % model.encode())
+    old_outcome = keys.action_outcome("1" * 64)
+    other = keys.blob_of(b"other").sha256 or ""
+    lonely = [keys.blob(log), old_outcome, keys.module_envelope(other, "e" * 64)]
+    chain = [
+        keys.blob(model),
+        keys.module_archive(zip_),
+        keys.module_envelope(zip_, "e" * 64),
+    ]
+    store.put(chain[0], b"model")
+    store.put(chain[1], b"zip")
+    store.put_if_absent(chain[2], b'{"payload": "%s"}' % signed)
+    store.put(lonely[0], b"log")
+    store.put_if_absent(lonely[2], b"{}")  # by the same signer, of a module that nobody needs
+    store.put_if_absent(
+        old_outcome, b'{"archive": "%s", "log": "%s"}' % (zip_.encode(), log.encode())
+    )
+    time.sleep(2.1)
+    between = datetime.now(UTC)
+    time.sleep(1.1)
+    young = keys.action_outcome("2" * 64)
+    store.put_if_absent(young, b'{"archive_digest": "%s"}' % zip_.encode())
+    hour = timedelta(hours=1)
+    found = sweep(store, hour, between + hour, dry_run=True)
+    assert found.removed == (
+        old_outcome,
+        lonely[2],
+        keys.blob(log),
+    )  # who refers goes before what is meant
+    assert len(list(store.list())) == 7
+    assert sweep(store, hour, between + hour) == found
+    assert (found.kept, found.removed_bytes > 3) == (4, True)
+    assert [info.key for info in store.list()] == sorted([*chain, young])
+    last = sweep(store, hour, datetime.now(UTC) + timedelta(hours=2))
+    assert last.kept == 0
+    assert list(store.list()) == []
+    with pytest.raises(UsageError, match="older-than"):
+        sweep(store, timedelta(minutes=1), between)
 
 
 def test_every_key_function_can_be_stored_and_listed(store: ObjectStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -67,6 +68,15 @@ def test_an_upload_that_fails_leaves_neither_object_nor_parts(s3_store: S3Store)
     with pytest.raises(RuntimeError, match="stopped"):
         store.put(keys.blob_of(data), data)
     assert s3_store.head(keys.blob_of(data)) is None
+    assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+def test_uploads_of_killed_writers_are_given_up(s3_store: S3Store) -> None:
+    client, bucket = s3_store.client, s3_store.bucket
+    client.create_multipart_upload(Bucket=bucket, Key=BLOB.path)
+    now = datetime.now(UTC)
+    assert s3_store.abort_uploads(now - timedelta(hours=1)) == 0
+    assert s3_store.abort_uploads(now + timedelta(hours=1)) == 1
     assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
