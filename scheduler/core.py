@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from scheduler import planning
-from scheduler.actions import SOURCE, Action, Actions
-from scheduler.admission import Admission, NotAdmitted, Policy, refusal, reply_queue
+from scheduler.actions import Action, Actions
+from scheduler.admission import Admission, NotAdmitted, Policy, refusal
+from scheduler.announcing import Announcing
 from scheduler.deadlines import Deadlines
 from scheduler.effects import (
     Ack,
-    Announce,
     DeadLetter,
     Effect,
     Finish,
@@ -33,18 +32,14 @@ from scheduler.ends import conclusion, end_event, report_of
 from scheduler.jobs import Job, Plan, Step
 from scheduler.planning import Boards, Need
 from scheduler.ports import Clock, Delivery, Facts, Token
-from scheduler.standing import standing_of
+from scheduler.requests import read_request
 from scheduler.turns import Turns
-from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import Rejection
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import (
     CompileOrder,
-    CompileRequested,
-    JobChanged,
     JobEnded,
     JobName,
-    JobStanding,
     JobState,
 )
 from tinymlaas.contract.pool_messages import (
@@ -56,7 +51,7 @@ from tinymlaas.contract.pool_messages import (
     WorkerStanding,
 )
 from tinymlaas.contract.report import CandidateReport, CompileResult
-from tinymlaas.contract.wire import MalformedMessage, parse
+from tinymlaas.contract.wire import MalformedMessage
 
 _EARLY_CANCELS = 10_000
 
@@ -77,6 +72,7 @@ class Core:
         self._turns = Turns(policy)
         self._cancelled_early: OrderedDict[Key, None] = OrderedDict()
         self.actions = Actions(policy, self._effects, self._service)
+        self._announcing = Announcing(self._effects, clock)
         self.ended: Counter[JobState] = Counter()
         self.events: Counter[str] = Counter()
 
@@ -95,20 +91,17 @@ class Core:
     def request(self, delivery: Delivery) -> None:
         """Take a compile request; the same one delivered again changes nothing."""
         try:
-            message = parse(delivery.body, CompileRequested)
+            job, files = read_request(delivery, self._clock)
         except MalformedMessage as error:
             self._refuse(delivery, error.reasons)
             return
-        order = message.data.by_reference()
-        encoded = order.model_dump_json(exclude_defaults=True).encode()
-        mark = bytes.fromhex(sha256(encoded))[:16]
-        known = self._jobs.get((order.tenant, message.id))
-        if known is not None and known.mark != mark:
-            self._refuse(delivery, (f"job {message.id} is another order, not finished yet",))
+        known = self._jobs.get(job.key)
+        if known is not None and known.mark != job.mark:
+            self._refuse(delivery, (f"job {job.job_id} is another order, not finished yet",))
         elif known is not None:
             known.delivered(delivery.token)
         else:
-            self._new(self._job(delivery, message, order, encoded, mark), message)
+            self._new(job, files)
 
     def _refuse(self, delivery: Delivery, reasons: tuple[str, ...]) -> None:
         self.events["refused"] += 1
@@ -118,33 +111,7 @@ class Core:
         else:
             self._do(Refuse(delivery.token, *found))
 
-    def _job(
-        self,
-        delivery: Delivery,
-        message: CompileRequested,
-        order: CompileOrder,
-        encoded: bytes,
-        mark: bytes,
-    ) -> Job:
-        now = self._clock.seconds()
-        return Job(
-            tenant=order.tenant,
-            job_id=message.id,
-            order=encoded,
-            mark=mark,
-            priority=order.priority,
-            tokens=(delivery.token,),
-            received=now,
-            deadline=None if order.deadline is None else now + self._left(order.deadline),
-            reply=order.reply or reply_queue(delivery.reply_to),
-            traceparent=message.traceparent,
-            tracestate=message.tracestate,
-        )
-
-    def _left(self, deadline: datetime) -> float:
-        return (deadline - self._clock.utc()).total_seconds()
-
-    def _new(self, job: Job, message: CompileRequested) -> None:
+    def _new(self, job: Job, files: tuple[bytes, ...]) -> None:
         self._jobs[job.key] = job
         self.events["accepted"] += 1
         try:
@@ -158,9 +125,8 @@ class Core:
             return
         if job.deadline is not None:
             self._deadlines.add(job.deadline, job.key)
-        inline = [p.content() for p in message.data.payloads() if p.inline is not None]
-        if inline:
-            self._do(Keep(job.key, tuple(inline)))
+        if files:
+            self._do(Keep(job.key, files))
         else:
             self._wait(job)
 
@@ -226,7 +192,7 @@ class Core:
         self._step(job, Step.PREPARING)
         self._plan_of(job).wants = {need.action}
         self.actions.want(job, [need])
-        self._announce(job)
+        self._announcing.changed(job)
 
     def _candidates(self, job: Job, inspection: Inspection) -> None:
         plan, service = self._plan_of(job), self._service()
@@ -268,7 +234,7 @@ class Core:
         self._step(job, Step.BUILDING)
         plan.wants = {need.action for need in needs}
         self.actions.want(job, needs)
-        self._announce(job)
+        self._announcing.changed(job)
 
     # Workers
 
@@ -282,7 +248,7 @@ class Core:
         action = self.actions.progressed(standing.action, standing.task_id, now)
         for job in list(action.waiters.values()) if action else ():
             self._plan_of(job).progress = standing
-            self._announce(job)
+            self._announcing.changed(job)
 
     def task_ended(self, end: TaskEnd) -> None:
         """Take the end of a task for all jobs that want its action."""
@@ -397,40 +363,11 @@ class Core:
         for token in job.tokens:
             self._do(Ack(token))
 
-    # Standings
-
     def status(self, name: JobName) -> None:
         """Answer how a job stands; state None for one that is not here (see the store)."""
         job = self._jobs.get((name.tenant, name.job_id))
-        if name.reply is not None:
-            standing = (
-                JobStanding(tenant=name.tenant, job_id=name.job_id, state=None)
-                if job is None
-                else standing_of(job, self._turns.queue, self.actions, self.missing_pools())
-            )
-            self._do(Announce(self._changed(standing, job), name.reply))
-
-    def _announce(self, job: Job) -> None:
-        progress = job.plan.progress if job.plan else None
-        standing = JobStanding(
-            tenant=job.tenant,
-            job_id=job.job_id,
-            state=job.state,
-            stage=progress.stage if progress else None,
-            percent=progress.percent if progress else None,
-            line=progress.line if progress else None,
-        )
-        self._do(Announce(self._changed(standing, job)))
-
-    def _changed(self, standing: JobStanding, job: Job | None) -> JobChanged:
-        self.events["announced"] += 1
-        return JobChanged(
-            id=f"{standing.job_id}-{self.events['announced']}",
-            source=SOURCE,
-            time=self._clock.utc(),
-            traceparent=job.traceparent if job else None,
-            data=standing,
-        )
+        missing = self.missing_pools()
+        self._announcing.answer(name, job, self._turns.queue, self.actions, missing)
 
     # Small things
 

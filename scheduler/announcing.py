@@ -1,0 +1,62 @@
+"""How jobs stand, told to whoever watches or asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from scheduler.actions import SOURCE, Actions
+from scheduler.effects import Announce, Effect, Key
+from scheduler.fair import FairQueue
+from scheduler.jobs import Job
+from scheduler.ports import Clock
+from scheduler.standing import standing_of
+from tinymlaas.contract.messages import JobChanged, JobName, JobStanding
+
+
+class Announcing:
+    """Appends announcements to `effects`."""
+
+    def __init__(self, effects: list[Effect], clock: Clock) -> None:
+        """Append to `effects`, with times of `clock`."""
+        self._effects = effects
+        self._clock = clock
+        self.count = 0
+
+    def changed(self, job: Job) -> None:
+        """Tell those who watch `job` its state and progress."""
+        progress = job.plan.progress if job.plan else None
+        standing = JobStanding(
+            tenant=job.tenant,
+            job_id=job.job_id,
+            state=job.state,
+            stage=progress.stage if progress else None,
+            percent=progress.percent if progress else None,
+            line=progress.line if progress else None,
+        )
+        self._tell(standing, job, None)
+
+    def answer(
+        self,
+        name: JobName,
+        job: Job | None,
+        queue: FairQueue[Key],
+        actions: Actions,
+        missing: Sequence[str],
+    ) -> None:
+        """Tell who asked; state None for a job that is not here (then see the store)."""
+        if name.reply is None:
+            return
+        unknown = JobStanding(tenant=name.tenant, job_id=name.job_id, state=None)
+        standing = standing_of(job, queue, actions, missing) if job else unknown
+        self._tell(standing, job, name.reply)
+
+    def _tell(self, standing: JobStanding, job: Job | None, reply: str | None) -> None:
+        self.count += 1
+        event = JobChanged(
+            id=f"{standing.job_id}-{self._clock.seconds():.6f}-{self.count}",
+            source=SOURCE,
+            time=self._clock.utc(),
+            traceparent=job.traceparent if job else None,
+            data=standing,
+        )
+        self._effects.append(Announce(event, reply))
