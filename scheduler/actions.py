@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -24,6 +24,7 @@ from tinymlaas.contract.pool_messages import (
 )
 
 SOURCE = "tinymlaas/scheduler"
+_REMEMBERED = 10_000
 _SMOOTHING = 0.2  # of the average of a pool's task seconds
 _FIRST_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 30.0
@@ -73,6 +74,7 @@ class Actions:
         self._sendings = 0
         self._actions: dict[str, Action] = {}
         self._retries: dict[str, Action] = {}
+        self._over: OrderedDict[str, None] = OrderedDict()  # tasks that have ended lately
         self.pools: dict[str, Pool] = {}
         self.merged = 0
         self.resent = 0
@@ -146,6 +148,8 @@ class Actions:
 
     def heard(self, standing: WorkerStanding, now: float) -> None:
         """Take a worker's heartbeat; what it does needs no sending, whoever sent it."""
+        if standing.task_id in self._over:  # it comes by another queue than the task's end did
+            standing = standing.model_copy(update={"action": None, "task_id": None})
         pool = self.pool(standing.pool)
         pool.workers.heard(standing, now)
         action = self._actions.get(standing.action or "")
@@ -155,8 +159,9 @@ class Actions:
     def progressed(self, digest: str, task_id: str, now: float) -> Action | None:
         """Note that a worker is at it; return the action if somebody wants it."""
         action = self._actions.get(digest)
-        if action is not None:
-            self._running(action, task_id, now)
+        if action is None or task_id in self._over:
+            return None
+        self._running(action, task_id, now)
         return action
 
     def _running(self, action: Action, task_id: str, now: float) -> None:
@@ -170,6 +175,9 @@ class Actions:
         digest, status = end.action, end.status
         pool = self.pool(end.pool)
         pool.workers.finished(end.worker, digest)
+        self._over[end.task_id] = None
+        while len(self._over) > _REMEMBERED:
+            self._over.popitem(last=False)
         action = self._actions.get(digest)
         if action is None:
             return None

@@ -29,7 +29,7 @@ class MemorySource:
 
     def __init__(self, name: str) -> None:
         """Begin with an empty queue."""
-        self._name = name
+        self.name = name
         self._lock = threading.RLock()
         self._tags = itertools.count(1)
         self._epoch = 0
@@ -82,7 +82,33 @@ class MemorySource:
         while self._deliver is not None and self._waiting:
             tag, body, reply_to = self._waiting.popleft()
             self._unacked[tag] = (body, reply_to)
-            self._deliver(Delivery(Token(self._name, self._epoch, tag), body, reply_to))
+            self._deliver(Delivery(Token(self.name, self._epoch, tag), body, reply_to))
+
+
+class JoinedSources:
+    """Several sources as the one that a scheduler consumes; the tokens' names tell them apart."""
+
+    def __init__(self, *sources: MemorySource) -> None:
+        """Join `sources`, each of another name."""
+        self._sources = {source.name: source for source in sources}
+
+    def start(self, deliver: Callable[[Delivery], None]) -> None:
+        """See `Source.start`."""
+        for source in self._sources.values():
+            source.start(deliver)
+
+    def stop(self) -> None:
+        """See `Source.stop`."""
+        for source in self._sources.values():
+            source.stop()
+
+    def ack(self, token: Token) -> None:
+        """See `Source.ack`."""
+        self._sources[token.source].ack(token)
+
+    def dead_letter(self, token: Token, reason: str) -> None:
+        """See `Source.dead_letter`."""
+        self._sources[token.source].dead_letter(token, reason)
 
 
 class MemoryPools:

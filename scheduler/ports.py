@@ -36,7 +36,7 @@ Confirmed = Callable[[Exception | None], None]
 
 
 class Source(Protocol):
-    """A queue we consume. Unacknowledged messages come again after any failure."""
+    """The queues we consume. Unacknowledged messages come again after any failure."""
 
     def start(self, deliver: Callable[[Delivery], None]) -> None:
         """Begin to deliver. `deliver` may block for a while: then no more is to be read."""

@@ -12,9 +12,10 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
 
@@ -41,21 +42,28 @@ _MAX_RETRY_SECONDS = 5.0
 T = TypeVar("T")
 
 
+class Role(Enum):
+    """What comes from a queue: clients' requests, their questions and cancels, workers' words."""
+
+    REQUESTS = "requests"
+    CONTROL = "control"
+    WORKERS = "workers"
+
+
 @dataclass(frozen=True)
 class Ports:
-    """Everything outside; `sources` by the name that their tokens bear."""
+    """Everything outside.
 
-    requests: Source
-    pool_events: Source
-    control: Source
+    `roles` says what comes under each name that the source's tokens bear. It is by the queue that a
+    message is believed: what a client sends can never pass for a worker's word.
+    """
+
+    source: Source
+    roles: Mapping[str, Role]
     pools: PoolSender
     events: EventPublisher
     library: Library
     clock: Clock
-
-    def source(self, name: str) -> Source:
-        """Return the source whose tokens are called `name`."""
-        return {"requests": self.requests, "pool": self.pool_events, "control": self.control}[name]
 
 
 class Service:
@@ -74,7 +82,12 @@ class Service:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._stopping = threading.Event()
-        self._intake = Intake(core)
+        intake = Intake(core)
+        self._takers: dict[Role, Callable[[Delivery], None]] = {
+            Role.REQUESTS: core.request,
+            Role.CONTROL: intake.control,
+            Role.WORKERS: intake.pool_event,
+        }
         self.last_turn = ports.clock.seconds()
 
     def stop(self) -> None:
@@ -85,9 +98,7 @@ class Service:
     def run(self) -> None:
         """Schedule until `stop`. What is unfinished then stays in the broker for the next one."""
         ports = self._ports
-        ports.pool_events.start(partial(self._deliver, ports.pool_events, self._intake.pool_event))
-        ports.control.start(partial(self._deliver, ports.control, self._intake.control))
-        ports.requests.start(partial(self._deliver, ports.requests, self._core.request))
+        ports.source.start(lambda delivery: self._inbox.put(partial(self._take, delivery)))
         tick_at = ports.clock.seconds()
         while not self._stopping.is_set():
             now = self.last_turn = ports.clock.seconds()
@@ -98,8 +109,7 @@ class Service:
                 heapq.heappop(self._later)[2]()
             self._do_all()
             self._turn(min([tick_at, *(self._later[0][:1] if self._later else ())]) - now)
-        for source in (ports.requests, ports.control, ports.pool_events):
-            source.stop()
+        ports.source.stop()
         self._store.shutdown(wait=True, cancel_futures=True)
 
     def _turn(self, seconds: float) -> None:
@@ -116,18 +126,15 @@ class Service:
             for effect in effects:
                 self._do(effect)
 
-    def _deliver(
-        self, source: Source, take: Callable[[Delivery], None], delivery: Delivery
-    ) -> None:
-        self._inbox.put(partial(self._take, source, take, delivery))
-
-    def _take(self, source: Source, take: Callable[[Delivery], None], delivery: Delivery) -> None:
+    def _take(self, delivery: Delivery) -> None:
         """Have the core take a message; one that it stumbles over must not come again for ever."""
         try:
-            take(delivery)
+            self._takers[self._ports.roles[delivery.token.source]](delivery)
         except Exception as error:
             _log.exception("a message could not be taken")
-            source.dead_letter(delivery.token, f"a fault of the scheduler: {type(error).__name__}")
+            self._ports.source.dead_letter(
+                delivery.token, f"a fault of the scheduler: {type(error).__name__}"
+            )
 
     # Effects
 
@@ -135,9 +142,9 @@ class Service:
         ports = self._ports
         match effect:
             case do.Ack(token):
-                ports.source(token.source).ack(token)
+                ports.source.ack(token)
             case do.DeadLetter(token, reason):
-                ports.source(token.source).dead_letter(token, reason)
+                ports.source.dead_letter(token, reason)
             case do.Refuse():
                 ports.events.reply(
                     effect.reply, effect.event.encoded(), self._back(self._refused, effect)
@@ -174,7 +181,7 @@ class Service:
             self._ports.events.publish(key, body)
 
     def _refused(self, effect: do.Refuse, error: Exception | None) -> None:
-        source = self._ports.source(effect.token.source)
+        source = self._ports.source
         if error is None:
             source.ack(effect.token)
         else:

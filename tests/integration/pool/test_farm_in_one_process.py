@@ -10,9 +10,15 @@ import pytest
 
 from scheduler.admission import Policy
 from scheduler.core import Core
-from scheduler.in_memory import MemoryPools, MemoryPublisher, MemorySource, SystemClock
+from scheduler.in_memory import (
+    JoinedSources,
+    MemoryPools,
+    MemoryPublisher,
+    MemorySource,
+    SystemClock,
+)
 from scheduler.library import StoreLibrary
-from scheduler.service import Ports, Service
+from scheduler.service import Ports, Role, Service
 from storage import keys
 from storage.archive import read_archive
 from storage.verify import trusted_key, verify_module
@@ -26,6 +32,7 @@ from workers.pool import Identity, PoolWorker
 from workers.task_process import Opener
 
 SERVICE = "test"
+ROLES = {"requests": Role.REQUESTS, "pool": Role.WORKERS, "control": Role.CONTROL}
 
 
 class Outbox:
@@ -43,7 +50,12 @@ class Farm:
         library = StoreLibrary(self.bench.store)
         control = MemorySource("control")
         ports = Ports(
-            self.requests, self.pool_events, control, self.pools, self.events, library, clock
+            JoinedSources(self.requests, self.pool_events, control),
+            ROLES,
+            self.pools,
+            self.events,
+            library,
+            clock,
         )
         self.service = Service(self.core, ports, SERVICE)
         opener = Opener("tests.integration.pool.benches:open_bench", str(folder))

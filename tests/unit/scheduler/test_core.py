@@ -309,3 +309,30 @@ def test_a_leaving_worker_takes_nothing_more() -> None:
     world._hello(world.workers[0])
     world.run()
     assert states(world) == {"1": JobState.DONE}
+
+
+def test_a_heartbeat_that_comes_after_its_tasks_end_is_not_believed() -> None:
+    world = World(seconds_of=lambda task: 1e9)
+    world.submit(request("a", "1"))
+    world.settle()
+    worker = world.workers[0]
+    task = worker.task
+    assert task is not None
+    world.end(worker, TaskStatus.FAILED)
+    worker.task = task
+    world._hello(worker)  # late
+    worker.task = None
+    world.submit(request("a", "2"))
+    world.settle()
+    assert len(world.started) == 2
+    assert world.core.states() == {JobState.COMPILING: 1}
+
+
+def test_a_scheduler_that_takes_over_does_not_send_what_runs() -> None:
+    world = World(seconds_of=lambda task: 10.0)
+    world.submit(request("a", "1"))
+    world.run(until=5)
+    world.kill_scheduler()
+    world.run()
+    assert len(world.started) == 1
+    assert states(world) == {"1": JobState.DONE}

@@ -11,9 +11,15 @@ import pytest
 
 from scheduler.admission import Policy
 from scheduler.core import Core
-from scheduler.in_memory import MemoryPools, MemoryPublisher, MemorySource, SystemClock
+from scheduler.in_memory import (
+    JoinedSources,
+    MemoryPools,
+    MemoryPublisher,
+    MemorySource,
+    SystemClock,
+)
 from scheduler.library import StoreLibrary
-from scheduler.service import Ports, Service
+from scheduler.service import Ports, Role, Service
 from storage import keys
 from storage.keys import Key
 from storage.memory import MemoryStore
@@ -34,6 +40,8 @@ from tinymlaas.contract.pool_messages import (
     WorkerStanding,
 )
 from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, parse
+
+ROLES = {"requests": Role.REQUESTS, "pool": Role.WORKERS, "control": Role.CONTROL}
 
 
 class FlakyStore(MemoryStore):
@@ -67,9 +75,8 @@ class Farm:
     def ports(self) -> Ports:
         library = StoreLibrary(self.store)
         return Ports(
-            self.requests,
-            self.pool,
-            self.control,
+            JoinedSources(self.requests, self.pool, self.control),
+            ROLES,
             self.pools,
             self.events,
             library,
