@@ -115,12 +115,17 @@ class Consumer(Link):
             getattr(self._channel, verb)(token.tag, **how)
 
     def _steps(self) -> Sequence[Step]:
-        steps: list[Step] = []
+        steps: list[Step] = [self._heed_cancel]
         if self._lock is not None:
             steps.append(partial(_take, self._lock))
         for subscription in self._subscriptions:
             steps += self._subscribe(subscription)
         return steps
+
+    def _heed_cancel(self, channel: Any, go_on: Callable[..., None]) -> None:
+        """Begin anew when the broker ends a subscription, as when its queue is deleted or moves."""
+        channel.add_on_cancel_callback(lambda _: self._close_connection())
+        go_on()
 
     def _subscribe(self, wanted: Subscription) -> list[Step]:
         names = {"queue": wanted.queue}

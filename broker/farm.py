@@ -128,6 +128,16 @@ class SchedulerSource:
         self._publisher.publish(letter, confirmed)
 
 
+def kills_of(pool: str, names: Names | None = None) -> Subscription:
+    """Return the subscription by which a worker of `pool` hears what to give up."""
+    return Subscription("kills", _CONTROL_AT_ONCE, (names or Names()).kills, pool)
+
+
+def events_of(pattern: str, names: Names | None = None) -> Subscription:
+    """Return the subscription by which a client hears events, such as ``tenant.job.*``."""
+    return Subscription("events", _SEEN_AT_ONCE, (names or Names()).results, pattern)
+
+
 def _unless_unheard(confirmed: Confirmed) -> Confirmed:
     from broker.errors import NotRouted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import queue
 import threading
 import time
 
@@ -13,7 +14,7 @@ from broker.connecting import connect
 from broker.consumer import Consumer, Subscription
 from broker.declaring import declare
 from broker.errors import BrokerError, BrokerUnavailable, NotRouted
-from broker.farm import FarmPublisher, SchedulerSource
+from broker.farm import FarmPublisher, SchedulerSource, events_of, kills_of
 from broker.publisher import Message, Publisher
 from broker.topology import REQUEST_DELIVERIES, Names, Queue, topology
 from tests.integration.broker.helpers import Received, count, opened, to, until
@@ -175,6 +176,39 @@ def test_an_event_that_nobody_hears_is_no_error_but_a_reply_is(amqp_url: str, na
         until(lambda: len(told) == 2)
     assert told[0] is None
     assert isinstance(told[1], NotRouted)
+
+
+def test_workers_and_clients_hear_what_is_meant_for_them(amqp_url: str, names: Names) -> None:
+    heard: queue.Queue[tuple[str, str, bytes]] = queue.Queue()
+    consumer = Consumer(amqp_url, "test", [kills_of("p", names), events_of("t.job.*", names)])
+    consumer.start(lambda d: heard.put((d.token.source, d.routing_key, d.body)))
+    assert consumer.await_ready(30)
+    with opened(amqp_url) as publisher:
+        assert publisher.await_ready(30)
+        farm = FarmPublisher(publisher, names)
+        told: list[Exception | None] = []
+        farm.kill("other", b"1")
+        farm.kill("p", b"2")
+        farm.publish("t.other.done", b"3", told.append)
+        farm.publish("t.job.done", b"4", told.append)
+        found = {heard.get(timeout=30) for _ in range(2)}
+        until(lambda: told == [None, None])
+    assert found == {("kills", "p", b"2"), ("events", "t.job.done", b"4")}
+    consumer.close()
+    assert heard.empty()
+
+
+def test_a_queue_that_was_deleted_is_consumed_again_once_it_is_back(
+    amqp_url: str, names: Names
+) -> None:
+    with Received(amqp_url, names.pool("p")) as received, opened(amqp_url) as publisher:
+        assert received.consumer.await_ready(30)
+        with connect(amqp_url, "test") as connection:
+            connection.channel().queue_delete(names.pool("p"))
+            until(lambda: received.consumer.epoch > 1, 30)
+            declare(connection, topology(["p"], names))
+        publisher.publish_and_wait(to(names.pool("p"), b"x"), 30)
+        assert received.get().body == b"x"
 
 
 def test_nothing_is_lost_when_the_broker_is_restarted(own_rabbitmq: RabbitMQ, names: Names) -> None:
