@@ -83,6 +83,13 @@ def smallest_arena(data: bytes) -> int:
     return high
 
 
+def resource_variables(data: bytes) -> int:
+    """Return how many resource variables TFLM has to make room for."""
+    from tflite_micro import runtime
+
+    return int(runtime.count_resource_variables(data))
+
+
 def _refuse_unpreparable(data: bytes) -> None:
     complaint = _complaint(data, _LARGEST)
     if complaint is not None:

@@ -66,10 +66,12 @@ def test_without_a_tree_the_module_is_source_judged_on_the_host(cli, tmp_path):
     assert "never run" in again.err
 
 
-def test_with_a_tree_the_module_is_linked_and_simulated(cli, tmp_path):
+@pytest.mark.parametrize("namespace", ["tflite", "tflite::micro"])
+def test_with_a_tree_the_module_is_linked_and_simulated(cli, tmp_path, namespace):
+    """TFLM moved its classes to another namespace in 2026; a module goes with both."""
     path = tmp_path / "tiny.tflite"
     path.write_bytes(model())
-    root = fake_tree.make(tmp_path / "tree")
+    root = fake_tree.make(tmp_path / "tree", namespace)
     ran, result = compiled(cli, path, **{tree.VARIABLE: str(root)})
     assert ran.status == 0, ran.err
     (report,) = result["candidates"]
