@@ -293,5 +293,5 @@ CASES = [
 
 @amounts
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_random_cases_equal_tflm(case: Case, models: int, tmp_path: Path) -> None:
-    check(case, tmp_path, models)
+def test_random_cases_equal_tflm(case: Case, wanted: int, tmp_path: Path) -> None:
+    check(case, tmp_path, wanted)

@@ -122,5 +122,5 @@ def dense(draw: st.DrawFn, model: Model) -> None:
 
 @amounts
 @pytest.mark.parametrize("case", [conv, depthwise, dense], ids=lambda case: case.__name__)
-def test_random_cases_equal_tflm(case: Case, models: int, tmp_path: Path) -> None:
-    check(case, tmp_path, models)
+def test_random_cases_equal_tflm(case: Case, wanted: int, tmp_path: Path) -> None:
+    check(case, tmp_path, wanted)

@@ -75,7 +75,8 @@ def _weights(context: Context, position: int) -> Affine:
 
 
 def _svdf_factor(source: Affine, weights: Affine, target: Affine) -> tuple[int, int]:
-    return quantize_multiplier(float(source.scale * weights.scale / target.scale))
+    # products in float64, unlike FULLY_CONNECTED's
+    return quantize_multiplier(float(source.scale) * float(weights.scale) / float(target.scale))
 
 
 def lstm(context: Context) -> None:
