@@ -67,7 +67,11 @@ class Model:
         """Put `other` beside what is here; its variables stay its own."""
         shift, graphs, tag = len(self.tensors), len(self.others), f"_{len(self.operators)}"
         self.tensors += other.tensors
-        self.operators += [_moved(op, shift, graphs, tag) for op in other.operators]
+        moved = [_moved(op, shift, graphs, tag) for op in other.operators]
+        # what fills variables must come before all that uses one
+        first = [op for op in moved if op.name == "CALL_ONCE"]
+        self.operators[:0] = first
+        self.operators += [op for op in moved if op not in first]
         self.inputs += [n + shift for n in other.inputs]
         self.outputs += [n + shift for n in other.outputs]
         for graph in other.others:

@@ -16,7 +16,7 @@ from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
 from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn import plugin
-from workers.compilers.cmsis_nn.options import AddOptions, Pool2DOptions
+from workers.compilers.cmsis_nn.options import AddOptions, Conv2DOptions, Pool2DOptions
 from workers.compilers.cmsis_nn.reader import read_model
 from workers.compilers.registry import discover
 from workers.models.summary import summarise
@@ -139,6 +139,32 @@ def test_float_models_are_refused_by_operator_and_type(tmp_path: Path) -> None:
     answer = plugin.compile(path, tmp_path / "out")
     assert isinstance(answer, Unsupported)
     assert "float32, not int8" in answer.reasons[0]
+
+
+def test_models_of_int16_activations_are_refused_operator_by_operator(tmp_path: Path) -> None:
+    """int16x8: moves and conversions are there, arithmetic is not."""
+    wide = ("int16", 0.001, 0)
+    model = Model()
+    source = model.input(T((1, 4, 4, 2), *wide))
+    weights = model.add(T((3, 1, 1, 2), "int8", 0.01, 0, np.ones((3, 1, 1, 2), np.int8)))
+    options = Conv2DOptions(0, 1, 1, 1, 1, 0)
+    hidden = model.op("CONV_2D", (source, weights), T((1, 4, 4, 3), *wide), options)
+    shape = model.add(T((2,), "int32", data=np.array([1, 48], np.int32)))
+    flat = model.op("RESHAPE", (hidden, shape), T((1, 48), *wide))
+    model.outputs.append(model.op("LOGISTIC", (flat,), T((1, 48), "int16", 2**-15, 0)))
+    path = task_of(model.to_bytes(), tmp_path / "in")
+    task = CompileTask.model_validate_json(path.read_bytes())
+    assert plugin.supports(task).reasons == (
+        "operator CONV_2D (int16) is not supported",
+        "operator LOGISTIC (int16) is not supported",
+    )
+    (tmp_path / "out").mkdir()
+    answer = plugin.compile(path, tmp_path / "out")
+    assert isinstance(answer, Unsupported)
+    assert answer.reasons == (
+        "operator 0 (CONV_2D): tensor 't0' is int16, not int8",
+        "operator 2 (LOGISTIC): tensor 't5' is int16, not int8",
+    )
 
 
 def test_arm_kernels_without_their_sources_are_refused(

@@ -59,8 +59,9 @@ def svdf(draw: st.DrawFn, model: Model) -> None:
         ),
         model.add(T((batch, filters * memory), kind, mid, 0, variable=True)),
     )
-    target = T((batch, units), "int8", out, draw(zero_points))
-    model.outputs.append(model.op("SVDF", inputs, target, SVDFOptions(rank, 0)))
+    relu = draw(st.booleans())
+    target = T((batch, units), "int8", out, -128 if relu else draw(zero_points))
+    model.outputs.append(model.op("SVDF", inputs, target, SVDFOptions(rank, int(relu))))
 
 
 def lstm(draw: st.DrawFn, model: Model) -> None:
@@ -92,8 +93,33 @@ def lstm(draw: st.DrawFn, model: Model) -> None:
     model.outputs.append(model.op("UNIDIRECTIONAL_SEQUENCE_LSTM", numbers, target, options))
 
 
+def variable(draw: st.DrawFn, model: Model) -> None:
+    """A first-in-first-out window: read, append the input, drop the oldest, keep."""
+    kind = ("int8", draw(scales), draw(zero_points))
+    width, length, new = draw(st.integers(1, 6)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    source = model.input(T((new, width), *kind))
+    handle = _variable(model, "window")
+    window = model.op("READ_VARIABLE", (handle,), T((length, width), *kind))
+    shape = (length + new, width)
+    options = ConcatenationOptions(0, 0)
+    whole = model.op("CONCATENATION", (window, source), T(shape, *kind), options)
+    bounds = [
+        model.add(T((2,), "int32", data=np.array(values, np.int32)))
+        for values in ([new, 0], shape, [1, 1])
+    ]
+    cut = StridedSliceOptions(0, 0, 0, 0, 0, False)
+    rest = model.op("STRIDED_SLICE", (whole, *bounds), T((length, width), *kind), cut)
+    _assign(model, handle, rest)
+    model.outputs += [whole, rest]
+    if draw(st.booleans()):
+        rng = np.random.default_rng(draw(seeds))
+        content = rng.integers(-128, 128, (length, width)).astype(np.int8)
+        model.operators.insert(0, Op("CALL_ONCE", (), (), CallOnceOptions(1)))
+        model.others.append(initial(content, kind))
+
+
 @amounts
-@pytest.mark.parametrize("case", [svdf, lstm], ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", [svdf, lstm, variable], ids=lambda case: case.__name__)
 def test_random_cases_equal_tflm(case: Case, wanted: int, tmp_path: Path) -> None:
     check(case, tmp_path, wanted)
 
@@ -129,11 +155,11 @@ def streaming() -> Model:
     return model
 
 
-def initial(content: np.ndarray) -> Model:
+def initial(content: np.ndarray, kind: tuple = KIND) -> Model:
     """The subgraph that fills the window."""
     model = Model()
     handle = _variable(model, "window")
-    _assign(model, handle, model.add(T(content.shape, *KIND, data=content)))
+    _assign(model, handle, model.add(T(content.shape, *kind, data=content)))
     return model
 
 
