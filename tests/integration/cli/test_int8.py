@@ -15,6 +15,7 @@ _TABLES = 32
 # Per model on Cortex-M4, not to be exceeded: instructions, code, constants and arena in bytes.
 # Direct calls of CMSIS-NN 99f736a at -O2 (gcc 12.2) need the last three, and, but for vww's
 # constants and instructions (dead channels), the first.
+DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 GOALS = {
     "ad": (580_000, 6_000, 270_880, 768),
     "kws": (7_700_000, 18_800, 28_976, 16_000),
@@ -91,3 +92,25 @@ def test_a_compiler_that_does_not_read_the_format(cli: Cli, tmp_path: Path) -> N
     ran = cli("compile", model, "--board", BOARD, "--compiler", "cmsis-nn", "--json")
     assert ran.status == 2
     assert ran.json["reasons"] == ["does not read onnx models"]
+
+
+def test_quantised_on_the_way(cli: Cli, tmp_path: Path) -> None:
+    ran = cli(
+        *("compile", DIGITS / "digits.onnx", "--int8", "--board", BOARD, "-o", tmp_path, "--json"),
+        *("--calibration", DIGITS / "calibration_digits.npz", "--compiler", "cmsis-nn/portable"),
+    )
+    assert ran.status == 0, ran.err
+    (candidate,) = ran.json["candidates"]
+    assert candidate["bit_exact"]
+    quantised = ran.json["quantisation"]
+    assert quantised["model"] == "digits.onnx"
+    assert quantised["quantised_accuracy"] >= quantised["float_accuracy"] - 0.01 > 0.9
+
+
+@pytest.mark.parametrize("arguments", [("--int8",), ("--calibration", "x.npz")])
+def test_int8_needs_calibration_and_the_other_way_round(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    ran = cli("compile", DIGITS / "digits.onnx", "--board", BOARD, "-o", tmp_path, *arguments)
+    assert (ran.status, len(ran.lines)) == (2, 1)
+    assert "go together" in ran.lines[0]
