@@ -53,9 +53,16 @@ def _check(kind: str, board: str, count: int, folder: Path, optimise: str = "-O2
 
 
 @pytest.mark.parametrize("kind", random_layers.MAKERS)
-@pytest.mark.parametrize("board", ["m0plus", "m4", "m55"])
+@pytest.mark.parametrize("board", firmware.BOARDS)
 def test_random_layers_are_exact(kind, board, tmp_path):
     _check(kind, board, FEW, tmp_path)
+
+
+@pytest.mark.parametrize("optimise", ["-O0", "-Os"])
+@pytest.mark.parametrize("kind", random_layers.MAKERS)
+@pytest.mark.parametrize("board", ["m0plus", "m4", "m55"])
+def test_however_it_is_compiled(kind, board, optimise, tmp_path):
+    _check(kind, board, FEW, tmp_path, optimise)
 
 
 @pytest.mark.slow
@@ -68,6 +75,6 @@ def test_many_random_layers_are_exact(kind, board, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("optimise", ["-O0", "-O1", "-Os", "-O3"])
 @pytest.mark.parametrize("kind", random_layers.MAKERS)
-@pytest.mark.parametrize("board", ["m0plus", "m4", "m55", "rv32"])
-def test_however_it_is_compiled(kind, board, optimise, tmp_path):
+@pytest.mark.parametrize("board", [name for name in firmware.BOARDS if name != "host"])
+def test_however_it_is_compiled_on_every_core(kind, board, optimise, tmp_path):
     _check(kind, board, FEW, tmp_path, optimise)
