@@ -26,6 +26,8 @@ from workers.compilers.cmsis_nn.arm_tree import ArmTree
 from workers.compilers.cmsis_nn.build import build
 from workers.compilers.cmsis_nn.options import AddOptions, FullyConnectedOptions, SoftmaxOptions
 from workers.compilers.cmsis_nn.switches import Switches
+from workers.toolchains.library import build_library
+from workers.toolchains.toolchain import cannot_link
 
 KERNELS = Path(cmsis_nn.__file__).parent / "kernels"
 KIND = ("int8", 0.05, -7)
@@ -205,6 +207,30 @@ def test_same_tree_same_bytes(tree: Path, tmp_path: Path, monkeypatch: pytest.Mo
         files = sorted(p for p in out.rglob("*") if p.is_file())
         written.append({p.relative_to(out): p.read_bytes() for p in files})
     assert written[0] == written[1]
+
+
+def test_objects_of_the_tree_are_built_once_a_core(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if (reason := cannot_link(Core.CORTEX_M4)) is not None:
+        pytest.skip(reason)
+    cache = tmp_path / "cache"
+    m4 = CapabilityClass(core=Core.CORTEX_M4, dsp=True)
+    m3 = CapabilityClass(core=Core.CORTEX_M3)
+    kept, libraries = [], []
+    for number, core in enumerate((m4, m4, m3)):
+        folder = tmp_path / str(number)
+        compiled = compile_with(tree, folder, monkeypatch, core)
+        library = build_library(folder / "out", compiled, "net", core, folder / "lib", cache=cache)
+        libraries.append(library.path.read_bytes())
+        kept.append({path: path.stat().st_mtime_ns for path in cache.iterdir()})
+    assert len(kept[0]) == len(compiled.sources) - 1  # all but the model's own
+    assert kept[0] == kept[1]
+    assert libraries[0] == libraries[1]
+    assert len(kept[2]) == 2 * len(kept[0])
+    compiled = compile_with(tree, tmp_path / "alone", monkeypatch, m4)
+    alone = build_library(tmp_path / "alone" / "out", compiled, "net", m4, tmp_path / "lib")
+    assert alone.path.read_bytes() == libraries[0]
 
 
 def test_a_folder_that_is_no_tree_is_refused(

@@ -57,31 +57,11 @@ def _sum(context: Context, kind: Literal["add", "sub"], activation: int) -> None
     low, high = clamp_of(activation, context.output(), target)
     zeros = (first.zero_point, second.zero_point)
     shape = context.output().shape
-    layer: AddLayer | ElementwiseLayer
+    factors = (m1, m2, m3), (s1, s2, s3)
+    arithmetic = (zeros, target.zero_point, *factors, _LEFT_SHIFT, low, high)
+    layer: AddLayer | ElementwiseLayer = ElementwiseLayer(kind, shape, strides, *arithmetic)
     if kind == "add" and context.input(0).shape == context.input(1).shape:
-        layer = AddLayer(
-            prod(shape),
-            zeros,
-            target.zero_point,
-            (m1, m2, m3),
-            (s1, s2, s3),
-            _LEFT_SHIFT,
-            low,
-            high,
-        )
-    else:
-        layer = ElementwiseLayer(
-            kind,
-            shape,
-            strides,
-            zeros,
-            target.zero_point,
-            (m1, m2, m3),
-            (s1, s2, s3),
-            _LEFT_SHIFT,
-            low,
-            high,
-        )
+        layer = AddLayer(prod(shape), *arithmetic)
     context.add(layer, context.operator.inputs, context.operator.outputs)
 
 
