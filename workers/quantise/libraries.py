@@ -17,6 +17,11 @@ _NEEDS = {
     FloatFormat.KERAS: {"tensorflow": "tensorflow", "keras": "keras"},
     FloatFormat.TFLITE: {"tensorflow": "tensorflow"},
 }
+_REFERENCES = {
+    "onnxruntime": "onnxruntime",
+    "ai_edge_litert": "ai-edge-litert",
+    "tflite_micro": "tflite-micro",
+}
 # Set before the first import of TensorFlow. oneDNN reorders sums by the CPU it finds, and a GPU
 # would compute other statistics than the next machine.
 _ENVIRONMENT = {
@@ -42,6 +47,12 @@ def require(source: FloatFormat) -> str:
             f"pip install 'tinymlaas[{EXTRA}]'"
         )
     return ", ".join(f"{dist} {version(dist)}" for dist in needs.values())
+
+
+def references() -> str:
+    """Return names and versions of the interpreters that judge float and integer models."""
+    found = [dist for module, dist in _REFERENCES.items() if importlib.util.find_spec(module)]
+    return ", ".join(f"{dist} {version(dist)}" for dist in found)
 
 
 def tensorflow() -> Any:
