@@ -16,7 +16,7 @@ _HERE = Path(__file__).parent
 OPTIMISE = "-O2"
 BASE_FLAGS = (
     "-std=c11", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror",
-    "-Wno-unused-parameter", "-Wno-unused-function", "-nostdlib", "-ffreestanding",
+    "-nostdlib", "-ffreestanding",
 )  # fmt: skip
 
 
@@ -144,6 +144,11 @@ def module_source(kernels: Sequence[KernelCode]) -> str:
     return "\n".join(parts)
 
 
+def _held(case: Case) -> int:
+    """Return the bytes that the output's buffer must hold."""
+    return max(case.expected.size, case.inputs[0].size if case.in_place else 0)
+
+
 def _table(cases: Sequence[Case]) -> str:
     rows, blob = [], 0
     for case in cases:
@@ -162,7 +167,8 @@ def _table(cases: Sequence[Case]) -> str:
             "  uint32_t blob, in_bytes, inputs, out_bytes, scratch, in_place; };",
             f"enum {{ CASE_COUNT = {len(cases)},",
             f"  CASE_IN_MAX = {max(case.inputs[0].size for case in cases)},",
-            f"  CASE_OUT_MAX = {max(max(c.expected.size, c.inputs[0].size) for c in cases)},",
+            f"  CASE_IN2_MAX = {max([0, *(c.inputs[1].size for c in cases if c.inputs[1:])])},",
+            f"  CASE_OUT_MAX = {max(_held(case) for case in cases)},",
             f"  CASE_SCRATCH_MAX = {max(case.kernel.scratch_bytes for case in cases)} }};",
             "static const struct special_case special_cases[] = {",
             *rows,
