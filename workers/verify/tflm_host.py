@@ -6,8 +6,10 @@ integer ones give the same bits on every machine.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
 import os
+import resource
 import signal
 import tempfile
 from collections.abc import Sequence
@@ -121,6 +123,8 @@ def _complaint(data: bytes, arena: int) -> str | None:
 def _try(data: bytes, arena: int, said: int) -> NoReturn:
     """End this process, a fork: with status 0 if TFLM can plan `data` in `arena` bytes."""
     status = 1
+    faulthandler.disable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         os.dup2(said, 1)
         os.dup2(said, 2)
