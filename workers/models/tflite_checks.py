@@ -58,8 +58,8 @@ def _indices(model: TfliteModel) -> None:
         count = len(graph.tensors)
         if not all(0 <= index < count for index in graph.inputs + graph.outputs):
             raise _damaged(f"subgraph {number} has an input or output that does not exist")
-        if not graph.outputs:
-            raise _damaged(f"subgraph {number} has no outputs")
+        if not graph.outputs and number == 0:  # one that fills variables has none
+            raise _damaged("it has no outputs")
         names = [graph.tensors[index].name for index in graph.inputs]
         if len(set(names)) != len(names):
             raise InvalidModel(f"two inputs of subgraph {number} have the same name")

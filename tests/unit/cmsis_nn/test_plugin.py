@@ -155,15 +155,15 @@ def test_models_of_int16_activations_are_refused_operator_by_operator(tmp_path: 
     path = task_of(model.to_bytes(), tmp_path / "in")
     task = CompileTask.model_validate_json(path.read_bytes())
     assert plugin.supports(task).reasons == (
-        "operator CONV_2D (int16) is not supported",
-        "operator LOGISTIC (int16) is not supported",
+        "operator 0 (CONV_2D, int16) is not supported",
+        "operator 2 (LOGISTIC, int16) is not supported",
     )
     (tmp_path / "out").mkdir()
     answer = plugin.compile(path, tmp_path / "out")
     assert isinstance(answer, Unsupported)
     assert answer.reasons == (
         "operator 0 (CONV_2D): tensor 't0' is int16, not int8",
-        "operator 2 (LOGISTIC): tensor 't5' is int16, not int8",
+        "operator 2 (LOGISTIC): tensor 't4' is int16, not int8",
     )
 
 

@@ -13,7 +13,9 @@ from tests.unit.cmsis_nn.random_cases import Case, amounts, check
 from tests.unit.cmsis_nn.running import ALL_OFF, Oracle, assert_equal, compiled
 from tests.unit.cmsis_nn.schema import Model, Op, T
 from tinymlaas.contract.errors import UnsupportedModel
-from workers.compilers.cmsis_nn.lower import lower
+from tinymlaas.contract.model import ModelFormat
+from tinymlaas.contract.tensors import DType
+from workers.compilers.cmsis_nn.lower import OPERATORS, lower
 from workers.compilers.cmsis_nn.options import (
     AddOptions,
     CallOnceOptions,
@@ -24,6 +26,9 @@ from workers.compilers.cmsis_nn.options import (
     VarHandleOptions,
 )
 from workers.compilers.cmsis_nn.reader import read_model
+from workers.models.limits import ModelLimits
+from workers.models.summary import summarise
+from workers.models.tflite_checks import check_tflite
 
 KIND = ("int8", 0.05, -7)
 _RUNS = 8
@@ -183,6 +188,18 @@ def test_variables_start_with_what_call_once_assigns(content: np.ndarray, tmp_pa
     model.operators.insert(0, Op("CALL_ONCE", (), (), CallOnceOptions(1)))
     model.others.append(initial(content.reshape(1, 6).astype(np.int8)))
     run_both(model.to_bytes(), tmp_path, {})
+
+
+def test_the_service_takes_models_with_variables() -> None:
+    model = streaming()
+    model.operators.insert(0, Op("CALL_ONCE", (), (), CallOnceOptions(1)))
+    model.others.append(initial(np.arange(6).reshape(1, 6).astype(np.int8)))
+    data = model.to_bytes()
+    check_tflite(data, ModelLimits())
+    summary = summarise(data, ModelFormat.TFLITE)
+    used = {use.name: use.dtype for use in summary.operators}
+    assert used["READ_VARIABLE"] is used["ASSIGN_VARIABLE"] is summary.dtype is DType.INT8
+    assert all(name in OPERATORS[dtype] for name, dtype in used.items())
 
 
 def test_variables_lie_behind_everything_else(tmp_path: Path) -> None:
