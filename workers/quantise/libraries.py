@@ -11,6 +11,8 @@ from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.quantisation import FloatFormat
 
 EXTRA = "quantize"
+# No part of the extra: it pins an old onnxruntime exactly.
+_ONNX2TF = " and then pip install --no-deps onnx2tf==1.29.24"
 # import name → distribution, by the format that needs it
 _NEEDS = {
     FloatFormat.ONNX: {"tensorflow": "tensorflow", "onnx2tf": "onnx2tf"},
@@ -44,7 +46,7 @@ def require(source: FloatFormat) -> str:
     if missing:
         raise UsageError(
             f"quantising {source.value} needs {', '.join(missing)}, which is not installed: "
-            f"pip install 'tinymlaas[{EXTRA}]'"
+            f"pip install 'tinymlaas[{EXTRA}]'{_ONNX2TF if 'onnx2tf' in missing else ''}"
         )
     return ", ".join(f"{dist} {version(dist)}" for dist in needs.values())
 

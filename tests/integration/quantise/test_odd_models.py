@@ -1,5 +1,8 @@
 """ONNX and TFLite models that conversions stumble over: quantised rightly, or refused with why."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -117,3 +120,39 @@ def test_a_hybrid_model_stands_for_the_float_one_of_its_weights():
     assert report.errors[0].sqnr_db > 30
     assert any("1 weight tensors were int8 already" in warning for warning in report.warnings)
     assert len(made) < 4000
+
+
+_KERAS = """
+import sys
+import keras
+
+layers = keras.layers
+a, b = layers.Input((6,), name="a"), layers.Input((4,), name="b")
+both = layers.Concatenate()([layers.Dense(5, activation="relu")(a), layers.Dense(3)(b)])
+named = keras.Model({"b": b, "a": a}, {"p": layers.Dense(2)(both)})
+named.save(sys.argv[1] + "/named.keras")
+recurrent = keras.Sequential([layers.Input((7, 3)), layers.LSTM(5), layers.Dense(2)])
+recurrent.save(sys.argv[1] + "/lstm.keras")
+"""
+
+
+@pytest.fixture(scope="module")
+def keras_models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keras")
+    command = [sys.executable, "-c", _KERAS, str(folder)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return folder
+
+
+@pytest.mark.slow
+def test_keras_inputs_may_be_named(keras_models):
+    samples = npz(a=normal(9, 6), b=normal(9, 4))
+    report = quantised((keras_models / "named.keras").read_bytes(), samples)[1].report
+    assert [(t.name, t.shape) for t in report.inputs] == [("a", (1, 6)), ("b", (1, 4))]
+    assert report.errors[0].sqnr_db > 30
+
+
+@pytest.mark.slow
+def test_a_loop_is_refused_before_it_crashes_the_converter(keras_models):
+    model = (keras_models / "lstm.keras").read_bytes()
+    assert "unroll=True" in refusal(model, npz(x=normal(9, 7, 3)))
