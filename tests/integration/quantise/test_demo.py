@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.integration.quantise.models import DIGITS
@@ -37,3 +38,12 @@ def test_int8_on_the_simulated_m4_is_int8_on_the_host_for_every_digit(cli, tmp_p
     shown = cli("run", module, tmp_path / "test_digits_int8.npz", "--json")
     assert shown.status == 0, shown.err
     assert shown.json["accuracy"] >= 0.98
+
+
+def test_no_digit_is_calibrated_with_and_held_out():
+    calibrated, held_out = (
+        {image.tobytes() for image in np.load(DIGITS / name)["x"]}
+        for name in ("calibration_digits.npz", "test_digits.npz")
+    )
+    assert len(calibrated) == 200
+    assert not calibrated & held_out
