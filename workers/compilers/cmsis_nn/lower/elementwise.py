@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Literal
 
+import numpy as np
+
 from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn.arithmetic import quantize_multiplier
 from workers.compilers.cmsis_nn.graph import Affine
@@ -19,11 +21,15 @@ _LEFT_SHIFT = 20
 
 def _strides(context: Context) -> tuple[Shape, Shape]:
     context.arity(2)
-    target = context.output().shape
+    one, other, target = context.input(0).shape, context.input(1).shape, context.output().shape
     try:
-        return broadcast(context.input(0).shape, target), broadcast(context.input(1).shape, target)
+        strides = broadcast(one, target), broadcast(other, target)
+        size = prod(np.broadcast_shapes(one, other))
     except ValueError as error:
         raise Refusal(str(error)) from None
+    if size != prod(target):
+        raise Refusal(f"{one} and {other} become {target}")
+    return strides
 
 
 def _affines(context: Context) -> tuple[Affine, Affine, Affine]:
