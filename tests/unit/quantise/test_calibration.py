@@ -67,7 +67,7 @@ def with_value(value):
         (npz(picture=GOOD), "no array 'image' (it has picture)"),
         (npz(x=GOOD[:, :3]), "a sample of 'image' has shape (3, 4), the input 1×4×4"),
         (npz(x=GOOD.astype(np.complex64)), "is complex64, the input is float32"),
-        (npz(x=GOOD[:0]), "a sample of "),
+        (npz(x=GOOD[:0]), "holds no samples"),
         (with_value(np.nan), "sample 2 of 'image' holds NaN or infinity"),
         (with_value(np.inf), "sample 2 of 'image' holds NaN or infinity"),
         (npz(x=GOOD.astype(object)), "cannot be read as .npz"),
