@@ -70,6 +70,7 @@ def supports(task: CompileTask) -> Support:
     if task.target.core not in _CORES:
         return Support(reasons=(f"TensorFlow Lite Micro has no port to {task.target.core.value}",))
     unknown = [use for use in task.summary.operators if use.name not in METHODS]
+    unknown.sort(key=lambda use: use.indices[0])
     return Support(reasons=tuple(use.unsupported for use in unknown))
 
 
