@@ -18,7 +18,6 @@ from workers.compilers.cmsis_nn.options import (
     AddOptions,
     ConcatenationOptions,
     Conv2DOptions,
-    FullyConnectedOptions,
     LeakyReluOptions,
     MulOptions,
     Options,
@@ -29,6 +28,7 @@ from workers.compilers.cmsis_nn.options import (
     SplitOptions,
     SVDFOptions,
     UnidirectionalSequenceLSTMOptions,
+    VarHandleOptions,
 )
 from workers.compilers.cmsis_nn.reader import read_model
 from workers.compilers.cmsis_nn.switches import parse
@@ -252,27 +252,29 @@ def test_what_no_check_foresees_is_a_refusal_too(
 
 def test_an_assignment_of_nothing_is_refused() -> None:
     model = one("RELU", (1, 4), (1, 4))
-    model.operators.append(Op("ASSIGN_VARIABLE", (0,), ()))
-    assert refusal(model) == "operator 1 (ASSIGN_VARIABLE): 1 inputs and 0 outputs"
+    handle = model.add(T((), "resource"))
+    model.operators.append(Op("VAR_HANDLE", (), (handle,), VarHandleOptions("", "held")))
+    model.operators.append(Op("ASSIGN_VARIABLE", (handle,), ()))
+    assert refusal(model) == "operator 2 (ASSIGN_VARIABLE): 1 inputs and 0 outputs"
 
 
-def dense(bias: int) -> Model:
-    """One weight of 1 and a scale ratio of almost 1: the requantised bias is almost the bias."""
+def biased(bias: int, zero: int) -> Model:
+    """One weight of 1 and a scale ratio of 1 - 2^-28: what is requantised is almost the bias."""
     model = Model()
-    source = model.input(T((1, 1), "int8", 1.0, 0))
-    weights = model.add(T((1, 1), "int8", float(np.float32(1 - 2**-24)), 0, np.ones((1, 1))))
+    source = model.input(T((1, 1, 1, 1), "int8", 1 + 512 * 2.0**-23, 0))
+    data = np.ones((1, 1, 1, 1), np.int8)
+    weights = model.add(T((1, 1, 1, 1), "int8", 1 - 1024 * 2.0**-24, 0, data))
     biases = model.add(T((1,), "int32", 1.0, 0, np.array([bias], np.int32)))
-    options = FullyConnectedOptions(0, 0, False)
-    target = T((1, 1), "int8", 1.0, 127)
-    model.outputs.append(model.op("FULLY_CONNECTED", (source, weights, biases), target, options))
+    options = Conv2DOptions(0, 1, 1, 1, 1, 0)
+    target = T((1, 1, 1, 1), "int8", 1.0, zero)
+    model.outputs.append(model.op("CONV_2D", (source, weights, biases), target, options))
     return model
 
 
 def requantised() -> Model:
     model = Model()
-    source = model.input(T((4,), "int32", 1.0, 0))
-    kind = ("int8", 1.0, 127)
-    model.outputs.append(model.op("QUANTIZE", (source,), T((4,), *kind)))
+    source = model.input(T((4,), "int32", 1 - 2.0**-24, 0))
+    model.outputs.append(model.op("QUANTIZE", (source,), T((4,), "int16", 1.0, 300)))
     return model
 
 
@@ -283,8 +285,8 @@ _EXTREME = [-(2**31), -(2**31) + 1, 2**31 - 1, 2**31 - 2]
 @pytest.mark.parametrize(
     ("model", "given"),
     [
-        (dense(2**31 - 1), np.zeros((1, 1), np.int8)),
-        (dense(-(2**31)), np.zeros((1, 1), np.int8)),
+        (biased(2**31 - 1, 127), np.zeros((1, 1, 1, 1), np.int8)),
+        (biased(-(2**31), -128), np.zeros((1, 1, 1, 1), np.int8)),
         (requantised(), np.array(_EXTREME, np.int32)),
     ],
     ids=["bias at the top", "bias at the bottom", "int32 input"],

@@ -122,15 +122,25 @@ def reshape(draw: st.DrawFn, model: Model) -> None:
     shape, kind = _moved(draw, others=_WIDE)
     source = model.input(T(shape, *kind))
     total = int(np.prod(shape))
-    names = ["RESHAPE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS"]
-    name = draw(st.sampled_from(names[:3] if kind[0] == "int32" else names))  # as TFLM has them
     target = draw(st.sampled_from([(total,), (1, total), (total, 1, 1)]))
-    numbers, options = (source, _ints(model, target)), None
-    if name == "EXPAND_DIMS":
-        target, numbers = (1, *shape), (source, _ints(model, 0))
-    elif name == "SQUEEZE":
-        target, numbers = tuple(n for n in shape if n > 1), (source,)
-    model.outputs.append(model.op(name, numbers, T(target, *kind), options))
+    numbers = (source, _ints(model, target))
+    model.outputs.append(model.op("RESHAPE", numbers, T(target, *kind)))
+
+
+def squeeze(draw: st.DrawFn, model: Model) -> None:
+    shape, kind = _moved(draw, others=_WIDE)
+    source = model.input(T(shape, *kind))
+    target = tuple(n for n in shape if n > 1)
+    model.outputs.append(model.op("SQUEEZE", (source,), T(target, *kind)))
+
+
+def expand_dims(draw: st.DrawFn, model: Model) -> None:
+    shape, kind = _moved(draw, others=("int16", "float32"))  # the types that TFLM has it for
+    axis = draw(st.integers(0, len(shape)))
+    source = model.input(T(shape, *kind))
+    target = (*shape[:axis], 1, *shape[axis:])
+    numbers = (source, _ints(model, axis))
+    model.outputs.append(model.op("EXPAND_DIMS", numbers, T(target, *kind)))
 
 
 def transpose(draw: st.DrawFn, model: Model) -> None:
@@ -141,16 +151,23 @@ def transpose(draw: st.DrawFn, model: Model) -> None:
     model.outputs.append(model.op("TRANSPOSE", (source, _ints(model, order)), target))
 
 
-def pad(draw: st.DrawFn, model: Model) -> None:
+def _pad(draw: st.DrawFn, model: Model, name: str) -> None:
     shape, kind = _moved(draw, others=_WIDE)
     amounts_ = [[draw(st.integers(0, 2)), draw(st.integers(0, 2))] for _ in shape]
     source = model.input(T(shape, *kind))
     target = T(tuple(n + sum(a) for n, a in zip(shape, amounts_, strict=True)), *kind)
     numbers = [source, _ints(model, amounts_)]
-    if draw(st.booleans()):
+    if name == "PADV2":
         numbers.append(model.add(_constant(np.random.default_rng(draw(seeds)), (1,), kind)))
-    name = "PADV2" if len(numbers) == 3 else "PAD"
     model.outputs.append(model.op(name, numbers, target))
+
+
+def pad(draw: st.DrawFn, model: Model) -> None:
+    _pad(draw, model, "PAD")
+
+
+def padv2(draw: st.DrawFn, model: Model) -> None:
+    _pad(draw, model, "PADV2")
 
 
 def slice_(draw: st.DrawFn, model: Model) -> None:
@@ -305,8 +322,11 @@ CASES = [
     quantize,
     dequantize,
     reshape,
+    squeeze,
+    expand_dims,
     transpose,
     pad,
+    padv2,
     slice_,
     strided_slice,
     concatenation,
