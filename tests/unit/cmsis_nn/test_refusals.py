@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.unit.cmsis_nn.networks import KIND, int32
 from tests.unit.cmsis_nn.running import Module, Oracle, assert_equal, compiled
 from tests.unit.cmsis_nn.schema import Model, Op, T
 from tinymlaas.contract.device import CapabilityClass, Core
@@ -33,13 +34,7 @@ from workers.compilers.cmsis_nn.options import (
 from workers.compilers.cmsis_nn.reader import read_model
 from workers.compilers.cmsis_nn.switches import parse
 
-KIND = ("int8", 0.05, -7)
 _WIDE_HALF = ResizeBilinearOptions(False, False)
-
-
-def ints(model: Model, values: object) -> int:
-    data = np.array(values, np.int32)
-    return model.add(T(data.shape, "int32", data=data))
 
 
 def refusal(model: Model) -> str:
@@ -62,14 +57,14 @@ def one(
     """One operator on one int8 input, given `inputs` times, and constants of int32."""
     model = Model()
     numbers = [model.input(T(shape, *kinds[0]))] * inputs
-    numbers += [ints(model, values) for values in constants]
+    numbers += [int32(model, values) for values in constants]
     model.outputs.append(model.op(name, numbers, T(target, *kinds[1]), options))
     return model
 
 
 def split(axis: object) -> Model:
     model = Model()
-    numbers = ints(model, axis), model.input(T((1, 4), *KIND))
+    numbers = int32(model, axis), model.input(T((1, 4), *KIND))
     model.outputs.append(model.op("SPLIT", numbers, T((1, 4), *KIND), SplitOptions(1)))
     return model
 
