@@ -126,6 +126,24 @@ def test_supports_answers_from_the_summary_alone(tmp_path: Path) -> None:
     assert plugin.supports(onnx).reasons == ("cmsis-nn takes TFLite, not onnx",)
 
 
+def test_supports_tells_operators_in_the_models_order(tmp_path: Path) -> None:
+    model = Model()
+    last = model.input(T((1, 4), *KIND))
+    for name in ("SIN", "FLOOR", "ABS", "FLOOR"):
+        last = model.op(name, (last,), T((1, 4), *KIND))
+    model.outputs.append(last)
+    path = task_of(model.to_bytes(), tmp_path)
+    task = CompileTask.model_validate_json(path.read_bytes())
+    backwards = task.summary.model_copy(update={"operators": task.summary.operators[::-1]})
+    for summary in (task.summary, backwards):
+        reasons = plugin.supports(task.model_copy(update={"summary": summary})).reasons
+        assert [reason.split(", ")[0] for reason in reasons] == [
+            "operator 0 (SIN",
+            "operators 1",
+            "operator 2 (ABS",
+        ]
+
+
 def test_float_models_are_refused_by_operator_and_type(tmp_path: Path) -> None:
     model = Model()
     source = model.input(T((1, 4), "float32"))

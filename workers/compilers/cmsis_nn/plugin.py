@@ -52,11 +52,9 @@ def supports(task: CompileTask) -> Support:
     """Return why `task` cannot be compiled, as far as its summary tells."""
     if task.format is not ModelFormat.TFLITE:
         return Support(reasons=(f"{NAME} takes TFLite, not {task.format.value}",))
-    reasons = [
-        use.unsupported
-        for use in task.summary.operators
-        if use.name not in OPERATORS.get(use.dtype, ())
-    ]
+    unknown = [u for u in task.summary.operators if u.name not in OPERATORS.get(u.dtype, ())]
+    unknown.sort(key=lambda use: use.indices[0])
+    reasons = [use.unsupported for use in unknown]
     return Support(reasons=(*reasons, *_kernel_reasons(task.kernels)))
 
 
