@@ -7,8 +7,9 @@ import pytest
 from tests.integration.cli.models import small_onnx, write
 from tests.integration.cli.runner import Cli
 from tests.integration.cli.test_reference_models import BOARD, MODELS, pytestmark
+from tests.unit.cmsis_nn.test_arm import network, tree
 
-__all__ = ["pytestmark"]
+__all__ = ["pytestmark", "tree"]
 
 # Softmax's powers of e lie among the constants of a model that has one: 28 B and their padding.
 _TABLES = 32
@@ -68,6 +69,26 @@ def test_arms_kernels_without_arms_sources(cli: Cli, tmp_path: Path) -> None:
     assert ran.status == 2
     assert "TINYMLAAS_CMSIS_NN_ROOT" in ran.lines[-1]
     assert not list(tmp_path.glob("*.zip"))
+
+
+def test_arms_kernels_as_soon_as_arms_sources_are_there(
+    cli: Cli, tmp_path: Path, tree: Path
+) -> None:
+    model = write(tmp_path, "net.tflite", network().to_bytes())
+    arguments = ("compile", model, "--board", BOARD, "--compiler", "cmsis-nn/arm", "--json")
+    arguments = (*arguments, "-o", tmp_path)
+    assert cli(*arguments).status == 2
+    found = cli(*arguments, TINYMLAAS_CMSIS_NN_ROOT=str(tree))
+    assert found.status == 0, found.err
+    (first,) = found.json["candidates"]
+    assert (first["kernels"], first["bit_exact"], first["cached"]) == ("arm", True, False)
+    header = tree / "Include" / "arm_nnfunctions.h"
+    header.write_text(header.read_text() + "// another\n")
+    (again,) = cli(*arguments, TINYMLAAS_CMSIS_NN_ROOT=str(tree)).json["candidates"]
+    assert not again["cached"]
+    wrong = cli(*arguments, TINYMLAAS_CMSIS_NN_ROOT=str(tmp_path))
+    assert (wrong.status, len(wrong.lines)) == (1, 1)
+    assert "is no CMSIS-NN tree" in wrong.lines[0]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from tinymlaas.contract.device import CapabilityClass, Core, Mve
 from tinymlaas.contract.errors import ToolchainError, UsageError
 from workers.compilers import cmsis_nn
 from workers.compilers.cmsis_nn import plugin
-from workers.compilers.cmsis_nn.arm_tree import ArmTree
+from workers.compilers.cmsis_nn.arm_tree import ROOT_VARIABLE, ArmTree
 from workers.compilers.cmsis_nn.build import build
 from workers.compilers.cmsis_nn.options import AddOptions, FullyConnectedOptions, SoftmaxOptions
 from workers.compilers.cmsis_nn.switches import Switches
@@ -236,7 +236,7 @@ def test_objects_of_the_tree_are_built_once_a_core(
 def test_a_folder_that_is_no_tree_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError, match="is no CMSIS-NN tree"):
+    with pytest.raises(ToolchainError, match="is no CMSIS-NN tree"):
         compile_with(tmp_path / "nothing", tmp_path, monkeypatch)
 
 
@@ -251,3 +251,15 @@ def test_a_tree_that_does_not_compile_is_told(tree: Path) -> None:
     path.write_text(path.read_text() + "this is no C\n")
     with pytest.raises(ToolchainError, match="asking CMSIS-NN for its buffer sizes failed"):
         build(network().to_bytes(), "net_run", HOST, Switches(), ArmTree(tree))
+
+
+def test_the_tree_is_in_the_version(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ROOT_VARIABLE, raising=False)
+    versions = [plugin.describe().version]
+    monkeypatch.setenv(ROOT_VARIABLE, str(tree))
+    versions.append(plugin.describe().version)
+    header = tree / "Include" / "arm_nnfunctions.h"
+    header.write_text(header.read_text() + "// changed\n")
+    versions.append(plugin.describe().version)
+    assert len(set(versions)) == 3
+    assert all(version.startswith("7.0") for version in versions)
