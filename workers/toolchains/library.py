@@ -71,14 +71,13 @@ def build_library(
     includes = [f"-Isrc/{folder}" for folder in compiled.include_dirs]
     flags = (*toolchain.cflags(target), *extra)
     reason = cannot_link(target.core)
+    if sources and reason:
+        raise ToolchainError(f"the compiler wrote sources, but {reason}")
+    objects = []
     if reason is None:
         flags_here = [*flags, "-Iinclude", *includes]
         compiled_here = [glue] if compiled.unlinked else [glue, *sources]
         objects = _compile_all(toolchain, flags_here, compiled_here, work_dir, cache)
-    elif sources:
-        raise ToolchainError(f"the compiler wrote sources, but {reason}")
-    else:
-        objects = []
     objects += _copy_objects(toolchain, compiled_dir, compiled, work_dir)
     library = work_dir / "lib" / f"lib{name}.a"
     _archive(toolchain, objects, library, work_dir)
