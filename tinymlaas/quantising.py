@@ -18,8 +18,6 @@ from tinymlaas.inputs import read_input
 from tinymlaas.settings import from_environment
 from workers import guardian
 from workers.models.limits import DEFAULT_LIMITS
-from workers.quantise.stage import Request, quantise_stored
-from workers.samples import MAX_SAMPLES_BYTES
 
 _SILENT = Silent()
 SUFFIX = {Activations.INT8: "int8", Activations.INT16X8: "int16x8"}
@@ -47,6 +45,10 @@ def quantise_file(
         Rejection: the model is not accepted or has no integer form.
         Failure: a step of ours broke.
     """
+    # What quantises is loaded only for that: every compile passes through this module.
+    from workers.quantise.stage import Request, quantise_stored
+    from workers.samples import MAX_SAMPLES_BYTES
+
     store = DirectoryStore(from_environment().store)
     request = Request(
         read_input(model, "model", DEFAULT_LIMITS.file_bytes),

@@ -18,7 +18,6 @@ from tests.unit.cmsis_nn import (
 from tests.unit.cmsis_nn.random_cases import Case, draw, merged, values
 from tests.unit.cmsis_nn.running import Oracle
 from tinymlaas.contract.device import CapabilityClass, Core
-from workers.toolchains.toolchain import cannot_link
 
 TARGETS = {
     "avr": CapabilityClass(core=Core.AVR, cpu="atmega2560"),
@@ -53,8 +52,6 @@ def runs() -> Iterator[object]:
 @pytest.mark.parametrize(("case", "core"), list(runs()))
 def test_equals_tflm(case: Case, core: str, tmp_path: Path) -> None:
     target = TARGETS[core]
-    if (reason := cannot_link(target.core)) is not None:
-        pytest.skip(reason)
     model = merged(draw(case, _DRAWN)[-_USED.get(core, _ELSEWHERE) :])
     data, rng = model.to_bytes(), np.random.default_rng(1)
     oracle = Oracle(data)

@@ -14,7 +14,6 @@ from tests.unit.cmsis_nn.test_mlperf import ARENA_GOALS, DATA_GOALS, MODELS, con
 from tinymlaas.contract.model import ModelFormat
 from workers.models.golden import golden_inputs
 from workers.models.summary import summarise
-from workers.toolchains.toolchain import cannot_link
 
 pytestmark = pytest.mark.shared
 
@@ -52,8 +51,6 @@ def inputs(data: bytes, count: int) -> list[np.ndarray]:
 @pytest.mark.parametrize(("name", "core", "option", "count"), list(cases()))
 def test_equals_tflm(name: str, core: str, option: str, count: int, tmp_path: Path) -> None:
     data, target = content(name), CORES[core]
-    if (reason := cannot_link(target.core)) is not None:
-        pytest.skip(reason)
     oracle, given = Oracle(data), inputs(data, count)
     compiled, ran = simulate(data, target, tmp_path, [[i] for i in given], OPTIONS[option])
     assert len(ran.outputs) == count + 1

@@ -16,20 +16,13 @@ from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import UnsupportedModel
 from workers.compilers.cmsis_nn.build import build
 from workers.compilers.cmsis_nn.switches import Switches
-from workers.toolchains.toolchain import cannot_link
 
 AVR = CapabilityClass(core=Core.AVR, cpu="atmega2560")
 _RUNS = 8
 
 
-def skip_without_tools(core: Core) -> None:
-    if (reason := cannot_link(core)) is not None:
-        pytest.skip(reason)
-
-
 @pytest.mark.parametrize("options", [{}, ALL_OFF], ids=["optimised", "plain"])
 def test_a_network_equals_tflm_on_an_avr(options: dict[str, str], tmp_path: Path) -> None:
-    skip_without_tools(Core.AVR)
     data, rng = network().to_bytes(), np.random.default_rng(8)
     samples = [[rng.integers(-128, 128, (1, 6, 6, 3)).astype(np.int8)] for _ in range(_RUNS)]
     _, ran = simulate(data, AVR, tmp_path, samples, options)
@@ -52,7 +45,6 @@ def test_a_module_without_room_for_its_stack_runs_on_a_larger_machine(
     size: int, machine: str, tmp_path: Path
 ) -> None:
     """Of the micro:bit's 16 kB such a module leaves fewer bytes than it needs for calls."""
-    skip_without_tools(Core.CORTEX_M0PLUS)
     model = Model()
     source = model.input(T((1, size), "int8", 0.05, 3))
     model.outputs.append(model.op("LOGISTIC", (source,), T((1, size), "int8", 1 / 256, -128)))

@@ -27,7 +27,6 @@ from workers.compilers.cmsis_nn.build import build
 from workers.compilers.cmsis_nn.options import AddOptions, FullyConnectedOptions, SoftmaxOptions
 from workers.compilers.cmsis_nn.switches import Switches
 from workers.toolchains.library import build_library
-from workers.toolchains.toolchain import cannot_link
 
 KERNELS = Path(cmsis_nn.__file__).parent / "kernels"
 KIND = ("int8", 0.05, -7)
@@ -212,8 +211,6 @@ def test_same_tree_same_bytes(tree: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_objects_of_the_tree_are_built_once_a_core(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if (reason := cannot_link(Core.CORTEX_M4)) is not None:
-        pytest.skip(reason)
     cache = tmp_path / "cache"
     m4 = CapabilityClass(core=Core.CORTEX_M4, dsp=True)
     m3 = CapabilityClass(core=Core.CORTEX_M3)
