@@ -109,7 +109,7 @@ def reasons_against(
 
 
 def unsupported_operators(compiler: CompilerDescription, summary: ModelSummary) -> list[str]:
-    """Return a reason for each operator of the model that the compiler does not list."""
+    """Return a reason for each operator that the compiler does not list, the first one first."""
     known = {
         (support.dtype, operator)
         for support in compiler.operators
@@ -118,7 +118,8 @@ def unsupported_operators(compiler: CompilerDescription, summary: ModelSummary) 
     }
     if not _reads(compiler, summary.format):
         return [f"does not read {summary.format} models"]
-    return [use.unsupported for use in summary.operators if (use.dtype, use.name) not in known]
+    unknown = [use for use in summary.operators if (use.dtype, use.name) not in known]
+    return [use.unsupported for use in sorted(unknown, key=lambda use: use.indices[0])]
 
 
 def job_for(

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VENV=.venv
 readonly STAMP=$VENV/.tinymlaas-setup
-readonly EXTRAS=tvm,tflm,quantize,examples,dev
+readonly EXTRAS=tvm,tflm,quantize,farm,examples,dev
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
@@ -71,13 +71,22 @@ create_venv() {
   "$python" -m venv --clear $VENV >&2 || die "could not create $VENV with $python"
 }
 
+# Its own requirements pin an old onnxruntime; those that matter are in the extra `quantize`.
+install_onnx2tf() {
+  "$VENV/bin/python" -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || return 0
+  "$@" --no-deps onnx2tf
+}
+
 # The build back end comes first, so that the editable install needs no isolated build.
 install_python_packages() {
   say "installing Python packages (a few minutes the first time)"
   export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
   local pip=("$VENV/bin/python" -m pip install --quiet --constraint constraints.txt)
-  { "${pip[@]}" hatchling editables && "${pip[@]}" --no-build-isolation --editable ".[$EXTRAS]"; } \
-    >&2 || die "pip could not install the packages; see its message above"
+  {
+    "${pip[@]}" hatchling editables &&
+      "${pip[@]}" --no-build-isolation --editable ".[$EXTRAS]" &&
+      install_onnx2tf "${pip[@]}"
+  } >&2 || die "pip could not install the packages; see its message above"
 }
 
 main() {

@@ -59,7 +59,7 @@ def _members(data: bytes) -> tuple[list[str], dict[str, bytes | None]]:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         infos = archive.infolist()
-    except Exception:
+    except Exception:  # forged bytes make zipfile raise almost anything; all of it means this
         raise VerificationError("it is no readable ZIP file any more") from None
     budget = MAX_ARCHIVE_BYTES
     members: dict[str, bytes | None] = {}
@@ -76,6 +76,6 @@ def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: int) -> by
     try:
         with archive.open(info) as file:
             content = file.read(budget + 1)
-    except Exception:
+    except Exception:  # as above, and from zlib
         return None
     return content if len(content) <= budget else None

@@ -13,7 +13,7 @@ import typer
 from tinymlaas import __version__, render, stopping
 from tinymlaas.cli_errors import explain
 from tinymlaas.cli_options import Output, parse_options, parse_shapes
-from tinymlaas.cli_quantize import quantize
+from tinymlaas.cli_quantize import lines, quantize
 from tinymlaas.contract.errors import InvalidBoard
 from tinymlaas.contract.report import CompileResult, Objective, ResultStatus, VerifyReport
 
@@ -63,7 +63,8 @@ def compile_command(
     ] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Quantise the float model first.")] = False,
     calibration: Annotated[
-        Path | None, typer.Option(metavar="FILE.npz", help="Samples to quantise with.")
+        Path | None,
+        typer.Option(metavar="FILE.npz", readable=False, help="Samples to quantise with."),
     ] = None,
     directory: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where the module goes.")
@@ -76,9 +77,11 @@ def compile_command(
         from tinymlaas import local, quantising
 
         shapes = parse_shapes(shape or ())
-        given = quantising.as_int8(model, int8, calibration, shapes)
         wish = local.Wish(compiler, objective, shapes, parse_options(option or ()))
-        with output.progress() as progress, given as source:
+        with (
+            output.progress() as progress,
+            quantising.as_int8(model, int8, calibration, shapes, progress) as (source, quantised),
+        ):
             done = local.open_service(progress).compile(source, board, wish, directory)
     except Exception as error:
         if _debugging():
@@ -86,8 +89,9 @@ def compile_command(
         report = explain(error).report
         _finish(output, CompileResult(status=report.status, reasons=report.reasons), board)
     else:
-        output.notices(done.notices)
-        _finish(output, done.result, board)
+        output.notices((*(quantised.warnings if quantised else ()), *done.notices))
+        result = done.result.model_copy(update={"quantisation": quantised})
+        _finish(output, result, board)
 
 
 def _finish(output: Output, result: CompileResult, board: str) -> None:
@@ -95,6 +99,8 @@ def _finish(output: Output, result: CompileResult, board: str) -> None:
     if output.as_json:
         output.json(result)
     else:
+        for line in lines(result.quantisation) if result.quantisation else ():
+            output.line(line)
         render.show(out, render.compile_result(result, board))
         if result.module:
             output.line(f"module      {result.module}")

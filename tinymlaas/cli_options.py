@@ -97,7 +97,7 @@ class Output:
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress]:
         """Yield a progress display on stderr: live on a terminal, else a line a stage."""
-        if not self._err.is_terminal:
+        if not self._err.is_terminal or self._err.is_dumb_terminal:
             yield Silent() if self.as_json else _Lines(self._err)
             return
         columns = (

@@ -65,7 +65,7 @@ def lines(report: QuantisationReport) -> Iterator[str]:
     """Yield the report as lines of text."""
     yield f"model       {report.model}"
     yield f"size        {report.quantised_bytes:,} B (float: {report.float_bytes:,} B)"
-    samples = f"{report.samples} calibration samples"
+    samples = f"{report.samples} calibration sample{'s' * (report.samples != 1)}"
     if report.float_accuracy is not None and report.quantised_accuracy is not None:
         yield (
             f"accuracy    {report.quantised_accuracy:.2%} (float: {report.float_accuracy:.2%}) "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,6 @@ from tinymlaas.inputs import read_input
 from tinymlaas.settings import from_environment
 from workers import guardian
 from workers.models.limits import DEFAULT_LIMITS
-from workers.quantise.stage import Request, quantise_stored
-from workers.samples import MAX_SAMPLES_BYTES
 
 _SILENT = Silent()
 SUFFIX = {Activations.INT8: "int8", Activations.INT16X8: "int16x8"}
@@ -47,6 +45,10 @@ def quantise_file(
         Rejection: the model is not accepted or has no integer form.
         Failure: a step of ours broke.
     """
+    # What quantises is loaded only for that: every compile passes through this module.
+    from workers.quantise.stage import Request, quantise_stored
+    from workers.samples import MAX_SAMPLES_BYTES
+
     store = DirectoryStore(from_environment().store)
     request = Request(
         read_input(model, "model", DEFAULT_LIMITS.file_bytes),
@@ -67,11 +69,8 @@ def as_int8(
     calibration: Path | None,
     shapes: Mapping[str, tuple[int, ...]],
     progress: Progress = _SILENT,
-    notices: Callable[[tuple[str, ...]], None] = lambda warnings: None,
-) -> Iterator[Path]:
-    """Yield `model`, or if int8 is `wanted` a quantised copy of the same name.
-
-    `notices` gets the warnings of the quantisation.
+) -> Iterator[tuple[Path, QuantisationReport | None]]:
+    """Yield `model`, or if int8 is `wanted` a quantised copy of the same name and its report.
 
     Raises:
         UsageError: one of int8 and calibration is given without the other.
@@ -80,14 +79,13 @@ def as_int8(
     if wanted is not (calibration is not None):
         raise UsageError("--int8 and --calibration FILE.npz go together")
     if calibration is None:
-        yield model
+        yield model, None
         return
     done = quantise_file(model, calibration, shapes=shapes, progress=progress)
-    notices(done.report.warnings)
     with guardian.scratch("int8") as folder:
         copy = folder / f"{model.stem}.tflite"
         copy.write_bytes(done.model)
-        yield copy
+        yield copy, done.report.model_copy(update={"model": model.name})
 
 
 def check_output(path: Path) -> None:

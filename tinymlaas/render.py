@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import DeviceProfile, MemoryKind
-from tinymlaas.contract.manifest import RegionUse, SectionUse, Verification
+from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verification
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, RunReport
 from tinymlaas.contract.tensors import TensorSpec
@@ -121,6 +121,8 @@ def explanations(result: CompileResult) -> list[str]:
 
 def _chosen(report: CandidateReport) -> str:
     how = "found in the store" if report.cached else "built now"
+    if report.level is Level.HOST:
+        return f"{report.compiler}: chosen, {how}; its model was run by the interpreter on the host"
     if report.status is CandidateStatus.BUILT:
         return f"{report.compiler}: chosen, {how}; not run, so its numbers are not proven"
     return f"{report.compiler}: chosen, {how}; outputs checked on {report.machine}"

@@ -93,7 +93,7 @@ def _input(arrays: dict[str, Array], spec: TensorSpec, inputs: int, name: str) -
     wanted = np.dtype(spec.dtype.value)
     if array.dtype != wanted and not (wanted.kind == "f" and array.dtype.kind in "fiu"):
         raise UsageError(f"{name}: array '{spec.name}' is {array.dtype}, the input is {wanted}")
-    if array.ndim == 0 or array[:1].size != spec.size:
+    if array.ndim == 0 or (len(array) and array[:1].size != spec.size):
         shape = "×".join(map(str, spec.shape))
         raise UsageError(
             f"{name}: a sample of '{spec.name}' has shape {array.shape[1:]}, the input {shape}"

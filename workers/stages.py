@@ -110,7 +110,9 @@ class Stages:
         compiled = self._compile(data)
         self._say("building the library")
         work = self._scratch / "library"
-        library = build_library(self._scratch / "out", compiled, task.name, task.target, work)
+        library = build_library(
+            self._scratch / "out", compiled, task.name, task.target, work, cache=self._cache
+        )
         unlinkable = cannot_link(task.target.core)
         if compiled.unlinked:
             return self._product(compiled, library, self._on_host(data, compiled, library))

@@ -130,7 +130,9 @@ def comparison(sides: list[Side]) -> Table:
     table.add_row("  computed by", *(side.judge for side in sides))
     table.add_row("  outputs beside it", *map(_nearness, sides))
     table.add_row("flash, linked", *(render.number(s.chosen.flash_bytes, " B") for s in sides))
-    table.add_row("RAM, linked; stack simulated", *(render.number(s.chosen.ram_bytes, " B") for s in sides))
+    table.add_row(
+        "RAM, linked; stack simulated", *(render.number(s.chosen.ram_bytes, " B") for s in sides)
+    )
     table.add_row("instructions, simulated", *(render.number(s.ran.instructions) for s in sides))
     return table
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import Field
-
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompileTask
+from tinymlaas.contract.digest import Sha256
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.report import CandidateReport
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Inspection(Model):

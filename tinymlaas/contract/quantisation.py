@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from tinymlaas.contract.base import Model
-from tinymlaas.contract.jobs import Sha256
+from tinymlaas.contract.digest import Sha256
 from tinymlaas.contract.tensors import TensorSpec
 
 

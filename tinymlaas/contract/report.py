@@ -11,6 +11,7 @@ from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CIdentifier
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verification
+from tinymlaas.contract.quantisation import QuantisationReport
 
 
 class Objective(StrEnum):
@@ -83,7 +84,7 @@ class ResultStatus(StrEnum):
 
 class CompileResult(Model):
     """What `tinymlaas compile --json` prints. `module` is the archive's path, `chosen` an index
-    into `candidates`.
+    into `candidates`; `quantisation` is that of ``--int8``, its `model` the float file's name.
     """
 
     status: ResultStatus
@@ -92,6 +93,7 @@ class CompileResult(Model):
     action_digest: str | None = None
     chosen: int | None = None
     candidates: tuple[CandidateReport, ...] = ()
+    quantisation: QuantisationReport | None = None
 
 
 class ErrorReport(Model):

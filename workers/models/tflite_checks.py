@@ -16,6 +16,7 @@ from workers.models.tflite_model import (
 
 _VERSION = 3
 _LEFT_OUT = -1
+_ZERO_POINTS = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}
 
 
 def check_tflite(data: bytes, limits: ModelLimits) -> TfliteModel:
@@ -58,8 +59,8 @@ def _indices(model: TfliteModel) -> None:
         count = len(graph.tensors)
         if not all(0 <= index < count for index in graph.inputs + graph.outputs):
             raise _damaged(f"subgraph {number} has an input or output that does not exist")
-        if not graph.outputs:
-            raise _damaged(f"subgraph {number} has no outputs")
+        if not graph.outputs and number == 0:  # one that fills variables has none
+            raise _damaged("it has no outputs")
         names = [graph.tensors[index].name for index in graph.inputs]
         if len(set(names)) != len(names):
             raise InvalidModel(f"two inputs of subgraph {number} have the same name")
@@ -104,6 +105,10 @@ def _quantization(where: str, tensor: TfliteTensor) -> None:
         raise _damaged(f"{where} has a scale that is not finite")
     if parameters.zero_points and len(parameters.zero_points) not in (1, scales):
         raise _damaged(f"{where} has {scales} scales and {len(parameters.zero_points)} zero points")
+    low, high = _ZERO_POINTS.get(tensor.type, (-math.inf, math.inf))
+    outside = [zero for zero in parameters.zero_points if not low <= zero <= high]
+    if outside:
+        raise _damaged(f"{where} has zero point {outside[0]}, which {tensor.type} cannot hold")
     if scales > 1:
         along = parameters.dimension
         if not 0 <= along < len(tensor.shape) or tensor.shape[along] != scales:

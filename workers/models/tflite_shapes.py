@@ -89,10 +89,9 @@ def _refuse_data_dependence(graph: TfliteGraph) -> None:
             known.update(operator.outputs)
         places = _SHAPED_BY_VALUES.get(operator.name, ())
         if any(operator.inputs[at] not in known for at in places if at < len(operator.inputs)):
-            raise UnsupportedModel(
-                f"output {graph.tensors[operator.outputs[0]].name!r} of {operator.name} "
-                "has a shape that depends on the input data"
-            )
+            names = [graph.tensors[index].name for index in operator.outputs[:1]]
+            what = f"output {names[0]!r} of {operator.name}" if names else operator.name
+            raise UnsupportedModel(f"{what} has a shape that depends on the input data")
 
 
 def _rewrite(data: bytes, model: TfliteModel, found: list[tuple[int, ...]]) -> bytes:

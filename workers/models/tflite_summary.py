@@ -13,6 +13,7 @@ from workers.models.tflite_macs import macs
 from workers.models.tflite_model import TfliteGraph, TfliteOperator, TfliteTensor, read_tflite
 
 _RENAMING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+_HANDLE = "RESOURCE"  # names a variable, holds nothing
 _ELEMENTWISE = ("RELU", "RELU6", "LEAKY_RELU", "LOGISTIC", "TANH", "HARD_SWISH", "GELU", "ELU")
 
 
@@ -27,8 +28,16 @@ def summarise_tflite(model: bytes, digest: str) -> ModelSummary:
     """
     parsed = read_tflite(model)
     graph = parsed.graphs[0]
-    dtypes = [_dtype(tensor) for tensor in graph.tensors]
-    activations = [index for index, tensor in enumerate(graph.tensors) if tensor.data_bytes is None]
+    dtypes = {
+        index: _dtype(tensor)
+        for index, tensor in enumerate(graph.tensors)
+        if tensor.type != _HANDLE
+    }
+    activations = [
+        index
+        for index, tensor in enumerate(graph.tensors)
+        if tensor.data_bytes is None and tensor.type != _HANDLE
+    ]
     elements: Counter[DType] = Counter()
     for index in activations:
         elements[dtypes[index]] += graph.tensors[index].size
@@ -73,11 +82,13 @@ def _spec(tensor: TfliteTensor) -> TensorSpec:
     )
 
 
-def _operator_dtype(operator: TfliteOperator, graph: TfliteGraph, dtypes: list[DType]) -> DType:
+def _operator_dtype(
+    operator: TfliteOperator, graph: TfliteGraph, dtypes: dict[int, DType]
+) -> DType:
     for index in operator.inputs:
-        if index >= 0 and graph.tensors[index].data_bytes is None:
+        if index in dtypes and graph.tensors[index].data_bytes is None:
             return dtypes[index]
-    boundary = [*operator.outputs, *(index for index in operator.inputs if index >= 0)]
+    boundary = [index for index in (*operator.outputs, *operator.inputs) if index in dtypes]
     return dtypes[boundary[0]] if boundary else DType.FLOAT32
 
 

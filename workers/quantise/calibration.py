@@ -41,7 +41,9 @@ def load_calibration(
         UsageError: see `workers.samples.load_samples`; or an array holds NaN or infinity, or
             labels are no classes of the first output.
     """
-    samples = load_samples(data, name, inputs, MOST_SAMPLES)
+    found = load_samples(data, name, inputs, MOST_SAMPLES + 1)
+    labels = None if found.labels is None else found.labels[:MOST_SAMPLES]
+    samples = Samples(found.samples[:MOST_SAMPLES], labels)
     for number, spec in enumerate(inputs):
         for index, sample in enumerate(samples.samples):
             if not np.isfinite(sample[number]).all():
@@ -51,7 +53,10 @@ def load_calibration(
                 )
     if samples.labels is not None:
         _check_labels(samples.labels, name, first_output)
-    return Calibration(samples, tuple(_warnings(samples, inputs)))
+    warnings = _warnings(samples, inputs)
+    if len(found.samples) > MOST_SAMPLES:
+        warnings.insert(0, f"only the first {MOST_SAMPLES} samples were used")
+    return Calibration(samples, tuple(warnings))
 
 
 def _check_labels(labels: Array, name: str, output: TensorSpec) -> None:
@@ -70,8 +75,6 @@ def _warnings(samples: Samples, inputs: Sequence[TensorSpec]) -> list[str]:
         warnings.append(
             "calibrated with 1 sample: its range is all that is known; give some hundred"
         )
-    if count == MOST_SAMPLES:
-        warnings.append(f"only the first {MOST_SAMPLES} samples were used")
     for number, spec in enumerate(inputs):
         values = [sample[number] for sample in samples.samples]
         if spec.size and all((value == values[0].flat[0]).all() for value in values):

@@ -17,6 +17,7 @@ from workers.models.wording import one_line
 Array = NDArray[Any]
 
 _INPUT = "in_{}"
+_LOOPS = ("While", "StatelessWhile", "If", "StatelessIf")
 
 
 def convert(
@@ -34,6 +35,7 @@ def convert(
 
     Raises:
         UnsupportedModel: an operator has no integer form; names those the converter names.
+            Or the function has loops or branches.
     """
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
@@ -44,7 +46,8 @@ def convert(
         for number, spec in enumerate(inputs)
     ]
     concrete = tf.function(function).get_concrete_function(*signature)
-    frozen = convert_variables_to_constants_v2(concrete)
+    frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    _refuse_loops(frozen.graph)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = _dataset(samples)
@@ -64,6 +67,16 @@ def convert(
         if type(error).__name__ != "ConverterError":
             raise
         raise UnsupportedModel(f"TensorFlow cannot quantise the model: {_reason(error)}") from error
+
+
+def _refuse_loops(graph: Any) -> None:
+    """Refuse what crashes the converter's quantiser instead of being refused by it."""
+    loops = sorted({each.type for each in graph.get_operations() if each.type in _LOOPS})
+    if loops:
+        raise UnsupportedModel(
+            f"loops and branches ({', '.join(loops)}) have no integer form; Keras makes loops of "
+            "recurrent layers unless they have unroll=True"
+        )
 
 
 def _dataset(samples: Sequence[Sequence[Array]]) -> Callable[[], Iterator[list[Array]]]:

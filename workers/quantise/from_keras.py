@@ -80,8 +80,10 @@ class KerasModel:
         return Boundary(given, outputs)
 
     def _call(self, *inputs: Any) -> list[Any]:
-        answer = self._model(list(inputs) if len(inputs) > 1 else inputs[0], training=False)
-        return list(self._tf.nest.flatten(answer))
+        nest = self._tf.nest
+        structure = getattr(self._model, "input", None)  # a sequential model has none
+        given = nest.pack_sequence_as(structure, inputs)
+        return list(nest.flatten(self._model(given, training=False)))
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """See `FloatModel.run`."""

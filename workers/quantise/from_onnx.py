@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from tinymlaas.contract.quantisation import Activations
 from workers.models.reference import OnnxReference
 from workers.models.shapes import Shapes
-from workers.models.summary import inspect
 from workers.quantise import libraries
 from workers.quantise.converter import convert
-from workers.quantise.from_tflite import refuse_integers
 from workers.quantise.onnx_to_tensorflow import input_name, to_tensorflow
-from workers.quantise.source import Boundary, difference, probe, refuse_other_numbers
+from workers.quantise.source import difference, probe, read_float, refuse_other_numbers
 
 Array = NDArray[Any]
 Permutation = tuple[int, ...] | None
@@ -33,15 +31,12 @@ class OnnxModel:
         """Check and load `data`; `scratch` is a folder for the conversion.
 
         Raises:
-            Rejection: see `workers.models.summary.inspect`; or it is quantised already.
+            Rejection: see `read_float`.
         """
-        found = inspect(data, name, shapes)
-        refuse_integers(found.summary, name)
-        self._data = found.model
+        self._data, self.boundary = read_float(data, name, shapes)
         self._scratch = scratch
-        self._float = OnnxReference(found.model)
+        self._float = OnnxReference(self._data)
         self.reference = self._float.name
-        self.boundary = Boundary(found.summary.inputs, found.summary.outputs)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """See `FloatModel.run`."""

@@ -14,35 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UnsupportedModel, UsageError
-from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.quantisation import Activations
-from tinymlaas.contract.tensors import DType
 from workers.models.reference import TfliteReference
 from workers.models.shapes import Shapes
-from workers.models.summary import inspect
 from workers.quantise import libraries
 from workers.quantise.converter import convert
 from workers.quantise.hybrid import with_float_weights
-from workers.quantise.source import Boundary, probe, refuse_other_numbers
+from workers.quantise.source import probe, read_float, refuse_other_numbers
 from workers.quantise.tflite_ops import KERNELS
 
 Array = NDArray[Any]
-_INTEGERS = (DType.INT8, DType.UINT8, DType.INT16)
-_ONNX_INTEGERS = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
 _LEFT_OUT = -1
 _HYBRID = "{} weight tensors were int8 already: their rounding is in the float numbers too"
-
-
-def refuse_integers(summary: ModelSummary, name: str) -> None:
-    """Refuse a model that is not float.
-
-    Raises:
-        UsageError: it is quantised already.
-    """
-    specs = (*summary.inputs, *summary.outputs)
-    integers = any(spec.quantization is not None for spec in specs) or summary.dtype in _INTEGERS
-    if integers or any(use.name in _ONNX_INTEGERS for use in summary.operators):
-        raise UsageError(f"{name}: is quantised already; give the float model it was made from")
 
 
 class TfliteModel:
@@ -52,16 +35,14 @@ class TfliteModel:
         """Check and load `data`.
 
         Raises:
-            Rejection: see `workers.models.summary.inspect`; or it is quantised already.
+            Rejection: see `read_float`.
         """
-        found = inspect(data, name, shapes)
-        refuse_integers(found.summary, name)
+        model, self.boundary = read_float(data, name, shapes)
         libraries.tensorflow()
-        self._data, hybrids = with_float_weights(found.model)
+        self._data, hybrids = with_float_weights(model)
         self.remarks: tuple[str, ...] = (_HYBRID.format(hybrids),) if hybrids else ()
         self._float = TfliteReference(self._data)
         self.reference = self._float.name
-        self.boundary = Boundary(found.summary.inputs, found.summary.outputs)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """See `FloatModel.run`."""

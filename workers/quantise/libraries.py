@@ -11,11 +11,18 @@ from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.quantisation import FloatFormat
 
 EXTRA = "quantize"
+# No part of the extra: it pins an old onnxruntime exactly.
+_ONNX2TF = " and then pip install --no-deps onnx2tf==1.29.24"
 # import name → distribution, by the format that needs it
 _NEEDS = {
     FloatFormat.ONNX: {"tensorflow": "tensorflow", "onnx2tf": "onnx2tf"},
     FloatFormat.KERAS: {"tensorflow": "tensorflow", "keras": "keras"},
     FloatFormat.TFLITE: {"tensorflow": "tensorflow"},
+}
+_REFERENCES = {
+    "onnxruntime": "onnxruntime",
+    "ai_edge_litert": "ai-edge-litert",
+    "tflite_micro": "tflite-micro",
 }
 # Set before the first import of TensorFlow. oneDNN reorders sums by the CPU it finds, and a GPU
 # would compute other statistics than the next machine.
@@ -39,9 +46,15 @@ def require(source: FloatFormat) -> str:
     if missing:
         raise UsageError(
             f"quantising {source.value} needs {', '.join(missing)}, which is not installed: "
-            f"pip install 'tinymlaas[{EXTRA}]'"
+            f"pip install 'tinymlaas[{EXTRA}]'{_ONNX2TF if 'onnx2tf' in missing else ''}"
         )
     return ", ".join(f"{dist} {version(dist)}" for dist in needs.values())
+
+
+def references() -> str:
+    """Return names and versions of the interpreters that judge float and integer models."""
+    found = [dist for module, dist in _REFERENCES.items() if importlib.util.find_spec(module)]
+    return ", ".join(f"{dist} {version(dist)}" for dist in found)
 
 
 def tensorflow() -> Any:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UnsupportedModel, UsageError
 from tinymlaas.contract.quantisation import Activations
-from tinymlaas.contract.tensors import TensorSpec
+from tinymlaas.contract.tensors import DType, TensorSpec
+from workers.models.shapes import Shapes
+from workers.models.summary import inspect
 
 Array = NDArray[Any]
 
@@ -22,6 +24,26 @@ class Boundary:
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+_INTEGERS = (DType.INT8, DType.UINT8, DType.INT16)
+_ONNX_INTEGERS = ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul")
+
+
+def read_float(data: bytes, name: str, shapes: Shapes) -> tuple[bytes, Boundary]:
+    """Check an ONNX or TFLite model; return it with static shapes, and its boundary.
+
+    Raises:
+        Rejection: see `workers.models.summary.inspect`.
+        UsageError: it is quantised already.
+    """
+    found = inspect(data, name, shapes)
+    summary = found.summary
+    specs = (*summary.inputs, *summary.outputs)
+    integers = any(spec.quantization is not None for spec in specs) or summary.dtype in _INTEGERS
+    if integers or any(use.name in _ONNX_INTEGERS for use in summary.operators):
+        raise UsageError(f"{name}: is quantised already; give the float model it was made from")
+    return found.model, Boundary(summary.inputs, summary.outputs)
 
 
 NEAR = 1e-3

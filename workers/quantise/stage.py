@@ -25,7 +25,7 @@ from tinymlaas.contract.quantisation import (
 )
 from workers import child, guardian
 from workers.models.hygiene import sniff
-from workers.models.reference import TfliteReference
+from workers.models.reference import open_reference
 from workers.models.summary import summarise
 from workers.quantise import libraries, measure
 from workers.quantise.calibration import load_calibration
@@ -39,6 +39,7 @@ from workers.sources import source_digest
 
 SECONDS = 1800.0
 WHO = "quantise"
+_SERVICE = ("workers.quantise", "workers.models", "workers.samples", "workers.verify.tflm_host")
 _SILENT = Silent()
 _SOURCES: Mapping[FloatFormat, Callable[..., FloatModel]] = {
     FloatFormat.ONNX: OnnxModel,
@@ -66,7 +67,8 @@ class Request:
             "activations": self.activations,
             "shapes": {name: list(shape) for name, shape in (self.shapes or {}).items()},
             "libraries": libraries_used,
-            "service": source_digest("workers.quantise", "workers.models", "workers.samples"),
+            "references": libraries.references(),
+            "service": source_digest(*_SERVICE),
         }
         return digest_of(facts)
 
@@ -108,7 +110,7 @@ def quantise(request: Request, scratch: Path) -> Quantised:
     refuse_no_numbers(expected, outputs, request.calibration_name)
     made = finish(model.quantise(samples, request.activations), model.boundary)
     summary = summarise(made, ModelFormat.TFLITE)
-    reference = TfliteReference(made)
+    reference = open_reference(made, ModelFormat.TFLITE, summary.dtype)
     got = measure.run_quantised(reference, samples, summary.inputs, summary.outputs)
     errors = measure.output_errors(expected, got, outputs)
     report = QuantisationReport(

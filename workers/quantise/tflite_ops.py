@@ -13,6 +13,8 @@ Kernel = Callable[[Any, list[Any], Any, tuple[int, ...]], Any]
 """(tensorflow, inputs, options, output shape) → tensor or list of tensors."""
 
 _PADDING = ("SAME", "VALID")
+_MIRROR = ("REFLECT", "SYMMETRIC")
+_INDEX = {2: "int32", 4: "int64"}  # by the schema's TensorType
 _ACTIVATION: dict[int, Callable[[Any, Any], Any]] = {
     0: lambda tf, x: x,
     1: lambda tf, x: tf.nn.relu(x),
@@ -87,6 +89,13 @@ def _reduce(name: str) -> Kernel:
     return run
 
 
+def _arg(name: str) -> Kernel:
+    def run(tf: Any, ins: list[Any], o: Any, shape: tuple[int, ...]) -> Any:
+        return getattr(tf, name)(ins[0], axis=int(ins[1]), output_type=_INDEX[o.outputType])
+
+    return run
+
+
 def _strided_slice(tf: Any, ins: list[Any], o: Any, shape: tuple[int, ...]) -> Any:
     return tf.strided_slice(
         *ins,
@@ -135,23 +144,44 @@ _PLAIN: dict[str, Kernel] = {
     "HARD_SWISH": lambda tf, i, o, s: i[0] * tf.nn.relu6(i[0] + 3.0) * (1.0 / 6.0),
     "LEAKY_RELU": lambda tf, i, o, s: tf.nn.leaky_relu(i[0], alpha=o.alpha),
     "PRELU": lambda tf, i, o, s: tf.nn.relu(i[0]) - i[1] * tf.nn.relu(-i[0]),
-    "ELU": lambda tf, i, o, s: tf.nn.elu(i[0]),
+    "GELU": lambda tf, i, o, s: tf.nn.gelu(i[0], approximate=bool(o.approximate)),
+    "RELU_N1_TO_1": lambda tf, i, o, s: tf.clip_by_value(i[0], -1.0, 1.0),
+    "RELU_0_TO_1": lambda tf, i, o, s: tf.clip_by_value(i[0], 0.0, 1.0),
+    "LOG_SOFTMAX": lambda tf, i, o, s: tf.nn.log_softmax(i[0]),
+    "L2_NORMALIZATION": lambda tf, i, o, s: fused(tf, tf.math.l2_normalize(i[0], axis=-1), o),
     "CONCATENATION": lambda tf, i, o, s: fused(tf, tf.concat(i, o.axis), o),
     "PAD": lambda tf, i, o, s: tf.pad(i[0], i[1]),
+    "MIRROR_PAD": lambda tf, i, o, s: tf.pad(i[0], i[1], _MIRROR[o.mode]),
     "PADV2": lambda tf, i, o, s: tf.pad(i[0], i[1], constant_values=i[2]),
     "TRANSPOSE": lambda tf, i, o, s: tf.transpose(i[0], i[1]),
     "SPLIT": lambda tf, i, o, s: tf.split(i[1], o.numSplits, axis=int(i[0])),
     "SPLIT_V": lambda tf, i, o, s: tf.split(i[0], i[1], axis=int(i[2])),
     "SLICE": lambda tf, i, o, s: tf.slice(i[0], i[1], i[2]),
+    "SPACE_TO_DEPTH": lambda tf, i, o, s: tf.nn.space_to_depth(i[0], o.blockSize),
+    "DEPTH_TO_SPACE": lambda tf, i, o, s: tf.nn.depth_to_space(i[0], o.blockSize),
+    "SPACE_TO_BATCH_ND": lambda tf, i, o, s: tf.space_to_batch_nd(*i),
+    "BATCH_TO_SPACE_ND": lambda tf, i, o, s: tf.batch_to_space(*i),
     "PACK": lambda tf, i, o, s: tf.stack(i, axis=o.axis),
     "UNPACK": lambda tf, i, o, s: tf.unstack(i[0], axis=o.axis),
     "GATHER": lambda tf, i, o, s: tf.gather(i[0], i[1], axis=o.axis, batch_dims=o.batchDims),
+    "CUMSUM": lambda tf, i, o, s: tf.cumsum(
+        i[0], axis=int(i[1]), exclusive=bool(o.exclusive), reverse=bool(o.reverse)
+    ),
+    "GATHER_ND": lambda tf, i, o, s: tf.gather_nd(*i),
+    "TILE": lambda tf, i, o, s: tf.tile(*i),
+    "BROADCAST_TO": lambda tf, i, o, s: tf.broadcast_to(*i),
+    "REVERSE_V2": lambda tf, i, o, s: tf.reverse(*i),
+    "SELECT_V2": lambda tf, i, o, s: tf.where(*i),
+    "ARG_MAX": _arg("argmax"),
+    "ARG_MIN": _arg("argmin"),
     "BATCH_MATMUL": lambda tf, i, o, s: tf.matmul(i[0], i[1], adjoint_a=o.adjX, adjoint_b=o.adjY),
     "DEQUANTIZE": lambda tf, i, o, s: tf.cast(i[0], tf.float32),
 }
 _SAME_NAME = {
     **dict.fromkeys(("ADD", "SUB", "MAXIMUM", "MINIMUM", "TANH", "EXP", "ABS"), ""),
     **dict.fromkeys(("SQRT", "RSQRT", "SQUARE", "SQUARED_DIFFERENCE", "LOG", "POW"), ""),
+    **dict.fromkeys(("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"), ""),
+    **dict.fromkeys(("SIN", "COS"), ""),
     "SUB": "subtract",
     "MUL": "multiply",
     "DIV": "divide",
@@ -161,5 +191,6 @@ KERNELS: dict[str, Kernel] = (
     _PLAIN
     | {name: _elementwise(spelt or name.lower()) for name, spelt in _SAME_NAME.items()}
     | {"MEAN": _reduce("mean"), "SUM": _reduce("sum"), "REDUCE_MAX": _reduce("max")}
+    | {"REDUCE_MIN": _reduce("min"), "REDUCE_PROD": _reduce("prod")}
 )
 """TFLite's operator name → what computes it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from storage import files
 from tinymlaas.contract.compiler import Compiled
 from tinymlaas.contract.device import CapabilityClass
 from tinymlaas.contract.errors import CompilerCrashed, ToolchainError
@@ -36,7 +38,13 @@ class Library:
 
 
 def build_library(
-    compiled_dir: Path, compiled: Compiled, name: str, target: CapabilityClass, work_dir: Path
+    compiled_dir: Path,
+    compiled: Compiled,
+    name: str,
+    target: CapabilityClass,
+    work_dir: Path,
+    *,
+    cache: Path | None = None,
 ) -> Library:
     """Compile what `compiled` lists, with the ABI for `name`, into ``lib/lib<name>.a``.
 
@@ -44,7 +52,8 @@ def build_library(
     `compiled_dir` and `work_dir` lie: every path given to a tool is relative, and the archive
     carries no times or owners. Where there is no gcc for the core (MSP430) the library holds the
     compiler's objects alone, and the ABI is left as a source to compile elsewhere. Sources that
-    are `unlinked` are only copied: the library then holds the ABI alone.
+    are `unlinked` are only copied: the library then holds the ABI alone. Sources in folders are
+    those of a kernel library, not of one model: their objects are kept in `cache`.
 
     Raises:
         CompilerCrashed: the output breaks the interface: files missing or outside the folder,
@@ -62,14 +71,13 @@ def build_library(
     includes = [f"-Isrc/{folder}" for folder in compiled.include_dirs]
     flags = (*toolchain.cflags(target), *extra)
     reason = cannot_link(target.core)
+    if sources and reason:
+        raise ToolchainError(f"the compiler wrote sources, but {reason}")
+    objects = []
     if reason is None:
         flags_here = [*flags, "-Iinclude", *includes]
         compiled_here = [glue] if compiled.unlinked else [glue, *sources]
-        objects = _compile_all(toolchain, flags_here, compiled_here, work_dir)
-    elif sources:
-        raise ToolchainError(f"the compiler wrote sources, but {reason}")
-    else:
-        objects = []
+        objects = _compile_all(toolchain, flags_here, compiled_here, work_dir, cache)
     objects += _copy_objects(toolchain, compiled_dir, compiled, work_dir)
     library = work_dir / "lib" / f"lib{name}.a"
     _archive(toolchain, objects, library, work_dir)
@@ -131,11 +139,18 @@ def _copy(compiled_dir: Path, relative: str, work_dir: Path) -> None:
 
 
 def _compile_all(
-    toolchain: Toolchain, flags: list[str], sources: list[str], work_dir: Path
+    toolchain: Toolchain,
+    flags: list[str],
+    sources: list[str],
+    work_dir: Path,
+    cache: Path | None,
 ) -> list[str]:
     def compile_one(source: str) -> str:
         made = f"obj/{source.replace('/', '_')}.o"
-        compile_source(toolchain, flags, f"src/{source}", made, work_dir)
+        if cache is None or "/" not in source:
+            compile_source(toolchain, flags, f"src/{source}", made, work_dir)
+        else:
+            _compile_once(toolchain, flags, f"src/{source}", made, work_dir, cache)
         return made
 
     with ThreadPoolExecutor(max_workers=min(_JOBS, len(sources))) as pool:
@@ -143,6 +158,31 @@ def _compile_all(
     if len(set(objects)) != len(objects):
         raise CompilerCrashed("compiled.json lists sources whose object names clash")
     return objects
+
+
+def _compile_once(
+    toolchain: Toolchain, flags: list[str], source: str, made: str, cwd: Path, cache: Path
+) -> None:
+    """Compile as `compile_source` does, or take the object that the same text gave before.
+
+    The preprocessed text stands for the source and all it includes.
+    """
+    text = f"{made}.i"
+    compile_source(toolchain, [*flags, "-E"], source, text, cwd)
+    key = hashlib.sha256("\0".join((toolchain.version(), *flags)).encode())
+    key.update((cwd / text).read_bytes())
+    (cwd / text).unlink()
+    kept = cache / f"{key.hexdigest()}.o"
+    try:
+        if kept.exists():
+            shutil.copyfile(kept, cwd / made)
+            return
+        compile_source(toolchain, flags, source, made, cwd)
+        cache.mkdir(parents=True, exist_ok=True)
+        files.replace(kept, (cwd / made).read_bytes(), cache)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ToolchainError(f"cannot keep objects in {cache}: {reason}") from None
 
 
 def compile_source(

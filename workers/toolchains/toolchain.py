@@ -96,11 +96,6 @@ def cannot_link(core: Core) -> str | None:
     )
 
 
-def can_link(core: Core) -> bool:
-    """Return whether modules for `core` can be linked here."""
-    return cannot_link(core) is None
-
-
 def toolchain_for(core: Core) -> Toolchain:
     """Return the toolchain for `core`.
 

@@ -132,10 +132,3 @@ def machines_for(target: CapabilityClass) -> tuple[Machine | Chip, ...]:
         ToolchainError: for an AVR: simavr or avr-gcc, which know the chips, is not installed.
     """
     return chips_for(target.cpu) if target.core is Core.AVR else qemu_machines(target)
-
-
-def nearest_machine(target: CapabilityClass) -> Machine | Chip | None:
-    """Return the machine that modules for `target` run on if it has room, the first of
-    `machines_for`; None if there is none.
-    """
-    return next(iter(machines_for(target)), None)

@@ -6,8 +6,10 @@ integer ones give the same bits on every machine.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib.util
 import os
+import resource
 import signal
 import tempfile
 from collections.abc import Sequence
@@ -83,6 +85,13 @@ def smallest_arena(data: bytes) -> int:
     return high
 
 
+def resource_variables(data: bytes) -> int:
+    """Return how many resource variables TFLM has to make room for."""
+    from tflite_micro import runtime
+
+    return int(runtime.count_resource_variables(data))
+
+
 def _refuse_unpreparable(data: bytes) -> None:
     complaint = _complaint(data, _LARGEST)
     if complaint is not None:
@@ -114,6 +123,8 @@ def _complaint(data: bytes, arena: int) -> str | None:
 def _try(data: bytes, arena: int, said: int) -> NoReturn:
     """End this process, a fork: with status 0 if TFLM can plan `data` in `arena` bytes."""
     status = 1
+    faulthandler.disable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         os.dup2(said, 1)
         os.dup2(said, 2)

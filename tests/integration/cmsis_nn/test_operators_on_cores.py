@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from tests.integration.cmsis_nn.simulate import CORES, simulate
 from tests.unit.cmsis_nn import (
@@ -16,14 +15,9 @@ from tests.unit.cmsis_nn import (
     test_state,
     test_weighted_operators,
 )
-from tests.unit.cmsis_nn.draws import seeds
-from tests.unit.cmsis_nn.random_cases import Case, values
+from tests.unit.cmsis_nn.random_cases import Case, draw, merged, values
 from tests.unit.cmsis_nn.running import Oracle
-from tests.unit.cmsis_nn.schema import Model
 from tinymlaas.contract.device import CapabilityClass, Core
-from workers.toolchains.toolchain import cannot_link
-
-pytestmark = pytest.mark.slow
 
 TARGETS = {
     "avr": CapabilityClass(core=Core.AVR, cpu="atmega2560"),
@@ -37,41 +31,29 @@ CASES: list[Case] = [
     *test_single_input_operators.CASES,
     test_state.svdf,
     test_state.lstm,
+    test_state.variable,
 ]
-_CASES_A_MODEL = 2
+# those that have kernels of their own for DSP and MVE
+_SPECIALISED = [*CASES[:3], test_pools_and_sums.add, test_pools_and_sums.average_pool]
+_DRAWN = 60  # the first that are drawn are the simplest
+_USED = {"avr": 2}
+_ELSEWHERE = 25
 _RUNS = 3
 
 
-def draw_model(case: Case, seed: int) -> tuple[Model, np.random.Generator]:
-    """Return a model of a few cases: the same for the same seed."""
-    made: list[tuple[Model, np.random.Generator]] = []
-
-    @settings(
-        max_examples=2,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(st.data())
-    def run(data: st.DataObject) -> None:
-        model = Model()
-        for _ in range(_CASES_A_MODEL):
-            data.draw(st.composite(lambda draw: case(draw, model))())
-        made.append((model, np.random.default_rng(data.draw(seeds) + seed)))
-
-    run()
-    return made[-1]  # the first example is the simplest there is
+def runs() -> Iterator[object]:
+    for core in TARGETS:
+        for case in CASES:
+            quick = core in ("m4", "m55") and case in _SPECIALISED
+            marks = () if quick else (pytest.mark.slow,)
+            yield pytest.param(case, core, id=f"{case.__name__}-{core}", marks=marks)
 
 
-@pytest.mark.parametrize("core", list(TARGETS))
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize(("case", "core"), list(runs()))
 def test_equals_tflm(case: Case, core: str, tmp_path: Path) -> None:
     target = TARGETS[core]
-    if (reason := cannot_link(target.core)) is not None:
-        pytest.skip(reason)
-    model, rng = draw_model(case, 1)
-    data = model.to_bytes()
+    model = merged(draw(case, _DRAWN)[-_USED.get(core, _ELSEWHERE) :])
+    data, rng = model.to_bytes(), np.random.default_rng(1)
     oracle = Oracle(data)
     samples = [[values(rng, model.tensors[n]) for n in model.inputs] for _ in range(_RUNS)]
     want = [oracle.run(sample, len(model.outputs)) for sample in samples]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,3 +82,31 @@ def quantised(
     kept = store or MemoryStore()
     outcome = quantise_stored(Request(model, "m", calibration, "c.npz", activations), kept)
     return kept.get(keys.blob(outcome.model_digest)), outcome
+
+
+Tensor = tuple[str, Sequence[int]]
+
+
+def onnx_model(
+    nodes: Sequence[object],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    **weights: np.ndarray,
+) -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    def infos(tensors):
+        return [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in tensors]
+
+    constants = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", infos(inputs), infos(outputs), constants)
+    opset = [helper.make_opsetid("", 13)]
+    return helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+def rgb_model() -> bytes:
+    from onnx import helper
+
+    weights = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    node = helper.make_node("Conv", ["a", "w"], ["y"], pads=[1, 1, 1, 1])
+    return onnx_model([node], [("a", (1, 3, 10, 12))], [("y", (1, 4, 10, 12))], w=weights)

@@ -11,45 +11,90 @@ from pathlib import Path
 BYTES = 24
 """Bytes of the one input and the one output that the interpreter has."""
 
-_INTERPRETER_H = """
+_COMMON_H = """
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include "flatbuffers/flatbuffers.h"
+namespace SPACE {
 enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
-union TfLitePtrUnion { void *raw; int8_t *int8; };
+union TfLitePtrUnion { char *raw; int8_t *int8; };
 struct TfLiteTensor { TfLitePtrUnion data; size_t bytes; };
-namespace tflite {
-struct Model;
+struct TFLMRegistration { int builtin_code; };
+}
+"""
+_ALLOCATOR_H = """
+#pragma once
+#include "tensorflow/lite/micro/common.h"
+namespace SPACE {
+class MicroAllocator {
+ public:
+  static MicroAllocator *Create(uint8_t *arena, size_t size);
+  uint8_t *arena;
+  size_t size;
+};
+}
+"""
+_VARIABLES_H = """
+#pragma once
+#include "tensorflow/lite/micro/micro_allocator.h"
+namespace SPACE {
+class MicroResourceVariables {
+ public:
+  static MicroResourceVariables *Create(MicroAllocator *allocator, int most);
+};
+}
+"""
+_INTERPRETER_H = """
+#pragma once
+#include "flatbuffers/flatbuffers.h"
+#include "tensorflow/lite/micro/micro_allocator.h"
+#include "tensorflow/lite/schema/schema_generated.h"
+namespace SPACE {
 class MicroOpResolver { public: virtual unsigned added() const = 0; };
+class MicroResourceVariables;
+class MicroProfilerInterface;
 class MicroInterpreter {
  public:
-  MicroInterpreter(const Model *model, const MicroOpResolver &resolver, uint8_t *arena,
-                   size_t size);
+  MicroInterpreter(const tflite::Model *model, const MicroOpResolver &resolver, uint8_t *arena,
+                   size_t size, MicroResourceVariables *variables = nullptr,
+                   MicroProfilerInterface *profiler = nullptr, bool keep_all = false);
+  MicroInterpreter(const tflite::Model *model, const MicroOpResolver &resolver,
+                   MicroAllocator *allocator, MicroResourceVariables *variables = nullptr,
+                   MicroProfilerInterface *profiler = nullptr);
+  ~MicroInterpreter();
   TfLiteStatus AllocateTensors();
   TfLiteStatus Invoke();
   TfLiteTensor *input(size_t index);
   TfLiteTensor *output(size_t index);
  private:
-  const Model *model_;
+  const tflite::Model *model_;
   const MicroOpResolver &resolver_;
-  uint8_t *arena_;
-  size_t size_;
+  MicroAllocator &allocator_;
   TfLiteTensor tensors_[2];
 };
-}  // namespace tflite
+}
 """
 _INTERPRETER_CC = f"""
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include <cstring>
-namespace tflite {{
-MicroInterpreter::MicroInterpreter(const Model *model, const MicroOpResolver &resolver,
-                                   uint8_t *arena, size_t size)
-    : model_(model), resolver_(resolver), arena_(arena), size_(size) {{}}
+#include <new>
+namespace SPACE {{
+MicroAllocator *MicroAllocator::Create(uint8_t *arena, size_t size) {{
+  MicroAllocator *made = new (arena) MicroAllocator();
+  made->arena = arena + sizeof(MicroAllocator);
+  made->size = size - sizeof(MicroAllocator);
+  return made;
+}}
+MicroInterpreter::MicroInterpreter(const tflite::Model *model, const MicroOpResolver &resolver,
+                                   MicroAllocator *allocator, MicroResourceVariables *,
+                                   MicroProfilerInterface *)
+    : model_(model), resolver_(resolver), allocator_(*allocator) {{}}
+MicroInterpreter::~MicroInterpreter() {{}}
 TfLiteStatus MicroInterpreter::AllocateTensors() {{
-  if (model_ == nullptr || resolver_.added() != 1 || size_ < {2 * BYTES}) return kTfLiteError;
-  tensors_[0].data.raw = arena_;
-  tensors_[1].data.raw = arena_ + {BYTES};
+  if (model_ == nullptr || resolver_.added() != 1) return kTfLiteError;
+  if (allocator_.size < {2 * BYTES}) return kTfLiteError;
+  tensors_[0].data.raw = reinterpret_cast<char *>(allocator_.arena);
+  tensors_[1].data.raw = tensors_[0].data.raw + {BYTES};
   tensors_[0].bytes = tensors_[1].bytes = {BYTES};
   return kTfLiteOk;
 }}
@@ -59,21 +104,27 @@ TfLiteStatus MicroInterpreter::Invoke() {{
 }}
 TfLiteTensor *MicroInterpreter::input(size_t) {{ return &tensors_[0]; }}
 TfLiteTensor *MicroInterpreter::output(size_t) {{ return &tensors_[1]; }}
-}}  // namespace tflite
+}}
 """
 _RESOLVER_H = """
 #pragma once
 #include "tensorflow/lite/micro/micro_interpreter.h"
-namespace tflite {
+namespace SPACE {
+inline TFLMRegistration Register_RESHAPE() { return {22}; }
 template <unsigned int tOpCount>
 class MicroMutableOpResolver : public MicroOpResolver {
  public:
-  TfLiteStatus AddReshape() { return ++added_ <= tOpCount ? kTfLiteOk : kTfLiteError; }
+  TfLiteStatus AddReshape(const TFLMRegistration &registration = Register_RESHAPE()) {
+    if (added_ >= tOpCount) return kTfLiteError;
+    registrations_[added_++] = registration;
+    return kTfLiteOk;
+  }
   unsigned added() const override { return added_; }
  private:
+  TFLMRegistration registrations_[tOpCount];
   unsigned added_ = 0;
 };
-}  // namespace tflite
+}
 """
 _SCHEMA_H = """
 #pragma once
@@ -83,6 +134,9 @@ inline const Model *GetModel(const void *data) { return static_cast<const Model 
 }  // namespace tflite
 """
 _FILES = {
+    "tensorflow/lite/micro/common.h": _COMMON_H,
+    "tensorflow/lite/micro/micro_allocator.h": _ALLOCATOR_H,
+    "tensorflow/lite/micro/micro_resource_variable.h": _VARIABLES_H,
     "tensorflow/lite/micro/micro_interpreter.h": _INTERPRETER_H,
     "tensorflow/lite/micro/micro_interpreter.cc": _INTERPRETER_CC,
     "tensorflow/lite/micro/micro_interpreter_test.cc": "#error tests are not part of a module\n",
@@ -92,10 +146,10 @@ _FILES = {
 }
 
 
-def make(root: Path) -> Path:
-    """Write the tree below `root`; return it."""
+def make(root: Path, namespace: str = "tflite") -> Path:
+    """Write the tree below `root`, TFLM's classes in `namespace`; return `root`."""
     for name, text in _FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.lstrip())
+        path.write_text(text.lstrip().replace("SPACE", namespace))
     return root

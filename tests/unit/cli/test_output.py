@@ -14,8 +14,11 @@ def output(terminal: bool, as_json: bool = False) -> tuple[Output, io.StringIO]:
     return Output(Console(file=io.StringIO()), err, as_json), said
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_progress_names_candidates_as_they_are(terminal: bool) -> None:
+@pytest.mark.parametrize(("terminal", "kind"), [(True, "xterm"), (True, "dumb"), (False, "xterm")])
+def test_progress_names_candidates_as_they_are(
+    terminal: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", kind)
     shown, said = output(terminal)
     with shown.progress() as progress:
         progress.stage("cc/[/red]", "compiling")

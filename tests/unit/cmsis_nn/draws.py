@@ -38,7 +38,12 @@ def weights(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def effective_scales(rng: np.random.Generator, depth: int, count: int) -> np.ndarray:
-    """Accumulator-to-output scales: around the natural one, and far to both sides."""
+    """Accumulator-to-output scales: around the natural one, and far to both sides.
+
+    Now and then from what is too small for a multiplier to what shifts to the left.
+    """
+    if rng.random() < 0.2:
+        return 2.0 ** rng.uniform(-40, 6, count)
     natural = -12 - 0.5 * np.log2(depth)
     return 2.0 ** (natural + rng.uniform(-4, 9) + rng.uniform(-2, 2, count))
 

@@ -10,7 +10,7 @@ import flatbuffers
 import numpy as np
 import tflite
 
-from workers.compilers.cmsis_nn.options import Options
+from workers.compilers.cmsis_nn.options import CallOnceOptions, Options, VarHandleOptions
 
 VERSION = 3
 
@@ -46,6 +46,7 @@ class Model:
     operators: list[Op] = field(default_factory=list)
     inputs: list[int] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
+    others: list[Model] = field(default_factory=list)  # subgraphs 1, 2, …
 
     def add(self, tensor: T) -> int:
         self.tensors.append(tensor)
@@ -62,8 +63,34 @@ class Model:
         self.operators.append(Op(name, tuple(inputs), (number,), options))
         return number
 
-    def to_bytes(self, *others: Model) -> bytes:
-        return _Writer((self, *others)).write()
+    def absorb(self, other: Model) -> None:
+        """Put `other` beside what is here; its variables stay its own."""
+        shift, graphs, tag = len(self.tensors), len(self.others), f"_{len(self.operators)}"
+        self.tensors += other.tensors
+        moved = [_moved(op, shift, graphs, tag) for op in other.operators]
+        # what fills variables must come before all that uses one
+        first = [op for op in moved if op.name == "CALL_ONCE"]
+        self.operators[:0] = first
+        self.operators += [op for op in moved if op not in first]
+        self.inputs += [n + shift for n in other.inputs]
+        self.outputs += [n + shift for n in other.outputs]
+        for graph in other.others:
+            operators = [_moved(op, 0, graphs, tag) for op in graph.operators]
+            self.others.append(dataclasses.replace(graph, operators=operators))
+
+    def to_bytes(self) -> bytes:
+        return _Writer((self, *self.others)).write()
+
+
+def _moved(op: Op, shift: int, graphs: int, tag: str) -> Op:
+    options = op.options
+    if isinstance(options, VarHandleOptions):
+        options = dataclasses.replace(options, shared_name=options.shared_name + tag)
+    if isinstance(options, CallOnceOptions):
+        index = options.init_subgraph_index + graphs
+        options = dataclasses.replace(options, init_subgraph_index=index)
+    inputs = tuple(n if n < 0 else n + shift for n in op.inputs)
+    return Op(op.name, inputs, tuple(n + shift for n in op.outputs), options)
 
 
 class _Writer:

@@ -22,10 +22,11 @@ from tinymlaas.contract.device import CapabilityClass, Core, Mve
 from tinymlaas.contract.errors import ToolchainError, UsageError
 from workers.compilers import cmsis_nn
 from workers.compilers.cmsis_nn import plugin
-from workers.compilers.cmsis_nn.arm_tree import ArmTree
+from workers.compilers.cmsis_nn.arm_tree import ROOT_VARIABLE, ArmTree
 from workers.compilers.cmsis_nn.build import build
 from workers.compilers.cmsis_nn.options import AddOptions, FullyConnectedOptions, SoftmaxOptions
 from workers.compilers.cmsis_nn.switches import Switches
+from workers.toolchains.library import build_library
 
 KERNELS = Path(cmsis_nn.__file__).parent / "kernels"
 KIND = ("int8", 0.05, -7)
@@ -207,10 +208,32 @@ def test_same_tree_same_bytes(tree: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert written[0] == written[1]
 
 
+def test_objects_of_the_tree_are_built_once_a_core(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    m4 = CapabilityClass(core=Core.CORTEX_M4, dsp=True)
+    m3 = CapabilityClass(core=Core.CORTEX_M3)
+    kept, libraries = [], []
+    for number, core in enumerate((m4, m4, m3)):
+        folder = tmp_path / str(number)
+        compiled = compile_with(tree, folder, monkeypatch, core)
+        library = build_library(folder / "out", compiled, "net", core, folder / "lib", cache=cache)
+        libraries.append(library.path.read_bytes())
+        kept.append({path: path.stat().st_mtime_ns for path in cache.iterdir()})
+    assert len(kept[0]) == len(compiled.sources) - 1  # all but the model's own
+    assert kept[0] == kept[1]
+    assert libraries[0] == libraries[1]
+    assert len(kept[2]) == 2 * len(kept[0])
+    compiled = compile_with(tree, tmp_path / "alone", monkeypatch, m4)
+    alone = build_library(tmp_path / "alone" / "out", compiled, "net", m4, tmp_path / "lib")
+    assert alone.path.read_bytes() == libraries[0]
+
+
 def test_a_folder_that_is_no_tree_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UsageError, match="is no CMSIS-NN tree"):
+    with pytest.raises(ToolchainError, match="is no CMSIS-NN tree"):
         compile_with(tmp_path / "nothing", tmp_path, monkeypatch)
 
 
@@ -225,3 +248,15 @@ def test_a_tree_that_does_not_compile_is_told(tree: Path) -> None:
     path.write_text(path.read_text() + "this is no C\n")
     with pytest.raises(ToolchainError, match="asking CMSIS-NN for its buffer sizes failed"):
         build(network().to_bytes(), "net_run", HOST, Switches(), ArmTree(tree))
+
+
+def test_the_tree_is_in_the_version(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ROOT_VARIABLE, raising=False)
+    versions = [plugin.describe().version]
+    monkeypatch.setenv(ROOT_VARIABLE, str(tree))
+    versions.append(plugin.describe().version)
+    header = tree / "Include" / "arm_nnfunctions.h"
+    header.write_text(header.read_text() + "// changed\n")
+    versions.append(plugin.describe().version)
+    assert len(set(versions)) == 3
+    assert all(version.startswith("7.0") for version in versions)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.cmsis_nn.running import ALL_OFF, HOST, Oracle, assert_equal, compiled
 from workers.compilers.cmsis_nn.build import build
-from workers.compilers.cmsis_nn.switches import Switches
+from workers.compilers.cmsis_nn.switches import OPTIONS, Switches
 
 FOLDER = Path(__file__).parents[4] / "shared" / "models" / "mlperf-tiny"
 MODELS = ("ad", "kws", "ic", "vww")
@@ -37,7 +37,19 @@ def samples(shape: tuple[int, ...]) -> list[np.ndarray]:
     return [sample.astype(np.int8) for sample in (ramp, *ends, *random)]
 
 
-@pytest.mark.parametrize("options", [{}, ALL_OFF], ids=["optimised", "plain"])
+def one_changed() -> list[object]:
+    """Every option alone at every value but its default."""
+    return [
+        pytest.param({name: value}, id=f"{name}-{value}", marks=pytest.mark.slow)
+        for name, allowed in OPTIONS.items()
+        for value in allowed[1:]
+    ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({}, id="optimised"), pytest.param(ALL_OFF, id="plain"), *one_changed()],
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_equals_tflm(name: str, options: dict[str, str], tmp_path: Path) -> None:
     data = content(name)

@@ -16,7 +16,7 @@ from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
 from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn import plugin
-from workers.compilers.cmsis_nn.options import AddOptions, Pool2DOptions
+from workers.compilers.cmsis_nn.options import AddOptions, Conv2DOptions, Pool2DOptions
 from workers.compilers.cmsis_nn.reader import read_model
 from workers.compilers.registry import discover
 from workers.models.summary import summarise
@@ -126,6 +126,24 @@ def test_supports_answers_from_the_summary_alone(tmp_path: Path) -> None:
     assert plugin.supports(onnx).reasons == ("cmsis-nn takes TFLite, not onnx",)
 
 
+def test_supports_tells_operators_in_the_models_order(tmp_path: Path) -> None:
+    model = Model()
+    last = model.input(T((1, 4), *KIND))
+    for name in ("SIN", "FLOOR", "ABS", "FLOOR"):
+        last = model.op(name, (last,), T((1, 4), *KIND))
+    model.outputs.append(last)
+    path = task_of(model.to_bytes(), tmp_path)
+    task = CompileTask.model_validate_json(path.read_bytes())
+    backwards = task.summary.model_copy(update={"operators": task.summary.operators[::-1]})
+    for summary in (task.summary, backwards):
+        reasons = plugin.supports(task.model_copy(update={"summary": summary})).reasons
+        assert [reason.split(", ")[0] for reason in reasons] == [
+            "operator 0 (SIN",
+            "operators 1",
+            "operator 2 (ABS",
+        ]
+
+
 def test_float_models_are_refused_by_operator_and_type(tmp_path: Path) -> None:
     model = Model()
     source = model.input(T((1, 4), "float32"))
@@ -139,6 +157,32 @@ def test_float_models_are_refused_by_operator_and_type(tmp_path: Path) -> None:
     answer = plugin.compile(path, tmp_path / "out")
     assert isinstance(answer, Unsupported)
     assert "float32, not int8" in answer.reasons[0]
+
+
+def test_models_of_int16_activations_are_refused_operator_by_operator(tmp_path: Path) -> None:
+    """int16x8: moves and conversions are there, arithmetic is not."""
+    wide = ("int16", 0.001, 0)
+    model = Model()
+    source = model.input(T((1, 4, 4, 2), *wide))
+    weights = model.add(T((3, 1, 1, 2), "int8", 0.01, 0, np.ones((3, 1, 1, 2), np.int8)))
+    options = Conv2DOptions(0, 1, 1, 1, 1, 0)
+    hidden = model.op("CONV_2D", (source, weights), T((1, 4, 4, 3), *wide), options)
+    shape = model.add(T((2,), "int32", data=np.array([1, 48], np.int32)))
+    flat = model.op("RESHAPE", (hidden, shape), T((1, 48), *wide))
+    model.outputs.append(model.op("LOGISTIC", (flat,), T((1, 48), "int16", 2**-15, 0)))
+    path = task_of(model.to_bytes(), tmp_path / "in")
+    task = CompileTask.model_validate_json(path.read_bytes())
+    assert plugin.supports(task).reasons == (
+        "operator 0 (CONV_2D, int16) is not supported",
+        "operator 2 (LOGISTIC, int16) is not supported",
+    )
+    (tmp_path / "out").mkdir()
+    answer = plugin.compile(path, tmp_path / "out")
+    assert isinstance(answer, Unsupported)
+    assert answer.reasons == (
+        "operator 0 (CONV_2D): tensor 't0' is int16, not int8",
+        "operator 2 (LOGISTIC): tensor 't4' is int16, not int8",
+    )
 
 
 def test_arm_kernels_without_their_sources_are_refused(
@@ -169,11 +213,21 @@ def test_damaged_files_are_told_as_such(cut: int) -> None:
         read_model(data[:cut])
 
 
-def test_weights_of_the_wrong_size_are_told(tmp_path: Path) -> None:
+def test_weights_of_the_wrong_size_are_told() -> None:
+    model = small()
+    content = np.arange(32, dtype=np.int8)
+    model.tensors[0] = T((1, 4, 4, 2), *KIND, data=content.reshape(1, 4, 4, 2))
+    data = bytearray(model.to_bytes())
+    assert np.array_equal(read_model(bytes(data)).main.tensors[0].data.reshape(-1), content)
+    length = data.index(content.tobytes()) - 4  # a vector begins with how long it is
+    data[length : length + 4] = (31).to_bytes(4, "little")
+    with pytest.raises(InvalidModel, match="damaged: cannot reshape array of size 31"):
+        read_model(bytes(data))
+
+
+def test_a_model_of_constants_alone_compiles(tmp_path: Path) -> None:
     model = small()
     model.tensors[0] = T((1, 4, 4, 2), *KIND, data=np.zeros((1, 4, 4, 2), np.int8))
-    data = bytearray(model.to_bytes())
-    assert isinstance(read_model(bytes(data)).main.tensors[0].data, np.ndarray)
     model.inputs.clear()
     (tmp_path / "out").mkdir()
     answer = plugin.compile(task_of(model.to_bytes(), tmp_path / "in"), tmp_path / "out")

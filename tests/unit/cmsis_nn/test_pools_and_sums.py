@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.unit.cmsis_nn.draws import clamps, out_size, paddings, scales, seeds, zero_points
 from tests.unit.cmsis_nn.random_cases import Case, amounts, check
+from tests.unit.cmsis_nn.running import Oracle, assert_equal, compiled
 from tests.unit.cmsis_nn.schema import Model, T
 from workers.compilers.cmsis_nn.options import (
     AddOptions,
@@ -172,5 +173,17 @@ CASES = [
 
 @amounts
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_random_cases_equal_tflm(case: Case, models: int, tmp_path: Path) -> None:
-    check(case, tmp_path, models)
+def test_random_cases_equal_tflm(case: Case, wanted: int, tmp_path: Path) -> None:
+    check(case, tmp_path, wanted)
+
+
+@pytest.mark.parametrize("scale", [16.0, 31.0, 32.0, 1e4, 1e20])
+def test_softmax_of_a_scale_beyond_its_multiplier_equals_tflm(scale: float, tmp_path: Path) -> None:
+    """TFLM limits the multiplier to 2^31 - 1: from then on only the largest elements count."""
+    model = Model()
+    source = model.input(T((3, 5), "int8", scale, 3))
+    target = T((3, 5), "int8", 1 / 256, -128)
+    model.outputs.append(model.op("SOFTMAX", (source,), target, SoftmaxOptions(1.0)))
+    data = model.to_bytes()
+    given = [np.array([[1, 2, 3, 3, 2], [0] * 5, [-128, 127, 126, 125, 127]], np.int8)]
+    assert_equal(compiled(data, tmp_path).run(given), Oracle(data).run(given, 1))

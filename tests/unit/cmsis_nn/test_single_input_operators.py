@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tests.unit.cmsis_nn.draws import paddings, scales, seeds, weighted, weights, zero_points
+from tests.unit.cmsis_nn.draws import (
+    clamps,
+    paddings,
+    scales,
+    seeds,
+    weighted,
+    weights,
+    zero_points,
+)
 from tests.unit.cmsis_nn.random_cases import Case, amounts, check
 from tests.unit.cmsis_nn.schema import Model, Op, T
 from workers.compilers.cmsis_nn.options import (
@@ -22,6 +31,8 @@ from workers.compilers.cmsis_nn.options import (
     TransposeConvOptions,
     UnpackOptions,
 )
+
+_WIDE = ("int16", "int32", "float32")
 
 
 def _shape(draw: st.DrawFn, low: int = 1, high: int = 4) -> tuple[int, ...]:
@@ -89,12 +100,26 @@ def dequantize(draw: st.DrawFn, model: Model) -> None:
     model.outputs.append(model.op("DEQUANTIZE", (source,), T(shape, "float32")))
 
 
-def _moved(draw: st.DrawFn, low: int = 1, high: int = 4) -> tuple[tuple[int, ...], tuple]:
-    return _shape(draw, low, high), ("int8", draw(scales), draw(zero_points))
+def _kind(draw: st.DrawFn, *others: str) -> tuple:
+    """A tensor's type and quantisation: mostly int8, else one of `others`."""
+    dtype = draw(st.sampled_from(["int8", "int8", *others]))
+    if dtype == "int8":
+        return dtype, draw(scales), draw(zero_points)
+    return (dtype, draw(scales), 0) if dtype == "int16" else (dtype,)
+
+
+def _moved(
+    draw: st.DrawFn, low: int = 1, high: int = 4, others: Sequence[str] = ()
+) -> tuple[tuple[int, ...], tuple]:
+    return _shape(draw, low, high), _kind(draw, *others)
+
+
+def _constant(rng: np.random.Generator, shape: tuple[int, ...], kind: tuple) -> T:
+    return T(shape, *kind, data=rng.integers(-128, 128, shape).astype(kind[0]))
 
 
 def reshape(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw)
+    shape, kind = _moved(draw, others=_WIDE)
     source = model.input(T(shape, *kind))
     total = int(np.prod(shape))
     target = draw(st.sampled_from([(total,), (1, total), (total, 1, 1)]))
@@ -102,29 +127,51 @@ def reshape(draw: st.DrawFn, model: Model) -> None:
     model.outputs.append(model.op("RESHAPE", numbers, T(target, *kind)))
 
 
+def squeeze(draw: st.DrawFn, model: Model) -> None:
+    shape, kind = _moved(draw, others=_WIDE)
+    source = model.input(T(shape, *kind))
+    target = tuple(n for n in shape if n > 1)
+    model.outputs.append(model.op("SQUEEZE", (source,), T(target, *kind)))
+
+
+def expand_dims(draw: st.DrawFn, model: Model) -> None:
+    shape, kind = _moved(draw, others=("int16", "float32"))  # the types that TFLM has it for
+    axis = draw(st.integers(0, len(shape)))
+    source = model.input(T(shape, *kind))
+    target = (*shape[:axis], 1, *shape[axis:])
+    numbers = (source, _ints(model, axis))
+    model.outputs.append(model.op("EXPAND_DIMS", numbers, T(target, *kind)))
+
+
 def transpose(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw, 2)
+    shape, kind = _moved(draw, 2, others=("int16", "float32"))
     order = draw(st.permutations(range(len(shape))))
     source = model.input(T(shape, *kind))
     target = T(tuple(shape[a] for a in order), *kind)
     model.outputs.append(model.op("TRANSPOSE", (source, _ints(model, order)), target))
 
 
-def pad(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw)
+def _pad(draw: st.DrawFn, model: Model, name: str) -> None:
+    shape, kind = _moved(draw, others=_WIDE)
     amounts_ = [[draw(st.integers(0, 2)), draw(st.integers(0, 2))] for _ in shape]
     source = model.input(T(shape, *kind))
     target = T(tuple(n + sum(a) for n, a in zip(shape, amounts_, strict=True)), *kind)
     numbers = [source, _ints(model, amounts_)]
-    if draw(st.booleans()):
-        value = np.array([draw(st.integers(-128, 127))], np.int8)
-        numbers.append(model.add(T((1,), *kind, data=value)))
-    name = "PADV2" if len(numbers) == 3 else "PAD"
+    if name == "PADV2":
+        numbers.append(model.add(_constant(np.random.default_rng(draw(seeds)), (1,), kind)))
     model.outputs.append(model.op(name, numbers, target))
 
 
+def pad(draw: st.DrawFn, model: Model) -> None:
+    _pad(draw, model, "PAD")
+
+
+def padv2(draw: st.DrawFn, model: Model) -> None:
+    _pad(draw, model, "PADV2")
+
+
 def slice_(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw)
+    shape, kind = _moved(draw, others=_WIDE)
     begin = [draw(st.integers(0, n - 1)) for n in shape]
     size = [draw(st.integers(1, n - b)) for n, b in zip(shape, begin, strict=True)]
     counts = tuple(size)
@@ -136,7 +183,7 @@ def slice_(draw: st.DrawFn, model: Model) -> None:
 
 
 def strided_slice(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw)
+    shape, kind = _moved(draw, others=_WIDE)
     parts, masks = [], [0, 0, 0]
     counts: list[int] = []
     for axis, n in enumerate(shape):
@@ -163,7 +210,7 @@ def strided_slice(draw: st.DrawFn, model: Model) -> None:
 
 
 def concatenation(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw)
+    shape, kind = _moved(draw, others=_WIDE)
     axis, count = draw(st.integers(0, len(shape) - 1)), draw(st.integers(1, 4))
     sizes = [draw(st.integers(1, 5)) for _ in range(count)]
     rng = np.random.default_rng(draw(seeds))
@@ -171,8 +218,7 @@ def concatenation(draw: st.DrawFn, model: Model) -> None:
     for size in sizes:
         part = (*shape[:axis], size, *shape[axis + 1 :])
         if draw(st.integers(0, 4)) == 0 and numbers:
-            data = rng.integers(-128, 128, part).astype(np.int8)
-            numbers.append(model.add(T(part, *kind, data=data)))
+            numbers.append(model.add(_constant(rng, part, kind)))
         else:
             numbers.append(model.input(T(part, *kind)))
     target = T((*shape[:axis], sum(sizes), *shape[axis + 1 :]), *kind)
@@ -188,7 +234,7 @@ def _several(model: Model, name: str, inputs, shapes, kind, options=None) -> Non
 
 
 def split(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw)
+    shape, kind = _moved(draw, others=_WIDE)
     axis, count = draw(st.integers(0, len(shape) - 1)), draw(st.integers(1, 4))
     whole = (*shape[:axis], shape[axis] * count, *shape[axis + 1 :])
     source = model.input(T(whole, *kind))
@@ -197,7 +243,7 @@ def split(draw: st.DrawFn, model: Model) -> None:
 
 
 def split_v(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw)
+    shape, kind = _moved(draw, others=_WIDE)
     axis = draw(st.integers(0, len(shape) - 1))
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     parts = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
@@ -207,7 +253,7 @@ def split_v(draw: st.DrawFn, model: Model) -> None:
 
 
 def pack(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw, 1, 3)
+    shape, kind = _moved(draw, 1, 3, _WIDE)
     axis, count = draw(st.integers(0, len(shape))), draw(st.integers(1, 4))
     numbers = [model.input(T(shape, *kind)) for _ in range(count)]
     target = T((*shape[:axis], count, *shape[axis:]), *kind)
@@ -215,7 +261,7 @@ def pack(draw: st.DrawFn, model: Model) -> None:
 
 
 def unpack(draw: st.DrawFn, model: Model) -> None:
-    shape, kind = _moved(draw, 2)
+    shape, kind = _moved(draw, 2, others=_WIDE)
     axis = draw(st.integers(0, len(shape) - 1))
     part = shape[:axis] + shape[axis + 1 :]
     source = model.input(T(shape, *kind))
@@ -260,7 +306,7 @@ def transpose_conv(draw: st.DrawFn, model: Model) -> None:
     numbers = weighted(model, rng, data, one, out, 0, reach, per_channel=wide, bias=biased)
     target = T((1, *shape, channels), "int8", out, draw(zero_points))
     where = _ints(model, target.shape)
-    options = TransposeConvOptions(padding, stride[1], stride[0], 0)
+    options = TransposeConvOptions(padding, stride[1], stride[0], draw(clamps))
     inputs = (where, numbers[0], source, *numbers[1:])
     model.outputs.append(model.op("TRANSPOSE_CONV", inputs, target, options))
 
@@ -276,8 +322,11 @@ CASES = [
     quantize,
     dequantize,
     reshape,
+    squeeze,
+    expand_dims,
     transpose,
     pad,
+    padv2,
     slice_,
     strided_slice,
     concatenation,
@@ -293,5 +342,5 @@ CASES = [
 
 @amounts
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_random_cases_equal_tflm(case: Case, models: int, tmp_path: Path) -> None:
-    check(case, tmp_path, models)
+def test_random_cases_equal_tflm(case: Case, wanted: int, tmp_path: Path) -> None:
+    check(case, tmp_path, wanted)

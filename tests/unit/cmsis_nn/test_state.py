@@ -13,7 +13,9 @@ from tests.unit.cmsis_nn.random_cases import Case, amounts, check
 from tests.unit.cmsis_nn.running import ALL_OFF, Oracle, assert_equal, compiled
 from tests.unit.cmsis_nn.schema import Model, Op, T
 from tinymlaas.contract.errors import UnsupportedModel
-from workers.compilers.cmsis_nn.lower import lower
+from tinymlaas.contract.model import ModelFormat
+from tinymlaas.contract.tensors import DType
+from workers.compilers.cmsis_nn.lower import OPERATORS, lower
 from workers.compilers.cmsis_nn.options import (
     AddOptions,
     CallOnceOptions,
@@ -24,6 +26,9 @@ from workers.compilers.cmsis_nn.options import (
     VarHandleOptions,
 )
 from workers.compilers.cmsis_nn.reader import read_model
+from workers.models.limits import ModelLimits
+from workers.models.summary import summarise
+from workers.models.tflite_checks import check_tflite
 
 KIND = ("int8", 0.05, -7)
 _RUNS = 8
@@ -59,8 +64,9 @@ def svdf(draw: st.DrawFn, model: Model) -> None:
         ),
         model.add(T((batch, filters * memory), kind, mid, 0, variable=True)),
     )
-    target = T((batch, units), "int8", out, draw(zero_points))
-    model.outputs.append(model.op("SVDF", inputs, target, SVDFOptions(rank, 0)))
+    relu = draw(st.booleans())
+    target = T((batch, units), "int8", out, -128 if relu else draw(zero_points))
+    model.outputs.append(model.op("SVDF", inputs, target, SVDFOptions(rank, int(relu))))
 
 
 def lstm(draw: st.DrawFn, model: Model) -> None:
@@ -92,10 +98,35 @@ def lstm(draw: st.DrawFn, model: Model) -> None:
     model.outputs.append(model.op("UNIDIRECTIONAL_SEQUENCE_LSTM", numbers, target, options))
 
 
+def variable(draw: st.DrawFn, model: Model) -> None:
+    """A first-in-first-out window: read, append the input, drop the oldest, keep."""
+    kind = ("int8", draw(scales), draw(zero_points))
+    width, length, new = draw(st.integers(1, 6)), draw(st.integers(1, 5)), draw(st.integers(1, 3))
+    source = model.input(T((new, width), *kind))
+    handle = _variable(model, "window")
+    window = model.op("READ_VARIABLE", (handle,), T((length, width), *kind))
+    shape = (length + new, width)
+    options = ConcatenationOptions(0, 0)
+    whole = model.op("CONCATENATION", (window, source), T(shape, *kind), options)
+    bounds = [
+        model.add(T((2,), "int32", data=np.array(values, np.int32)))
+        for values in ([new, 0], shape, [1, 1])
+    ]
+    cut = StridedSliceOptions(0, 0, 0, 0, 0, False)
+    rest = model.op("STRIDED_SLICE", (whole, *bounds), T((length, width), *kind), cut)
+    _assign(model, handle, rest)
+    model.outputs += [whole, rest]
+    if draw(st.booleans()):
+        rng = np.random.default_rng(draw(seeds))
+        content = rng.integers(-128, 128, (length, width)).astype(np.int8)
+        model.operators.insert(0, Op("CALL_ONCE", (), (), CallOnceOptions(1)))
+        model.others.append(initial(content, kind))
+
+
 @amounts
-@pytest.mark.parametrize("case", [svdf, lstm], ids=lambda case: case.__name__)
-def test_random_cases_equal_tflm(case: Case, models: int, tmp_path: Path) -> None:
-    check(case, tmp_path, models)
+@pytest.mark.parametrize("case", [svdf, lstm, variable], ids=lambda case: case.__name__)
+def test_random_cases_equal_tflm(case: Case, wanted: int, tmp_path: Path) -> None:
+    check(case, tmp_path, wanted)
 
 
 def _variable(model: Model, name: str) -> int:
@@ -129,11 +160,11 @@ def streaming() -> Model:
     return model
 
 
-def initial(content: np.ndarray) -> Model:
+def initial(content: np.ndarray, kind: tuple = KIND) -> Model:
     """The subgraph that fills the window."""
     model = Model()
     handle = _variable(model, "window")
-    _assign(model, handle, model.add(T(content.shape, *KIND, data=content)))
+    _assign(model, handle, model.add(T(content.shape, *kind, data=content)))
     return model
 
 
@@ -155,8 +186,20 @@ def test_variables_start_at_zero_and_last(options: dict[str, str], tmp_path: Pat
 def test_variables_start_with_what_call_once_assigns(content: np.ndarray, tmp_path: Path) -> None:
     model = streaming()
     model.operators.insert(0, Op("CALL_ONCE", (), (), CallOnceOptions(1)))
-    data = model.to_bytes(initial(content.reshape(1, 6).astype(np.int8)))
-    run_both(data, tmp_path, {})
+    model.others.append(initial(content.reshape(1, 6).astype(np.int8)))
+    run_both(model.to_bytes(), tmp_path, {})
+
+
+def test_the_service_takes_models_with_variables() -> None:
+    model = streaming()
+    model.operators.insert(0, Op("CALL_ONCE", (), (), CallOnceOptions(1)))
+    model.others.append(initial(np.arange(6).reshape(1, 6).astype(np.int8)))
+    data = model.to_bytes()
+    check_tflite(data, ModelLimits())
+    summary = summarise(data, ModelFormat.TFLITE)
+    used = {use.name: use.dtype for use in summary.operators}
+    assert used["READ_VARIABLE"] is used["ASSIGN_VARIABLE"] is summary.dtype is DType.INT8
+    assert all(name in OPERATORS[dtype] for name, dtype in used.items())
 
 
 def test_variables_lie_behind_everything_else(tmp_path: Path) -> None:
@@ -175,8 +218,9 @@ def test_call_once_that_computes_is_refused() -> None:
     _assign(inner, handle, total)
     model = streaming()
     model.operators.insert(0, Op("CALL_ONCE", (), (), CallOnceOptions(1)))
+    model.others.append(inner)
     with pytest.raises(UnsupportedModel, match=r"operator 0 \(CALL_ONCE\): its ADD 1"):
-        lower(read_model(model.to_bytes(inner)))
+        lower(read_model(model.to_bytes()))
 
 
 def test_a_variable_no_one_assigns_is_refused() -> None:

@@ -36,6 +36,17 @@ def _window(draw: st.DrawFn) -> tuple[tuple[int, ...], ...]:
     return window, stride, dilation, size
 
 
+def _out_shape(
+    size: tuple[int, ...],
+    window: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    padding: int,
+) -> list[int]:
+    parts = zip(size, window, stride, dilation, strict=True)
+    return [out_size(s, w, t, d, padding) for s, w, t, d in parts]
+
+
 def conv(draw: st.DrawFn, model: Model) -> None:
     rng = np.random.default_rng(draw(seeds))
     window, stride, dilation, size = _window(draw)
@@ -56,10 +67,7 @@ def conv(draw: st.DrawFn, model: Model) -> None:
         per_channel=draw(st.booleans()),
         bias=draw(st.booleans()),
     )
-    shape = [
-        out_size(s, w, t, d, padding)
-        for s, w, t, d in zip(size, window, stride, dilation, strict=True)
-    ]
+    shape = _out_shape(size, window, stride, dilation, padding)
     target = T((batch, *shape, channels), "int8", out_scale, draw(zero_points))
     options = Conv2DOptions(padding, stride[1], stride[0], dilation[1], dilation[0], draw(clamps))
     model.outputs.append(model.op("CONV_2D", (source, *numbers), target, options))
@@ -84,10 +92,7 @@ def depthwise(draw: st.DrawFn, model: Model) -> None:
         per_channel=draw(st.booleans()),
         bias=draw(st.booleans()),
     )
-    shape = [
-        out_size(s, w, t, d, padding)
-        for s, w, t, d in zip(size, window, stride, dilation, strict=True)
-    ]
+    shape = _out_shape(size, window, stride, dilation, padding)
     target = T((batch, *shape, depth * multiplier), "int8", out_scale, draw(zero_points))
     options = DepthwiseConv2DOptions(
         padding, stride[1], stride[0], multiplier, dilation[1], dilation[0], draw(clamps)
@@ -122,5 +127,5 @@ def dense(draw: st.DrawFn, model: Model) -> None:
 
 @amounts
 @pytest.mark.parametrize("case", [conv, depthwise, dense], ids=lambda case: case.__name__)
-def test_random_cases_equal_tflm(case: Case, models: int, tmp_path: Path) -> None:
-    check(case, tmp_path, models)
+def test_random_cases_equal_tflm(case: Case, wanted: int, tmp_path: Path) -> None:
+    check(case, tmp_path, wanted)

@@ -6,9 +6,11 @@
 extern const int8_t case_blob[];
 enum { GUARD = 32, FILL = 0x5A };
 static int8_t input[CASE_IN_MAX + 16] __attribute__((aligned(16)));
-static int8_t input2[CASE_IN_MAX + 16] __attribute__((aligned(16)));
+static int8_t input2[CASE_IN2_MAX + 16] __attribute__((aligned(16)));
 static int8_t output[CASE_OUT_MAX + 2 * GUARD] __attribute__((aligned(16)));
 static uint8_t scratch[CASE_SCRATCH_MAX + 2 * GUARD] __attribute__((aligned(16)));
+
+#define UNUSED __attribute__((unused))
 
 #if defined(HOST)
 #include <stdio.h>
@@ -22,7 +24,7 @@ static uint32_t ticks(void) {
   return value;
 }
 static void ticks_open(void) {}
-__attribute__((naked, noinline, aligned(16))) static int32_t request(uint32_t what, const void *with) {
+__attribute__((naked, noinline, aligned(16))) static int32_t request(uint32_t what UNUSED, const void *with UNUSED) {
   __asm volatile(".option push\n.option norvc\nslli x0, x0, 0x1f\nebreak\nsrai x0, x0, 7\nret\n"
                  ".option pop");
 }
@@ -36,7 +38,7 @@ static void ticks_open(void) {
   SYST[2] = 0;
   SYST[0] = 5;
 }
-__attribute__((naked, noinline)) static int32_t request(uint32_t what, const void *with) {
+__attribute__((naked, noinline)) static int32_t request(uint32_t what UNUSED, const void *with UNUSED) {
   __asm volatile("bkpt 0xab\n bx lr");
 }
 static void say(const char *text) { request(4, text); }
@@ -79,7 +81,9 @@ static void run_case(const struct special_case *c) {
   fill(scratch, sizeof scratch);
   for (uint32_t i = 0; i < c->in_bytes; i++) {
     input[i] = from[i];
-    input2[i] = from[i + (c->inputs - 1) * c->in_bytes];
+    if (c->inputs == 2) {
+      input2[i] = from[i + c->in_bytes];
+    }
   }
   if (c->in_place) {
     for (uint32_t i = 0; i < c->in_bytes; i++) {

@@ -143,7 +143,7 @@ def depthwise(rng: Random) -> DepthwiseLayer:
 
 def dense(rng: Random) -> DenseLayer:
     """Return a random FULLY_CONNECTED."""
-    inputs = int(rng.choice([*_CHANNELS, 64, 100, 160]))
+    inputs = int(rng.choice([*_CHANNELS, 64, 100, 160, 650]))
     outputs = int(rng.choice(_CHANNELS))
     return DenseLayer(
         int(rng.choice([1, 1, 2, 3])),

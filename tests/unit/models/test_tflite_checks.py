@@ -162,6 +162,35 @@ def test_quantization_parameters(parameters, words):
     assert words in reason(changed(_quantized(*parameters)))
 
 
+@pytest.mark.parametrize(
+    ("kind", "zero", "sound"),
+    [
+        ("INT8", 127, True),
+        ("INT8", 128, False),
+        ("INT8", -129, False),
+        ("UINT8", 255, True),
+        ("UINT8", -1, False),
+        ("INT16", -32768, True),
+        ("INT16", 1 << 40, False),
+        ("INT32", 1 << 40, True),
+    ],
+)
+def test_zero_points_are_values_of_their_type(kind, zero, sound):
+    def change(tree):
+        _quantized([0.1], [zero])(tree)
+        tensor = tree.subgraphs[0].tensors[1]
+        tensor.type = getattr(schema.TensorType, kind)
+        # nothing else may be wrong with it, so it gets the bytes of its type
+        count = 2 * 3 * 3
+        width = {"INT8": 1, "UINT8": 1, "INT16": 2, "INT32": 4}[kind]
+        tree.buffers[tensor.buffer].data = bytes(count * width)
+
+    if sound:
+        check_tflite(changed(change), DEFAULT_LIMITS)
+    else:
+        assert f"has zero point {zero}, which {kind} cannot hold" in reason(changed(change))
+
+
 def test_sound_quantization_passes():
     check_tflite(changed(_quantized([0.1, 0.2], [0, 0])), DEFAULT_LIMITS)
 

@@ -117,6 +117,15 @@ def test_shapes_that_depend_on_data_are_refused():
         fixed(reshaped("input"))
 
 
+def test_operators_without_outputs_are_refused_too():
+    build = TfliteBuilder()
+    x, sizes = build.tensor("x", (1, 4)), build.tensor("sizes", (1,), INT32)
+    axis = build.tensor("axis", (), INT32, np.array(1, np.int32))
+    build.operator("SPLIT_V", [x, sizes, axis], [])
+    with pytest.raises(UnsupportedModel, match=r"^SPLIT_V has a shape that depends on the input"):
+        fixed(build.bytes([x, sizes], [x]))
+
+
 def test_shapes_computed_from_shapes_are_followed():
     data = reshaped("SHAPE")
     assert fixed(data) == data

@@ -55,6 +55,13 @@ def test_more_samples_than_are_used_is_a_warning():
     assert "only the first" in known.warnings[0]
 
 
+def test_exactly_as_many_samples_as_are_used_are_no_warning():
+    many = np.random.default_rng(0).random((MOST_SAMPLES, 4, 4), np.float32)
+    known = load(npz(x=many, labels=np.arange(MOST_SAMPLES) % 3))
+    assert len(known.samples.samples) == len(known.labels) == MOST_SAMPLES
+    assert known.warnings == ()
+
+
 def with_value(value):
     array = GOOD.copy()
     array[2, 1, 1] = value
@@ -67,7 +74,7 @@ def with_value(value):
         (npz(picture=GOOD), "no array 'image' (it has picture)"),
         (npz(x=GOOD[:, :3]), "a sample of 'image' has shape (3, 4), the input 1×4×4"),
         (npz(x=GOOD.astype(np.complex64)), "is complex64, the input is float32"),
-        (npz(x=GOOD[:0]), "a sample of "),
+        (npz(x=GOOD[:0]), "holds no samples"),
         (with_value(np.nan), "sample 2 of 'image' holds NaN or infinity"),
         (with_value(np.inf), "sample 2 of 'image' holds NaN or infinity"),
         (npz(x=GOOD.astype(object)), "cannot be read as .npz"),

@@ -139,6 +139,22 @@ def test_a_job_carries_what_the_compiler_is_told() -> None:
     assert (job.source_digest, job.static_digest) == ("a" * 64, "d" * 64)
 
 
+def test_unsupported_operators_are_told_in_the_models_order() -> None:
+    uses = tuple(
+        OperatorUse(name=name, dtype=DType.FLOAT32, indices=indices)
+        for name, indices in (("Abs", (5,)), ("Frob", (2, 7)), ("Zip", (0,)))
+    )
+    facts = summary(Relu=DType.FLOAT32).model_copy(update={"operators": uses})
+    reasons = reasons_against(
+        Candidate(compiler(), "generated"), facts, CapabilityClass(core=Core.CORTEX_M4)
+    )
+    assert [reason.split(" (")[0] for reason in reasons] == [
+        "operator 0",
+        "operators 2, 7",
+        "operator 5",
+    ]
+
+
 def test_every_place_of_an_unsupported_operator_is_named() -> None:
     several = OperatorUse(name="Frob", dtype=DType.INT8, indices=(1, 4))
     assert several.unsupported == "operators 1, 4 (Frob, int8) are not supported"

@@ -158,8 +158,13 @@ def _share_operand(groups: _Groups, step: Step, index: int) -> None:
 
 
 def _same_or_apart(groups: _Groups, one: int, other: int) -> bool:
+    """Return whether writing `one` element by element leaves `other` readable until it is read.
+
+    Two values of one size at one place are read where they are written. A smaller one there is a
+    slice that is broadcast: its elements are read again after they were overwritten.
+    """
     (root, start), (base, begin) = groups.root(one), groups.root(other)
-    if root != base or start == begin:
+    if root != base or (start == begin and groups.size(one) == groups.size(other)):
         return True
     return start + groups.size(one) <= begin or begin + groups.size(other) <= start
 

@@ -8,6 +8,11 @@ from __future__ import annotations
 import math
 
 _INT32_MIN, _INT32_MAX = -(1 << 31), (1 << 31) - 1
+MOST_LEFT = 30  # places that TFLite shifts an int32 to the left at most
+
+
+class UnusableScale(ValueError):
+    """A ratio of scales that no multiplier and shift stand for."""
 
 
 def clamp(value: int, low: int, high: int) -> int:
@@ -32,13 +37,18 @@ def round_half_away(value: float) -> int:
     return whole if value >= 0 else -whole
 
 
-def quantize_multiplier(real: float) -> tuple[int, int]:
+def quantize_multiplier(real: float, most: int = MOST_LEFT) -> tuple[int, int]:
     """Return (multiplier, shift) with real ≈ multiplier / 2^31 × 2^shift.
 
     multiplier lies in [2^30, 2^31) or is 0; values below 2^-32 become (0, 0).
+
+    Raises:
+        UnusableScale: `real` is negative, no number, or needs a shift of more than `most`.
     """
     if real == 0.0:
         return 0, 0
+    if not 0 < real < math.inf:
+        raise UnusableScale(f"scales with the ratio {real:g}")
     fraction, shift = math.frexp(real)
     fixed = round_half_away(fraction * (1 << 31))
     if fixed == 1 << 31:
@@ -46,6 +56,8 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
         shift += 1
     if shift < -31:
         return 0, 0
+    if shift > most:
+        raise UnusableScale(f"scales with the ratio {real:g}: 2^{most} or more")
     return fixed, shift
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.errors import ToolchainError, UsageError
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _FUNCTION = re.compile(
@@ -16,6 +18,8 @@ _FUNCTION = re.compile(
 )
 _TABLE = re.compile(r"^(?!.*\bstatic\b)const [\w ]+?\b(\w+)\s*\[[^\]]*\]\s*=", re.MULTILINE)
 _WORD = re.compile(r"\b[A-Za-z_]\w+\b")
+
+ROOT_VARIABLE = "TINYMLAAS_CMSIS_NN_ROOT"
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,24 @@ class ArmTree:
         """Check that the folder is such a tree.
 
         Raises:
-            UsageError: it is not.
+            ToolchainError: it is not.
         """
         if not (self.root / "Include" / "arm_nnfunctions.h").is_file():
-            raise UsageError(
-                f"{self.root} is no CMSIS-NN tree: Include/arm_nnfunctions.h is missing"
+            raise ToolchainError(
+                f"{ROOT_VARIABLE}={self.root} is no CMSIS-NN tree: "
+                "Include/arm_nnfunctions.h is missing"
             )
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 over all files of the tree that can reach a module."""
+        total = hashlib.sha256()
+        for path in sorted(
+            (*self.root.glob("Include/**/*.h"), *self.root.glob("Source/**/*.[ch]"))
+        ):
+            content = path.read_bytes()
+            total.update(f"{path.relative_to(self.root)}:{len(content)}:".encode() + content)
+        return total.hexdigest()
 
     @cached_property
     def _texts(self) -> dict[str, str]:
@@ -79,3 +95,17 @@ class ArmTree:
         return tuple(
             sorted(p.relative_to(self.root).as_posix() for p in self.root.glob("Include/**/*.h"))
         )
+
+
+def configured(environment: Mapping[str, str] = os.environ) -> ArmTree | None:
+    """Return the tree that ``TINYMLAAS_CMSIS_NN_ROOT`` names, or None if it is not set.
+
+    Raises:
+        ToolchainError: it names something that is no CMSIS-NN tree.
+    """
+    named = environment.get(ROOT_VARIABLE)
+    if not named:
+        return None
+    tree = ArmTree(Path(named).resolve())
+    tree.check()
+    return tree

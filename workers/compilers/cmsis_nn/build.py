@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from tinymlaas.contract.device import CapabilityClass
+from tinymlaas.contract.device import CapabilityClass, Core
+from tinymlaas.contract.errors import UnsupportedModel
 from workers.compilers.cmsis_nn import arm
 from workers.compilers.cmsis_nn.arena import Layout, Sharing, lay_out
 from workers.compilers.cmsis_nn.arm_tree import ArmTree
@@ -17,6 +18,8 @@ from workers.compilers.cmsis_nn.passes import optimise
 from workers.compilers.cmsis_nn.program import Program
 from workers.compilers.cmsis_nn.reader import read_model
 from workers.compilers.cmsis_nn.switches import Switches
+
+_AVR_BYTES = 32_767  # the largest object of 16-bit C; no AVR has more RAM inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,4 +66,14 @@ def build(
         library = arm.HEADER + library
     module = replace(module, library=library, headers=headers)
     weight_bytes = sum(array.data.nbytes for array in module.constants())
+    _check_room(target, weight_bytes, layout.size)
     return Built(emit(module), program, layout, weight_bytes, init, arm.functions(live))
+
+
+def _check_room(target: CapabilityClass, constants: int, arena: int) -> None:
+    """Refuse what would end in an error of the C compiler."""
+    if target.core is Core.AVR and constants + arena > _AVR_BYTES:
+        raise UnsupportedModel(
+            f"needs {constants:,} bytes for constants, which an AVR keeps in RAM, and {arena:,} "
+            f"bytes of arena: more than {_AVR_BYTES:,} bytes"
+        )

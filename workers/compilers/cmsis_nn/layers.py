@@ -26,7 +26,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class SoftmaxLayer:
-    """SOFTMAX over rows of `size` elements: int8 in, int8 or int16 out, output scale 1/256.
+    """SOFTMAX over rows of `size` elements: int8 in and out, output scale 1/256.
 
     Differences to the row's maximum below `diff_min` count as exp(−∞).
     """
@@ -36,7 +36,6 @@ class SoftmaxLayer:
     multiplier: int
     shift: int
     diff_min: int
-    wide_output: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +167,11 @@ class TransposeConvLayer:
 
 @dataclass(frozen=True, eq=False)
 class NearestLayer:
-    """RESIZE_NEAREST_NEIGHBOR: output row y is input row `rows[y]`, likewise columns."""
+    """RESIZE_NEAREST_NEIGHBOR of int8: output row y is input row `rows[y]`, likewise columns."""
 
     input_shape: tuple[int, int, int, int]
     rows: NDArray[np.uint16]
     columns: NDArray[np.uint16]
-    itemsize: int
 
 
 @dataclass(frozen=True, eq=False)

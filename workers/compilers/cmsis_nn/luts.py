@@ -47,13 +47,20 @@ def relu6(source: Affine) -> Table:
 
 
 def leaky_relu(source: Affine, target: Affine, alpha: float) -> Table:
-    """LEAKY_RELU; both scale factors are float32 products."""
-    slope = source.scale * np.float32(alpha) / target.scale
-    factors = [quantize_multiplier(float(f)) for f in (source.scale / target.scale, slope)]
+    """LEAKY_RELU; `alpha` is rounded to float32, the products are float64.
+
+    A negative slope is applied as its opposite and the sign turned, so halves round to zero.
+    """
+    ratio = float(source.scale) / float(target.scale)
+    slope = float(source.scale) * float(np.float32(alpha)) / float(target.scale)
+    factor, slope_factor = quantize_multiplier(ratio), quantize_multiplier(abs(slope))
 
     def value(q: int) -> int:
         step = q - source.zero_point
-        return requantize(step, *factors[step < 0]) + target.zero_point
+        if step >= 0:
+            return requantize(step, *factor) + target.zero_point
+        scaled = requantize(step, *slope_factor)
+        return (scaled if slope >= 0 else -scaled) + target.zero_point
 
     return table(value)
 
@@ -96,12 +103,11 @@ def hard_swish(source: Affine, target: Affine) -> Table:
     Raises:
         ValueError: the output scale is too small for the input's.
     """
-    fine = np.float32(1 / 128) * source.scale
-    output, output_exponent = quantize_multiplier(float(np.float32(fine / target.scale)))
+    fine = float(source.scale) / 128
+    output, output_exponent = quantize_multiplier(fine / float(target.scale))
     if output_exponent > 0:
         raise ValueError("the output scale is too small for the input's")
-    reluish_scale = np.float32(3) / np.float32(32768)
-    reluish, reluish_exponent = quantize_multiplier(float(np.float32(fine / reluish_scale)))
+    reluish, reluish_exponent = quantize_multiplier(fine / (3 / 32768))
     output16, reluish16 = _to_int16(output), _to_int16(reluish)
 
     def value(q: int) -> int:

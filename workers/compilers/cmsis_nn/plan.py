@@ -7,11 +7,13 @@ smallest arena wins; all of it is deterministic.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 _SHUFFLES = 200
+_WORK = 1_000_000  # comparisons of two buffers: what large models may take in planning
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,19 @@ def plan(buffers: Sequence[Buffer]) -> Plan:
 
 
 def lower_bound(buffers: Sequence[Buffer]) -> int:
-    """Return the bytes that live at once at the busiest step: no plan can be smaller."""
-    moments = {buffer.first for buffer in buffers}
-    return max((sum(b.size for b in buffers if b.first <= t <= b.last) for t in moments), default=0)
+    """Return what the busiest step takes at least: no plan can be smaller.
+
+    All offsets are multiples of the smallest alignment, so every buffer but the topmost takes
+    its size rounded up to that.
+    """
+    unit = min((buffer.alignment for buffer in buffers), default=1)
+    return max((_taken(buffers, t, unit) for t in {b.first for b in buffers}), default=0)
+
+
+def _taken(buffers: Sequence[Buffer], moment: int, unit: int) -> int:
+    sizes = [b.size for b in buffers if b.first <= moment <= b.last]
+    slack = [-size % unit for size in sizes]
+    return sum(sizes) + sum(slack) - max(slack)
 
 
 def _orders(buffers: Sequence[Buffer]) -> Iterable[list[int]]:
@@ -63,7 +75,7 @@ def _orders(buffers: Sequence[Buffer]) -> Iterable[list[int]]:
         yield sorted(numbers, key=key)
     random = Random(0)  # noqa: S311 - the same orders every time, nothing secret
     start = sorted(numbers, key=keys[0])
-    for _ in range(_SHUFFLES):
+    for _ in range(min(_SHUFFLES, _WORK // max(1, len(buffers) ** 2))):
         order = list(start)
         for _ in range(max(1, len(order) // 6)):
             i, j = random.randrange(len(order)), random.randrange(len(order))
@@ -73,27 +85,27 @@ def _orders(buffers: Sequence[Buffer]) -> Iterable[list[int]]:
 
 def _place(buffers: Sequence[Buffer], order: Iterable[int]) -> Plan:
     offsets = [0] * len(buffers)
-    placed: list[int] = []
+    placed: list[tuple[int, int, int, int]] = []  # (offset, end, first, last), sorted
+    size = 0
     for number in order:
-        offsets[number] = _best_gap(buffers, offsets, placed, buffers[number])
-        placed.append(number)
-    size = max((o + b.size for o, b in zip(offsets, buffers, strict=True)), default=0)
+        new = buffers[number]
+        offset = _best_gap(placed, new)
+        insort(placed, (offset, offset + new.size, new.first, new.last))
+        offsets[number] = offset
+        size = max(size, offset + new.size)
     return Plan(tuple(offsets), size)
 
 
-def _best_gap(
-    buffers: Sequence[Buffer], offsets: Sequence[int], placed: Iterable[int], new: Buffer
-) -> int:
-    taken = sorted(
-        (offsets[n], offsets[n] + buffers[n].size)
-        for n in placed
-        if buffers[n].first <= new.last and new.first <= buffers[n].last
-    )
-    best: tuple[int, int] | None = None  # (waste, offset)
+def _best_gap(placed: Iterable[tuple[int, int, int, int]], new: Buffer) -> int:
+    wanted, alignment, first_needed, last_needed = new.size, new.alignment, new.first, new.last
+    least, best = -1, -1
     end = 0
-    for low, high in taken:
-        start = -(-end // new.alignment) * new.alignment
-        if start + new.size <= low and (best is None or low - end < best[0]):
-            best = (low - end, start)
+    for low, high, first, last in placed:
+        if first > last_needed or first_needed > last:
+            continue
+        if low - end >= wanted and (least < 0 or low - end < least):
+            start = -(-end // alignment) * alignment
+            if start + wanted <= low:
+                least, best = low - end, start
         end = max(end, high)
-    return best[1] if best else -(-end // new.alignment) * new.alignment
+    return best if best >= 0 else -(-end // alignment) * alignment

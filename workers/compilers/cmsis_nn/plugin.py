@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from tinymlaas.contract.compiler import (
@@ -19,7 +18,7 @@ from tinymlaas.contract.device import Core
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
 from workers.compilers.cmsis_nn.arm import copy_tree
-from workers.compilers.cmsis_nn.arm_tree import ArmTree
+from workers.compilers.cmsis_nn.arm_tree import ROOT_VARIABLE, ArmTree, configured
 from workers.compilers.cmsis_nn.build import Built, build
 from workers.compilers.cmsis_nn.lower import OPERATORS
 from workers.compilers.cmsis_nn.switches import OPTIONS, parse
@@ -29,14 +28,17 @@ VERSION = "7.0"
 BUILD = "1"
 MODEL_FILE = "model.c"
 PORTABLE, ARM = "portable", "arm"
-ROOT_VARIABLE = "TINYMLAAS_CMSIS_NN_ROOT"
+
+
+def _version(tree: ArmTree | None) -> str:
+    return f"{VERSION}+tree.{tree.digest[:12]}" if tree else VERSION
 
 
 def describe() -> CompilerDescription:
-    """Return what this compiler is and takes."""
+    """Return what this compiler is and takes; Arm's tree, if there is one, is in the version."""
     return CompilerDescription(
         name=NAME,
-        version=VERSION,
+        version=_version(configured()),
         build=BUILD,
         cores=tuple(Core),
         operators=tuple(
@@ -52,11 +54,9 @@ def supports(task: CompileTask) -> Support:
     """Return why `task` cannot be compiled, as far as its summary tells."""
     if task.format is not ModelFormat.TFLITE:
         return Support(reasons=(f"{NAME} takes TFLite, not {task.format.value}",))
-    reasons = [
-        use.unsupported
-        for use in task.summary.operators
-        if use.name not in OPERATORS.get(use.dtype, ())
-    ]
+    unknown = [u for u in task.summary.operators if u.name not in OPERATORS.get(u.dtype, ())]
+    unknown.sort(key=lambda use: use.indices[0])
+    reasons = [use.unsupported for use in unknown]
     return Support(reasons=(*reasons, *_kernel_reasons(task.kernels)))
 
 
@@ -65,7 +65,7 @@ def _kernel_reasons(kernels: str) -> tuple[str, ...]:
         return ()
     if kernels != ARM:
         return (f"there is no kernel library {kernels}: choose {PORTABLE} or {ARM}",)
-    if not os.environ.get(ROOT_VARIABLE):
+    if configured() is None:
         return (f"kernels {ARM} need Arm's sources: set {ROOT_VARIABLE} to a CMSIS-NN tree",)
     return ()
 
@@ -84,7 +84,7 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
         reasons = _kernel_reasons(task.kernels)
         if reasons:
             raise UnsupportedModel(*reasons)
-        tree = _tree(task.kernels)
+        tree = configured() if task.kernels == ARM else None
         built = build(data, entry, task.target, parse(task.options), tree)
     except UnsupportedModel as error:
         answer = Unsupported(reasons=error.reasons)
@@ -97,21 +97,13 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
     return answer
 
 
-def _tree(kernels: str) -> ArmTree | None:
-    if kernels != ARM:
-        return None
-    tree = ArmTree(Path(os.environ[ROOT_VARIABLE]).resolve())
-    tree.check()
-    return tree
-
-
 def _compiled(task: CompileTask, entry: str, built: Built, copied: tuple[str, ...]) -> Compiled:
     layout, program, summary = built.layout, built.program, task.summary
     inputs = zip(summary.inputs, program.inputs, strict=True)
     outputs = zip(summary.outputs, program.outputs, strict=True)
     return Compiled(
         compiler=NAME,
-        version=VERSION,
+        version=_version(configured()),
         entry=entry,
         init=built.init,
         inputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in inputs),

@@ -51,10 +51,6 @@ class Program:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
 
-    def readers(self, number: int) -> list[Step]:
-        """Return the steps that read value `number`."""
-        return [step for step in self.steps if number in step.inputs]
-
     def writer(self, number: int) -> Step | None:
         """Return the step that writes value `number`, or None for inputs and constants."""
         return next((step for step in self.steps if number in step.outputs), None)

@@ -20,7 +20,11 @@ RANGES = {DType.INT8: (-128, 127), DType.INT16: (-32768, 32767), DType.UINT8: (0
 
 
 def multipliers(reals: list[float]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the arrays of `quantize_multiplier` over `reals`."""
+    """Return the arrays of `quantize_multiplier` over `reals`.
+
+    Raises:
+        UnusableScale: as `quantize_multiplier`.
+    """
     pairs = [quantize_multiplier(real) for real in reals]
     return (
         np.array([multiplier for multiplier, _ in pairs], np.int32),
@@ -71,7 +75,8 @@ def _quantise(real: float, affine: Affine) -> int:
 def softmax_parameters(beta: float, scale: float) -> tuple[int, int, int]:
     """Return (multiplier, left shift, diff_min) of an int8 softmax with Q5.26 differences."""
     real = min(float(np.float32(beta)) * scale * (1 << 26), (1 << 31) - 1.0)
-    multiplier, shift = quantize_multiplier(real)
+    # 31 where the scale is limited: then no difference but 0 counts, and that is shifted as well
+    multiplier, shift = quantize_multiplier(real, most=31)
     return multiplier, shift, -input_radius(5, shift)
 
 

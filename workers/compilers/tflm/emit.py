@@ -12,7 +12,7 @@ _PER_LINE = 20
 
 @dataclass(frozen=True)
 class Module:
-    """What the source is made of.
+    """What the source is made of; `variables` counts the model's resource variables.
 
     The arena holds the inputs and outputs, then ``runtime_bytes`` for resolver and interpreter at
     `runtime_offset`, then ``tensor_arena`` bytes that TFLM plans, at `tensors_offset`.
@@ -23,6 +23,7 @@ class Module:
     methods: Sequence[str]
     inputs: Sequence[ArenaTensor]
     outputs: Sequence[ArenaTensor]
+    variables: int
     runtime_offset: int
     tensors_offset: int
     tensor_arena: int
@@ -40,23 +41,40 @@ _SOURCE = """\
 #include <cstring>
 #include <new>
 
+#include "tensorflow/lite/micro/micro_allocator.h"
 #include "tensorflow/lite/micro/micro_interpreter.h"
 #include "tensorflow/lite/micro/micro_mutable_op_resolver.h"
+#include "tensorflow/lite/micro/micro_resource_variable.h"
 #include "tensorflow/lite/schema/schema_generated.h"
 
+/* TFLM's classes lie in tflite; since 2026 they lie in tflite::micro. */
+namespace tflite {{
+namespace micro {{}}
+}}  // namespace tflite
+
 namespace {{
+
+using namespace tflite;
+using namespace tflite::micro;
 
 alignas(16) const unsigned char kModel[{model_bytes}] = {{
 {model}}};
 
-using Resolver = tflite::MicroMutableOpResolver<{count}>;
+using Resolver = MicroMutableOpResolver<{count}>;
+
+bool Registered(Resolver &resolver) {{
+{adds}  return true;
+}}
 
 struct Runtime {{
   explicit Runtime(uint8_t *arena)
-      : interpreter(tflite::GetModel(kModel), resolver, arena + {tensors_offset},
-                    {tensor_arena}) {{}}
+      : complete(Registered(resolver)),
+        allocator(MicroAllocator::Create(arena + {tensors_offset}, {tensor_arena})),
+        interpreter(tflite::GetModel(kModel), resolver, allocator, {variables}) {{}}
   Resolver resolver;
-  tflite::MicroInterpreter interpreter;
+  bool complete;
+  MicroAllocator *allocator;
+  MicroInterpreter interpreter;
 }};
 
 static_assert(sizeof(Runtime) <= {runtime_bytes}, "the arena has too little room for the runtime");
@@ -70,16 +88,18 @@ Runtime *runtime_in(uint8_t *arena) {{
 
 extern "C" int32_t {name}_start(uint8_t *arena) {{
   Runtime *const runtime = new (arena + {runtime_offset}) Runtime(arena);
-  Resolver &resolver = runtime->resolver;
-{adds}  if (runtime->interpreter.AllocateTensors() != kTfLiteOk) {{
+  if (!runtime->complete) {{
+    return 1;
+  }}
+  if (static_cast<int>(runtime->interpreter.AllocateTensors()) != 0) {{
     return 2;
   }}
 {checks}  return 0;
 }}
 
 extern "C" int32_t {name}_run(uint8_t *arena) {{
-  tflite::MicroInterpreter &interpreter = runtime_in(arena)->interpreter;
-{copies_in}  if (interpreter.Invoke() != kTfLiteOk) {{
+  MicroInterpreter &interpreter = runtime_in(arena)->interpreter;
+{copies_in}  if (static_cast<int>(interpreter.Invoke()) != 0) {{
     return 4;
   }}
 {copies_out}  return 0;
@@ -131,6 +151,7 @@ def source(module: Module) -> str:
         count=max(1, len(module.methods)),
         tensors_offset=module.tensors_offset,
         tensor_arena=module.tensor_arena,
+        variables=_variables(module.variables),
         runtime_bytes=module.runtime_bytes,
         runtime_offset=module.runtime_offset,
         adds="".join(_add(method) for method in module.methods),
@@ -159,7 +180,7 @@ def _bytes(data: bytes) -> str:
 
 
 def _add(method: str) -> str:
-    return f"  if (resolver.{method}() != kTfLiteOk) {{\n    return 1;\n  }}\n"
+    return f"  if (static_cast<int>(resolver.{method}()) != 0) {{\n    return false;\n  }}\n"
 
 
 def _checks(side: str, tensors: Sequence[ArenaTensor]) -> str:
@@ -168,3 +189,7 @@ def _checks(side: str, tensors: Sequence[ArenaTensor]) -> str:
         "    return 3;\n  }\n"
         for i, tensor in enumerate(tensors)
     )
+
+
+def _variables(count: int) -> str:
+    return f"MicroResourceVariables::Create(allocator, {count})" if count else "nullptr"

@@ -22,6 +22,7 @@ from tinymlaas.contract.tensors import DType, TensorSpec
 from workers.compilers.tflm import tree
 from workers.compilers.tflm.emit import Module, cmake, source
 from workers.compilers.tflm.resolver import METHODS
+from workers.models.tflite_model import read_tflite
 from workers.verify import tflm_host
 
 NAME = "tflm"
@@ -69,6 +70,7 @@ def supports(task: CompileTask) -> Support:
     if task.target.core not in _CORES:
         return Support(reasons=(f"TensorFlow Lite Micro has no port to {task.target.core.value}",))
     unknown = [use for use in task.summary.operators if use.name not in METHODS]
+    unknown.sort(key=lambda use: use.indices[0])
     return Support(reasons=tuple(use.unsupported for use in unknown))
 
 
@@ -93,7 +95,7 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
 
 
 def _module(task: CompileTask, data: bytes) -> Module:
-    methods = sorted({METHODS[use.name] for use in task.summary.operators})
+    methods = _methods(data)
     inputs, end = _placed(task.summary.inputs, 0)
     outputs, end = _placed(task.summary.outputs, end)
     runtime = _aligned(_INTERPRETER_BYTES + _OPERATOR_BYTES * len(methods))
@@ -103,10 +105,32 @@ def _module(task: CompileTask, data: bytes) -> Module:
         methods=methods,
         inputs=inputs,
         outputs=outputs,
+        variables=tflm_host.resource_variables(data),
         runtime_offset=end,
         tensors_offset=end + runtime,
         tensor_arena=tflm_host.smallest_arena(data),
     )
+
+
+def _methods(data: bytes) -> list[str]:
+    """Return the resolver's methods for the operators of all subgraphs, sorted.
+
+    Raises:
+        UnsupportedModel: TFLM has none for an operator; names each with its place.
+    """
+    used = [
+        (operator.name, graph, index)
+        for graph, each in enumerate(read_tflite(data).graphs)
+        for index, operator in enumerate(each.operators)
+    ]
+    unknown = [
+        f"operator {index} of subgraph {graph} ({name}) is not supported"
+        for name, graph, index in used
+        if name not in METHODS
+    ]
+    if unknown:
+        raise UnsupportedModel(*unknown)
+    return sorted({METHODS[name] for name, _, _ in used})
 
 
 def _compiled(task: CompileTask, module: Module, out: Path) -> Compiled:

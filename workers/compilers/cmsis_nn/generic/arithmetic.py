@@ -52,7 +52,7 @@ def _value(layer: ElementwiseLayer) -> str:
             one, two = (_requantize(f"{v} * {unit}", *p) for v, p in zip("ab", pairs, strict=False))
             value = _requantize(f"{one} {sign} {two}", *pairs[2])
     low, high = layer.activation_min, layer.activation_max
-    return f"nn_clamp({value} + {layer.output_zero_point}, {low}, {high})"
+    return f"nn_clamp(nn_add({value}, {layer.output_zero_point}), {low}, {high})"
 
 
 def _minus(zero_point: int) -> str:
@@ -75,7 +75,7 @@ def reduce(layer: ReduceLayer, prefix: str) -> Code:
     lines = [
         f"int32_t sum = {-layer.input_zero_point * count};",
         *nest(reduced[0], [f"sum += in[{place}];"], "j"),
-        f"*out++ = (int8_t)nn_clamp({value} + {layer.output_zero_point}, -128, 127);",
+        f"*out++ = (int8_t)nn_clamp(nn_add({value}, {layer.output_zero_point}), -128, 127);",
     ]
     source = function(prefix, nest(kept[0], lines) or lines, used=("in", "out"))
     return Code(KernelCode(function=prefix, source=source, alignment=1), _SUPPORT)
@@ -109,7 +109,7 @@ def requantize(layer: RequantizeLayer, prefix: str) -> Code:
     value = f"((const {layer.source.value}_t *)in)[i0]{_minus(layer.input_zero_point)}"
     scaled = _requantize(value, layer.multiplier, layer.shift)
     kind = f"{layer.target.value}_t"
-    clamped = f"nn_clamp({scaled} + {layer.output_zero_point}, {low}, {high})"
+    clamped = f"nn_clamp(nn_add({scaled}, {layer.output_zero_point}), {low}, {high})"
     line = f"(({kind} *)out)[i0] = ({kind}){clamped};"
     source = function(prefix, nest((layer.size,), [line]), used=("in", "out"))
     same = layer.source.itemsize == layer.target.itemsize

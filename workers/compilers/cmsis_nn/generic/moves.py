@@ -68,10 +68,10 @@ def _times(place: str, itemsize: int) -> str:
 def nearest(layer: NearestLayer, prefix: str) -> Code:
     """Return a nearest-neighbour resize as copies of whole pixels."""
     batch, height, width, depth = layer.input_shape
-    row, pixel = width * depth * layer.itemsize, depth * layer.itemsize
+    row = width * depth
     line = (
         f"memcpy(out, in + i0 * {height * row} + {prefix}_y[i1] * {row} + "
-        f"{prefix}_x[i2] * {pixel}, {pixel}u), out += {pixel};"
+        f"{prefix}_x[i2] * {depth}, {depth}u), out += {depth};"
     )
     body = nest((batch, len(layer.rows), len(layer.columns)), [line])
     constants = (constant(f"{prefix}_y", layer.rows), constant(f"{prefix}_x", layer.columns))

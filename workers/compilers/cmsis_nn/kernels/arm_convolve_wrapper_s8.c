@@ -38,7 +38,7 @@ static arm_cmsis_nn_status arm_convolve_wrapper_s8(
             }
           }
           sum = nn_requantize(sum, quant_params->multiplier[oc], quant_params->shift[oc]);
-          *output_data++ = (int8_t)nn_clamp(sum + conv_params->output_offset,
+          *output_data++ = (int8_t)nn_clamp(nn_add(sum, conv_params->output_offset),
                                             conv_params->activation.min,
                                             conv_params->activation.max);
         }

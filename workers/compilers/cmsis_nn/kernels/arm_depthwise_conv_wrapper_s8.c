@@ -33,7 +33,7 @@ static arm_cmsis_nn_status arm_depthwise_conv_wrapper_s8(
             }
           }
           sum = nn_requantize(sum, quant_params->multiplier[oc], quant_params->shift[oc]);
-          *output_data++ = (int8_t)nn_clamp(sum + dw_conv_params->output_offset,
+          *output_data++ = (int8_t)nn_clamp(nn_add(sum, dw_conv_params->output_offset),
                                             dw_conv_params->activation.min,
                                             dw_conv_params->activation.max);
         }

@@ -13,7 +13,7 @@ static arm_cmsis_nn_status arm_elementwise_add_s8(
     const int32_t two = (input_2_vect[i] + input_2_offset) * (INT32_C(1) << left_shift);
     const int32_t sum = nn_requantize(one, input_1_mult, input_1_shift) +
                         nn_requantize(two, input_2_mult, input_2_shift);
-    output[i] = (int8_t)nn_clamp(nn_requantize(sum, out_mult, out_shift) + out_offset,
+    output[i] = (int8_t)nn_clamp(nn_add(nn_requantize(sum, out_mult, out_shift), out_offset),
                                  out_activation_min, out_activation_max);
   }
   return ARM_CMSIS_NN_SUCCESS;

@@ -15,8 +15,8 @@ static inline void nn_dense(const cmsis_nn_fc_params *params, const int32_t *mul
       int32_t sum = bias ? bias[o] : 0;
       for (int32_t i = 0; i < depth; i++) sum += row[i] * (input[i] + params->input_offset);
       sum = nn_requantize(sum, multiplier[o * stride], shift[o * stride]);
-      *output++ = (int8_t)nn_clamp(sum + params->output_offset, params->activation.min,
-                                   params->activation.max);
+      *output++ = (int8_t)nn_clamp(nn_add(sum, params->output_offset),
+                                   params->activation.min, params->activation.max);
     }
   }
 }

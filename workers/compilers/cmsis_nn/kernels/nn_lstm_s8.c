@@ -54,7 +54,7 @@ static void nn_lstm_step(const nn_lstm *p, const int8_t *input, int8_t *hidden, 
     cell[j] = (int16_t)value;
     const int32_t squashed = nn_tanh_s16(value, INT32_C(3) << p->cell_shift, 0);
     value = nn_requantize(squashed * out, p->output_multiplier, p->output_shift);
-    output[j] = (int8_t)nn_clamp(value + p->output_zero, INT8_MIN, INT8_MAX);
+    output[j] = (int8_t)nn_clamp(nn_add(value, p->output_zero), INT8_MIN, INT8_MAX);
   }
   memcpy(hidden, output, (uint32_t)p->size);
 }

@@ -1,4 +1,4 @@
-/* Softmax of one row of int8; outputs are multiples of 2^-bits above `low`. */
+/* Softmax of one row of int8; outputs are multiples of 2^-8 above -128. */
 #ifndef TINYMLAAS_NN_SOFTMAX_H
 #define TINYMLAAS_NN_SOFTMAX_H
 #include "nn_exp.h"
@@ -36,13 +36,12 @@ static inline nn_softmax_row nn_softmax_scan(const int8_t *input, int32_t size, 
 }
 
 static inline int32_t nn_softmax_value(const nn_softmax_row *row, int32_t value, int32_t mult,
-                                       int32_t shift, int32_t diff_min, int32_t width) {
+                                       int32_t shift, int32_t diff_min) {
   const int32_t diff = value - row->most;
-  const int32_t low = -(INT32_C(1) << (width - 1));
-  const int32_t exponent = row->bits + 31 - width;
+  const int32_t exponent = row->bits + 31 - 8;
   /* a row of so many equal values that each share rounds to nothing */
-  if (diff < diff_min || exponent > 31) return low;
+  if (diff < diff_min || exponent > 31) return INT8_MIN;
   const int32_t product = nn_doubling_high_mul(row->scale, nn_softmax_exp(diff, mult, shift));
-  return nn_clamp(nn_rounding_shift(product, exponent) + low, low, -low - 1);
+  return nn_clamp(nn_rounding_shift(product, exponent) + INT8_MIN, INT8_MIN, INT8_MAX);
 }
 #endif

@@ -24,6 +24,11 @@ static inline int32_t nn_requantize(int32_t value, int32_t multiplier, int32_t s
   return nn_rounding_shift(nn_doubling_high_mul(scaled, multiplier), right);
 }
 
+/* a + b modulo 2^32: a requantised value may be so large that adding a zero point overflows. */
+static inline int32_t nn_add(int32_t a, int32_t b) {
+  return (int32_t)((uint32_t)a + (uint32_t)b);
+}
+
 static inline int32_t nn_clamp(int32_t value, int32_t low, int32_t high) {
   return value < low ? low : value > high ? high : value;
 }

@@ -23,7 +23,8 @@ typedef struct {
         int32_t sum = 0;                                                                         \
         for (int32_t i = 0; i < p->depth; i++)                                                   \
           sum += features[f * p->depth + i] * (input[i] - p->input_zero);                        \
-        sum = nn_requantize(sum, p->feature_multiplier, p->feature_shift) + p->state_zero;   \
+        sum = nn_requantize(sum, p->feature_multiplier, p->feature_shift);                       \
+        sum = nn_add(sum, p->state_zero);                                                        \
         rows[f * p->memory + p->memory - 1] = (STATE)nn_clamp(sum, LOW, HIGH);                   \
       }                                                                                          \
       for (int32_t u = 0; u < p->units; u++) {                                                   \
@@ -31,7 +32,8 @@ typedef struct {
         const int32_t first = u * p->rank * p->memory;                                           \
         for (int32_t k = first; k < first + p->rank * p->memory; k++)                            \
           sum += times[k] * (rows[k] - p->state_zero);                                           \
-        sum = nn_requantize(sum, p->time_multiplier, p->time_shift) + p->output_zero;        \
+        sum = nn_requantize(sum, p->time_multiplier, p->time_shift);                             \
+        sum = nn_add(sum, p->output_zero);                                                       \
         *output++ = (int8_t)nn_clamp(sum, INT8_MIN, INT8_MAX);                                   \
       }                                                                                          \
     }                                                                                            \

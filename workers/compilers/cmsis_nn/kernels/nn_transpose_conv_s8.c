@@ -34,7 +34,7 @@ static void nn_transpose_conv_s8(const nn_transpose_conv *p, const int8_t *weigh
       for (int32_t oc = 0; oc < p->out_c; oc++) {
         int32_t sum = bias[oc] + nn_transpose_conv_sum(p, input, weights + oc * window,
                                                        place / p->out_w, place % p->out_w);
-        sum = nn_requantize(sum, multiplier[oc], shift[oc]) + p->output_zero;
+        sum = nn_add(nn_requantize(sum, multiplier[oc], shift[oc]), p->output_zero);
         *output++ = (int8_t)nn_clamp(sum, p->low, p->high);
       }
     }

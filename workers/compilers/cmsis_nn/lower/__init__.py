@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.tensors import DType
+from workers.compilers.cmsis_nn.arithmetic import UnusableScale
 from workers.compilers.cmsis_nn.evaluate import evaluate
 from workers.compilers.cmsis_nn.graph import Graph, Tensor, TfliteModel
 from workers.compilers.cmsis_nn.layers import ReshapeLayer
@@ -73,6 +74,8 @@ LOWERINGS: dict[str, Lowering] = {
     "VAR_HANDLE": state.var_handle,
 }
 
+# What reading an operator that contradicts itself may end in where no check has foreseen it.
+_MALFORMED = (ValueError, LookupError, TypeError, ArithmeticError)
 
 _MOVES = tuple(sorted(n for n, how in LOWERINGS.items() if how.__module__ == moves.__name__))
 _CONVERSIONS = ("DEQUANTIZE", "QUANTIZE")
@@ -102,19 +105,44 @@ def lower(model: TfliteModel, *, fold: bool = True) -> Program:
     graph = replace(model.main, tensors=tensors)
     for operator in graph.operators:
         context = Context(model, graph, operator, variables)
-        try:
-            lowering = LOWERINGS.get(operator.name)
-            if lowering is None:
-                raise Refusal("not supported")
-            lowering(context)
-        except Refusal as refusal:
-            reasons.append(f"operator {operator.index} ({operator.name}): {refusal}")
+        reason = _lower_one(context)
+        if reason is not None:
+            reasons.append(f"operator {operator.index} ({operator.name}): {reason}")
+            continue
         steps += _folded(context.steps, tensors) if fold else context.steps
     if reasons:
         raise UnsupportedModel(*reasons)
+    _check_boundary(graph)
     values = _values(graph, steps, variables)
     steps += _constant_outputs(graph, values)
     return Program(values, tuple(steps), graph.inputs, graph.outputs)
+
+
+def _lower_one(context: Context) -> str | None:
+    """Make the steps of one operator; return why that cannot be done, or None."""
+    lowering = LOWERINGS.get(context.operator.name)
+    if lowering is None:
+        return "not supported"
+    try:
+        context.refuse_empty()
+        lowering(context)
+    except (Refusal, UnusableScale) as refusal:
+        return str(refusal)
+    except _MALFORMED as error:
+        return f"malformed ({type(error).__name__}: {error})"
+    return None
+
+
+def _check_boundary(graph: Graph) -> None:
+    """Refuse variables as the model's inputs or outputs: they lie where they last."""
+    numbers = dict.fromkeys((*graph.inputs, *graph.outputs))
+    reasons = [
+        f"tensor {graph.tensors[n].name!a} is a variable and an input or output of the model"
+        for n in numbers
+        if graph.tensors[n].variable
+    ]
+    if reasons:
+        raise UnsupportedModel(*reasons)
 
 
 def _constant_outputs(graph: Graph, values: dict[int, Value]) -> list[Step]:
@@ -157,6 +185,9 @@ def _values(graph: Graph, steps: list[Step], variables: Variables) -> dict[int, 
         tensor = graph.tensors[number]
         if tensor.dtype is None:
             reasons.append(f"tensor {tensor.name!a} is {tensor.type_name.lower()}")
+            continue
+        if 0 in tensor.shape:
+            reasons.append(f"tensor {tensor.name!a} of shape {tensor.shape} is empty")
             continue
         values[number] = Value(tensor.name, tensor.shape, tensor.dtype, tensor.data)
     if reasons:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import isfinite, prod
 
 from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn import luts
@@ -22,7 +22,7 @@ _INTEGERS = (DType.INT8, DType.INT16)
 def _size(context: Context) -> int:
     context.arity(1)
     source, target = context.input(), context.output()
-    if prod(source.shape) != prod(target.shape):
+    if source.shape != target.shape:
         raise Refusal(f"{source.shape} becomes {target.shape}")
     return prod(source.shape)
 
@@ -51,6 +51,8 @@ def leaky_relu(context: Context) -> None:
     """Lower LEAKY_RELU."""
     size = _size(context)
     alpha = context.options(LeakyReluOptions).alpha
+    if not isfinite(alpha):
+        raise Refusal(f"alpha {alpha}")
     source, target = affine(context.input(), DType.INT8), affine(context.output(), DType.INT8)
     _table(context, size, luts.leaky_relu(source, target, alpha))
 

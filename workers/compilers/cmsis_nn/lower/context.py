@@ -17,6 +17,7 @@ from workers.compilers.cmsis_nn.program import Step
 if TYPE_CHECKING:
     from workers.compilers.cmsis_nn.lower.state import Variables
 
+_LIST_TYPES = (DType.INT32, DType.INT64)
 T = TypeVar("T", bound=Options)
 
 
@@ -57,6 +58,16 @@ class Context:
                 f"{len(self.operator.inputs)} inputs and {len(self.operator.outputs)} outputs"
             )
 
+    def refuse_empty(self) -> None:
+        """Refuse tensors without elements, but for lists (of axes, of sizes) in later inputs."""
+        lists = set(self.operator.inputs[1:]) - set(self.operator.outputs)
+        for number in (*self.operator.inputs, *self.operator.outputs):
+            tensor = self.graph.tensors.get(number)
+            if tensor is None or 0 not in tensor.shape:
+                continue
+            if number not in lists or tensor.shape != (0,) or tensor.dtype not in _LIST_TYPES:
+                raise Refusal(f"tensor {tensor.name!a} of shape {tensor.shape} is empty")
+
     def has_input(self, position: int) -> bool:
         """Return whether input `position` is given."""
         return position < len(self.operator.inputs) and self.operator.inputs[position] >= 0
@@ -82,6 +93,13 @@ class Context:
             raise Refusal(f"{what} of type {tensor.type_name}")
         return tensor.data
 
+    def integer(self, position: int, what: str) -> int:
+        """Return the one constant integer at input `position`."""
+        values = self.integers(position, what)
+        if len(values) != 1:
+            raise Refusal(f"{what} of {len(values)} elements")
+        return values[0]
+
     def integers(self, position: int, what: str) -> tuple[int, ...]:
         """Return the constant integers at input `position`, flattened."""
         data = self.constant(position, what, DType.INT32, DType.INT64)
@@ -97,7 +115,15 @@ def affine(tensor: Tensor, *dtypes: DType) -> Affine:
         raise Refusal(f"activation {tensor.name!a} is quantised per channel")
     if not np.isfinite(tensor.affine.scale) or tensor.affine.scale <= 0:
         raise Refusal(f"tensor {tensor.name!a} has scale {tensor.affine.scale}")
+    if not _in_range(tensor.affine.zero_point, tensor):
+        raise Refusal(f"tensor {tensor.name!a} has zero point {tensor.affine.zero_point}")
     return tensor.affine
+
+
+def _in_range(value: int, tensor: Tensor) -> bool:
+    assert tensor.dtype is not None  # noqa: S101 - for the type checker
+    info = np.iinfo(tensor.dtype.value)
+    return int(info.min) <= value <= int(info.max)
 
 
 def require_type(tensor: Tensor, *dtypes: DType) -> None:
@@ -105,6 +131,13 @@ def require_type(tensor: Tensor, *dtypes: DType) -> None:
     if tensor.dtype not in dtypes:
         wanted = " or ".join(dtype.value for dtype in dtypes)
         raise Refusal(f"tensor {tensor.name!a} is {tensor.type_name.lower()}, not {wanted}")
+
+
+def axis_of(axis: int, rank: int) -> int:
+    """Return `axis` counted from the first of `rank` dimensions."""
+    if not -rank <= axis < rank:
+        raise Refusal(f"axis {axis} of {rank} dimensions")
+    return axis % rank
 
 
 def shape4(tensor: Tensor) -> tuple[int, int, int, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Literal
 
+import numpy as np
+
 from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn.arithmetic import quantize_multiplier
 from workers.compilers.cmsis_nn.graph import Affine
@@ -19,11 +21,15 @@ _LEFT_SHIFT = 20
 
 def _strides(context: Context) -> tuple[Shape, Shape]:
     context.arity(2)
-    target = context.output().shape
+    one, other, target = context.input(0).shape, context.input(1).shape, context.output().shape
     try:
-        return broadcast(context.input(0).shape, target), broadcast(context.input(1).shape, target)
+        strides = broadcast(one, target), broadcast(other, target)
+        size = prod(np.broadcast_shapes(one, other))
     except ValueError as error:
         raise Refusal(str(error)) from None
+    if size != prod(target):
+        raise Refusal(f"{one} and {other} become {target}")
+    return strides
 
 
 def _affines(context: Context) -> tuple[Affine, Affine, Affine]:
@@ -57,31 +63,11 @@ def _sum(context: Context, kind: Literal["add", "sub"], activation: int) -> None
     low, high = clamp_of(activation, context.output(), target)
     zeros = (first.zero_point, second.zero_point)
     shape = context.output().shape
-    layer: AddLayer | ElementwiseLayer
+    factors = (m1, m2, m3), (s1, s2, s3)
+    arithmetic = (zeros, target.zero_point, *factors, _LEFT_SHIFT, low, high)
+    layer: AddLayer | ElementwiseLayer = ElementwiseLayer(kind, shape, strides, *arithmetic)
     if kind == "add" and context.input(0).shape == context.input(1).shape:
-        layer = AddLayer(
-            prod(shape),
-            zeros,
-            target.zero_point,
-            (m1, m2, m3),
-            (s1, s2, s3),
-            _LEFT_SHIFT,
-            low,
-            high,
-        )
-    else:
-        layer = ElementwiseLayer(
-            kind,
-            shape,
-            strides,
-            zeros,
-            target.zero_point,
-            (m1, m2, m3),
-            (s1, s2, s3),
-            _LEFT_SHIFT,
-            low,
-            high,
-        )
+        layer = AddLayer(prod(shape), *arithmetic)
     context.add(layer, context.operator.inputs, context.operator.outputs)
 
 

@@ -33,18 +33,11 @@ def conv(context: Context) -> None:
     options = context.options(Conv2DOptions)
     source, target = shape4(context.input()), shape4(context.output())
     weights = _weights(context, 4)
-    channels, height, width, depth = weights.shape
+    channels, _, _, depth = weights.shape
     groups = source[3] // max(depth, 1)
     if groups * depth != source[3] or channels % max(groups, 1) or target[3] != channels:
         raise Refusal(f"weights {weights.shape} for {source[3]} → {target[3]} channels")
-    _same_batch(source, target)
-    stride = (options.stride_h, options.stride_w)
-    dilation = (options.dilation_h_factor, options.dilation_w_factor)
-    padding = Window((height, width), stride, options.padding, dilation).padding(source, target)
-    quant = _requantisation(context, options.fused_activation_function, channels, axis=0)
-    bias = _bias(context, channels)
-    layer = ConvLayer(source, target, weights, bias, quant, stride, dilation, padding)
-    context.add(layer, context.operator.inputs[:1], context.operator.outputs)
+    _windowed(context, ConvLayer, options, weights, axis=0)
 
 
 def depthwise(context: Context) -> None:
@@ -53,19 +46,32 @@ def depthwise(context: Context) -> None:
     options = context.options(DepthwiseConv2DOptions)
     source, target = shape4(context.input()), shape4(context.output())
     weights = _weights(context, 4)
-    one, height, width, channels = weights.shape
+    one, _, _, channels = weights.shape
     if one != 1 or channels != target[3] or channels != source[3] * options.depth_multiplier:
         raise Refusal(
             f"weights {weights.shape} with depth multiplier {options.depth_multiplier} "
             f"for {source[3]} → {target[3]} channels"
         )
+    _windowed(context, DepthwiseLayer, options, weights, axis=3)
+
+
+def _windowed(
+    context: Context,
+    kind: type[ConvLayer] | type[DepthwiseLayer],
+    options: Conv2DOptions | DepthwiseConv2DOptions,
+    weights: NDArray[np.int8],
+    axis: int,
+) -> None:
+    """Add a layer whose `weights` have rows and columns in the middle, channels along `axis`."""
+    source, target = shape4(context.input()), shape4(context.output())
     _same_batch(source, target)
     stride = (options.stride_h, options.stride_w)
     dilation = (options.dilation_h_factor, options.dilation_w_factor)
-    padding = Window((height, width), stride, options.padding, dilation).padding(source, target)
-    quant = _requantisation(context, options.fused_activation_function, channels, axis=3)
+    window = Window((weights.shape[1], weights.shape[2]), stride, options.padding, dilation)
+    padding, channels = window.padding(source, target), weights.shape[axis]
+    quant = _requantisation(context, options.fused_activation_function, channels, axis)
     bias = _bias(context, channels)
-    layer = DepthwiseLayer(source, target, weights, bias, quant, stride, dilation, padding)
+    layer = kind(source, target, weights, bias, quant, stride, dilation, padding)
     context.add(layer, context.operator.inputs[:1], context.operator.outputs)
 
 

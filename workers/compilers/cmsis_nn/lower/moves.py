@@ -9,7 +9,7 @@ import numpy as np
 from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn.graph import Tensor
 from workers.compilers.cmsis_nn.layers import MoveLayer, Region, ReshapeLayer
-from workers.compilers.cmsis_nn.lower.context import Context, Refusal, affine
+from workers.compilers.cmsis_nn.lower.context import Context, Refusal, affine, axis_of
 from workers.compilers.cmsis_nn.options import (
     Activation,
     ConcatenationOptions,
@@ -33,12 +33,6 @@ def _itemsize(context: Context, *tensors: Tensor) -> int:
                 raise Refusal("tensors of different quantisation")
     assert first.dtype is not None  # noqa: S101 - for the type checker
     return first.dtype.itemsize
-
-
-def _axis(axis: int, rank: int) -> int:
-    if not -rank <= axis < rank:
-        raise Refusal(f"axis {axis} of {rank} dimensions")
-    return axis % rank
 
 
 def reshape(context: Context) -> None:
@@ -137,7 +131,7 @@ def transpose(context: Context) -> None:
     context.arity(2)
     source, target = context.input(), context.output()
     itemsize = _itemsize(context, source, target)
-    order = tuple(_axis(a, len(source.shape)) for a in context.integers(1, "permutation"))
+    order = tuple(axis_of(a, len(source.shape)) for a in context.integers(1, "permutation"))
     if sorted(order) != list(range(len(source.shape))):
         raise Refusal(f"permutation {order} of {len(source.shape)} dimensions")
     counts = tuple(source.shape[a] for a in order)
@@ -155,9 +149,10 @@ def pad(context: Context) -> None:
     source, target = context.input(), context.output()
     itemsize = _itemsize(context, source, target)
     rank = len(source.shape)
-    amounts = np.array(context.integers(1, "paddings")).reshape(-1, 2)
-    if len(amounts) != rank or (amounts < 0).any():
-        raise Refusal(f"paddings {amounts.tolist()} for {rank} dimensions")
+    flat = context.integers(1, "paddings")
+    if len(flat) != 2 * rank or min(flat, default=0) < 0:
+        raise Refusal(f"paddings {list(flat)} for {rank} dimensions")
+    amounts = np.array(flat).reshape(rank, 2)
     shape = tuple(int(n + a.sum()) for n, a in zip(source.shape, amounts, strict=True))
     if shape != target.shape:
         raise Refusal(f"{source.shape} becomes {target.shape}")
@@ -188,7 +183,9 @@ def concatenation(context: Context) -> None:
     if options.fused_activation_function != Activation.NONE:
         raise Refusal("a fused activation")
     target = context.output()
-    axis = _axis(options.axis, len(target.shape))
+    if not context.operator.inputs:
+        raise Refusal("no inputs")
+    axis = axis_of(options.axis, len(target.shape))
     _join(context, [context.input(i).shape for i in range(len(context.operator.inputs))], axis)
 
 
@@ -196,7 +193,7 @@ def pack(context: Context) -> None:
     """Lower PACK: a concatenation along a new axis."""
     target, options = context.output(), context.options(PackOptions)
     context.arity(options.values_count)
-    axis = _axis(options.axis, len(target.shape))
+    axis = axis_of(options.axis, len(target.shape))
     shapes = [context.input(i).shape for i in range(len(context.operator.inputs))]
     if any((*s[:axis], len(shapes), *s[axis:]) != target.shape for s in shapes):
         raise Refusal(f"{shapes} become {target.shape}")
@@ -211,7 +208,8 @@ def _join(context: Context, shapes: list[Shape], axis: int) -> None:
     regions: list[Region] = []
     start = 0
     for number, shape in enumerate(shapes):
-        if (*shape[:axis], target.shape[axis], *shape[axis + 1 :]) != target.shape:
+        other = (*shape[:axis], target.shape[axis], *shape[axis + 1 :])
+        if len(shape) != len(target.shape) or other != target.shape:
             raise Refusal(f"{shape} within {target.shape}")
         regions.append(Region(number, shape, contiguous(shape), strides, 0, start * strides[axis]))
         start += shape[axis]
@@ -226,8 +224,7 @@ def split(context: Context) -> None:
     options = context.options(SplitOptions)
     context.arity(2, options.num_splits)
     tensor = context.input(1)
-    (axis,) = context.integers(0, "axis")
-    axis = _axis(axis, len(tensor.shape))
+    axis = axis_of(context.integer(0, "axis"), len(tensor.shape))
     size, rest = divmod(tensor.shape[axis], options.num_splits)
     if rest:
         raise Refusal(f"{tensor.shape[axis]} in {options.num_splits} equal parts")
@@ -238,9 +235,8 @@ def split_v(context: Context) -> None:
     """Lower SPLIT_V: parts of given sizes, one of which may be −1 for the rest."""
     tensor = context.input()
     sizes = list(context.integers(1, "sizes"))
-    (axis,) = context.integers(2, "axis")
     context.arity(3, len(sizes))
-    axis = _axis(axis, len(tensor.shape))
+    axis = axis_of(context.integer(2, "axis"), len(tensor.shape))
     if sizes.count(-1) == 1:
         sizes[sizes.index(-1)] = tensor.shape[axis] - sum(sizes) - 1
     if min(sizes) < 0 or sum(sizes) != tensor.shape[axis]:
@@ -252,7 +248,7 @@ def unpack(context: Context) -> None:
     """Lower UNPACK: each index of one axis becomes a tensor."""
     tensor = context.input()
     options = context.options(UnpackOptions)
-    axis = _axis(options.axis, len(tensor.shape))
+    axis = axis_of(options.axis, len(tensor.shape))
     if options.num != tensor.shape[axis]:
         raise Refusal(f"{options.num} parts of {tensor.shape[axis]}")
     context.arity(1, options.num)

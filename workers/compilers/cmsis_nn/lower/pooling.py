@@ -53,7 +53,7 @@ def softmax(context: Context) -> None:
         raise Refusal(f"output scale {output.scale}, zero point {output.zero_point}")
     if source.shape != target.shape or not source.shape:
         raise Refusal(f"{source.shape} becomes {target.shape}")
-    if options.beta * scale * (1 << 26) <= 1:
+    if not options.beta * scale * (1 << 26) > 1:  # not so for NaN either
         raise Refusal(f"input scale {scale:g} with beta {options.beta:g} is too small")
     size = source.shape[-1]
     if not 1 <= size <= _MOST_CLASSES:

@@ -26,6 +26,7 @@ _UNIT = 2.0**-15  # scale of an activation's result
 _LSTM_INPUTS = 24
 _HIDDEN, _CELL = 18, 19
 _LOWEST_CELL_POWER = -12
+_HIGHEST_CELL_POWER = 2  # 2^15 × 3 × 2^(12 + power), the argument of the tanh, must fit int32
 
 
 def svdf(context: Context) -> None:
@@ -36,6 +37,8 @@ def svdf(context: Context) -> None:
     features = context.constant(1, "feature weights", DType.INT8)
     times = context.constant(2, "time weights", DType.INT8, DType.INT16)
     memory = affine(context.input(4), DType.INT8, DType.INT16)
+    if features.ndim != 2 or times.ndim != 2 or not context.input().shape:
+        raise Refusal(f"weights of shape {features.shape} and {times.shape}")
     filters, depth = features.shape
     batch = context.input().shape[0]
     units, rest = divmod(filters, max(options.rank, 1))
@@ -52,6 +55,8 @@ def svdf(context: Context) -> None:
     bias = np.zeros(units, np.int32)
     if context.has_input(3):
         bias = context.constant(3, "bias", DType.INT32).reshape(-1)
+    if len(bias) != units:
+        raise Refusal(f"{len(bias)} biases for {units} units")
     layer = SvdfLayer(
         batch,
         options.rank,
@@ -75,7 +80,8 @@ def _weights(context: Context, position: int) -> Affine:
 
 
 def _svdf_factor(source: Affine, weights: Affine, target: Affine) -> tuple[int, int]:
-    return quantize_multiplier(float(source.scale * weights.scale / target.scale))
+    # products in float64, unlike FULLY_CONNECTED's
+    return quantize_multiplier(float(source.scale) * float(weights.scale) / float(target.scale))
 
 
 def lstm(context: Context) -> None:
@@ -96,12 +102,16 @@ def lstm(context: Context) -> None:
     hidden = affine(context.input(_HIDDEN), DType.INT8)
     cell = affine(context.input(_CELL), DType.INT16)
     fraction, power = frexp(float(cell.scale))
-    if fraction != 0.5 or power - 1 < _LOWEST_CELL_POWER:
+    if fraction != 0.5 or not _LOWEST_CELL_POWER <= power - 1 <= _HIGHEST_CELL_POWER:
         raise Refusal(f"cell scale {cell.scale}")
     gates = tuple(_gate(context, number, hidden) for number in range(len(_GATES)))
     size = gates[0].input_weights.shape[0]
     if context.output().shape != (*shape[:2], size):
         raise Refusal(f"{shape} becomes {context.output().shape}")
+    sizes = [gate.input_weights.shape[0] for gate in gates]
+    states = [context.input(position).shape for position in (_HIDDEN, _CELL)]
+    if sizes != [size] * len(gates) or states != [(batch, size)] * 2:
+        raise Refusal(f"gates of {sizes} units with states of shape {states[0]} and {states[1]}")
     layer = LstmLayer(
         batch,
         steps,
@@ -113,8 +123,8 @@ def lstm(context: Context) -> None:
         power - 1,
         _clip(options.cell_clip, cell),
     )
-    states = [state(context, _HIDDEN, DType.INT8), state(context, _CELL, DType.INT16)]
-    outputs = [context.operator.outputs[0], *states]
+    numbers = [state(context, _HIDDEN, DType.INT8), state(context, _CELL, DType.INT16)]
+    outputs = [context.operator.outputs[0], *numbers]
     context.add(layer, context.operator.inputs[:1], outputs)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import floor, prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from tinymlaas.contract.tensors import DType
 from workers.compilers.cmsis_nn.arithmetic import quantize_multiplier, round_half_away
 from workers.compilers.cmsis_nn.layers import BilinearLayer, NearestLayer, ReduceLayer
-from workers.compilers.cmsis_nn.lower.context import Context, Refusal, affine, shape4
+from workers.compilers.cmsis_nn.lower.context import Context, Refusal, affine, axis_of, shape4
 from workers.compilers.cmsis_nn.options import (
     ResizeBilinearOptions,
     ResizeNearestNeighborOptions,
@@ -20,7 +21,9 @@ from workers.compilers.cmsis_nn.strides import contiguous
 _FRACTION = 1 << 10
 
 
-def _shapes(context: Context) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+def _shapes(
+    context: Context, places: type[np.integer[Any]]
+) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
     context.arity(2)
     source, target = shape4(context.input()), shape4(context.output())
     if context.integers(1, "size") != target[1:3] or (source[0], source[3]) != (
@@ -28,6 +31,9 @@ def _shapes(context: Context) -> tuple[tuple[int, int, int, int], tuple[int, int
         target[3],
     ):
         raise Refusal(f"{source} becomes {target}")
+    most = int(np.iinfo(places).max)  # of the tables
+    if max(*source[1:3], *target[1:3]) > most:
+        raise Refusal(f"{source} becomes {target}: more than {most:,} rows or columns")
     affine(context.input(), DType.INT8)
     affine(context.output(), DType.INT8)
     return source, target
@@ -36,10 +42,10 @@ def _shapes(context: Context) -> tuple[tuple[int, int, int, int], tuple[int, int
 def nearest(context: Context) -> None:
     """Lower RESIZE_NEAREST_NEIGHBOR."""
     options = context.options(ResizeNearestNeighborOptions)
-    source, target = _shapes(context)
+    source, target = _shapes(context, np.uint16)
     rows, columns = (_nearest_places(source[axis], target[axis], options) for axis in (1, 2))
     context.add(
-        NearestLayer(source, rows, columns, 1),
+        NearestLayer(source, rows, columns),
         context.operator.inputs[:1],
         context.operator.outputs,
     )
@@ -66,7 +72,7 @@ def bilinear(context: Context) -> None:
     options = context.options(ResizeBilinearOptions)
     if options.align_corners and options.half_pixel_centers:
         raise Refusal("aligned corners with half-pixel centres")
-    source, target = _shapes(context)
+    source, target = _shapes(context, np.int16)
     rows, columns = (_bilinear_places(source[axis], target[axis], options) for axis in (1, 2))
     context.add(
         BilinearLayer(source, rows, columns),
@@ -86,6 +92,8 @@ def _bilinear_places(size: int, output: int, options: ResizeBilinearOptions) -> 
         if options.half_pixel_centers:
             scaled += scale // 2 - _FRACTION // 2
         lower = max(_truncate(scaled), 0)
+        if lower >= size:  # TFLite's rounded steps lead past the end, where it reads what is there
+            raise Refusal(f"{size} rows or columns become {output}: too many for 10 fraction bits")
         upper = min(_truncate(scaled + _FRACTION - 1), size - 1)
         rows.append((lower, upper, scaled - _FRACTION * lower))
     return np.array(rows, np.int16)
@@ -110,8 +118,7 @@ def _reduce(context: Context, *, mean: bool) -> None:
     context.arity(2)
     tensor, output = context.input(), context.output()
     source, target = affine(tensor, DType.INT8), affine(output, DType.INT8)
-    rank = len(tensor.shape)
-    axes = {axis % rank for axis in context.integers(1, "axes")} if rank else set()
+    axes = {axis_of(axis, len(tensor.shape)) for axis in context.integers(1, "axes")}
     dims = list(zip(tensor.shape, contiguous(tensor.shape), strict=True))
     kept = tuple(d for axis, d in enumerate(dims) if axis not in axes)
     reduced = tuple(d for axis, d in enumerate(dims) if axis in axes)

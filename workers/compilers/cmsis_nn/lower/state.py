@@ -35,14 +35,15 @@ class Variables:
         first = max((n for graph in model.graphs for n in graph.tensors), default=0) + 1
         for graph in model.graphs:
             for operator in graph.operators:
-                key = handle(graph, operator) if operator.name == _ASSIGN else None
+                assigns = operator.name == _ASSIGN and len(operator.inputs) == 2
+                key = handle(graph, operator) if assigns else None
                 if key is not None and key not in found.numbers:
                     found._add(key, first + len(found.numbers), graph, operator)
         return found
 
     def _add(self, key: Key, number: int, graph: Graph, operator: Operator) -> None:
-        tensor = graph.tensors[operator.inputs[1]]
-        if tensor.dtype is None:
+        tensor = graph.tensors.get(operator.inputs[1])
+        if tensor is None or tensor.dtype is None:
             return
         initial = _cleared(tensor)
         self.numbers[key] = number

@@ -73,6 +73,7 @@ static __attribute__((noinline)) void {name}(const int8_t *in, const int8_t *wei
 
 _LAYER = """
 static void {function}(const int8_t *in, int8_t *out, uint8_t *scratch) {{
+  (void)scratch;
 {open}  {shared}({source}, {function}_weights, {function}_params,{scale} {turns}, {channels},
       {zero}, out{bounds});
 {close}}}

@@ -127,7 +127,8 @@ def expression(kind: str, acc: str, multiplier: str, shift: str) -> str:
     if kind.startswith("n"):
         value = f"tk_scale({acc}, {multiplier}, {shift}, zero)"
     else:
-        value = f"tk_scale_any({acc}, {multiplier}, {shift}) + zero"
+        # the value may be so large that adding the zero point overflows
+        value = f"(int32_t)((uint32_t)tk_scale_any({acc}, {multiplier}, {shift}) + (uint32_t)zero)"
     bounds = "low, high" if kind.endswith("c") else "-128, 127"
     return f"(int8_t)tk_clamp({value}, {bounds})"
 
