@@ -16,6 +16,7 @@ from tinymlaas.contract.report import CandidateReport, CandidateStatus, Objectiv
 # Weights may shrink a little in compiling (folded shape constants); far above that they cannot fit.
 _WEIGHT_SLACK = 1.25
 _LISTED_CORES = 8
+_OBJECTIVE = "objective"
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,16 @@ class Candidate:
 
 def list_candidates(
     descriptions: Sequence[CompilerDescription],
-    format: ModelFormat,
     objective: Objective = Objective.LATENCY,
     options: Mapping[str, str] | None = None,
+    *,
+    race: bool = False,
 ) -> list[Candidate]:
-    """Return every candidate of the compilers described for a model of `format`.
+    """Return every candidate of the compilers described, in the order of their names.
 
-    A compiler that does not read the format is none, unless no compiler does. An option has its
-    default unless `options` says otherwise; the one called ``objective`` follows the job's wherever
-    the compiler offers that value.
+    An option has its default unless `options` says otherwise; the one called ``objective`` follows
+    the job's wherever the compiler offers that value. In a `race` each variant that the compiler
+    has is tried as well, as far as `options` leave it open.
 
     Raises:
         UsageError: no compiler has one of `options`, or one that has it does not offer the value.
@@ -57,11 +59,13 @@ def list_candidates(
     if unknown:
         known = ", ".join(sorted({name for each in descriptions for name in each.options}))
         raise UsageError(f"no compiler has an option {unknown[0]}; there are: {known or 'none'}")
-    readers = [each for each in descriptions if _reads(each, format)]
     return [
-        Candidate(description, kernels, _options(description, objective, wanted))
-        for description in sorted(readers or descriptions, key=lambda d: d.name)
+        Candidate(description, kernels, variant)
+        for description in sorted(descriptions, key=lambda d: d.name)
         for kernels in description.kernels
+        for variant in _variants(
+            description, _options(description, objective, wanted), wanted, race
+        )
     ]
 
 
@@ -73,8 +77,8 @@ def _options(
     compiler: CompilerDescription, objective: Objective, wanted: Mapping[str, str]
 ) -> dict[str, str]:
     chosen = {name: allowed[0] for name, allowed in sorted(compiler.options.items())}
-    if objective in compiler.options.get("objective", ()):
-        chosen["objective"] = objective.value
+    if objective in compiler.options.get(_OBJECTIVE, ()):
+        chosen[_OBJECTIVE] = objective.value
     for name in chosen.keys() & wanted.keys():
         allowed = compiler.options[name]
         if wanted[name] not in allowed:
@@ -85,15 +89,48 @@ def _options(
     return chosen
 
 
+def _variants(
+    compiler: CompilerDescription, chosen: dict[str, str], wanted: Mapping[str, str], race: bool
+) -> list[dict[str, str]]:
+    """Return `chosen` and, in a race, the compiler's variants of it, each once."""
+    named: Iterable[dict[str, str]] = compiler.variants or [
+        {_OBJECTIVE: value} for value in compiler.options.get(_OBJECTIVE, ())
+    ]
+    found = [chosen]
+    for variant in named if race else ():
+        options = {**chosen, **variant, **{n: wanted[n] for n in chosen.keys() & wanted.keys()}}
+        if options not in found:
+            found.append(options)
+    return found
+
+
+def admit(
+    candidates: Iterable[Candidate], summary: ModelSummary, target: CapabilityClass
+) -> list[Candidate | CandidateReport]:
+    """Return what may work as it is, and what cannot as a rejection: one for all its variants."""
+    admitted: dict[tuple[str, str, object], Candidate | CandidateReport] = {}
+    for number, candidate in enumerate(candidates):
+        reasons = reasons_against(candidate, summary, target)
+        step = candidate.rejected(reasons) if reasons else candidate
+        place = (candidate.compiler.name, candidate.kernels, None if reasons else number)
+        admitted.setdefault(place, step)
+    return list(admitted.values())
+
+
 def reasons_against(
     candidate: Candidate, summary: ModelSummary, target: CapabilityClass
 ) -> list[str]:
     """Return why `candidate` cannot work, from facts alone; empty if it may.
 
-    These need no compiler to run: a core it has no code for, an operator it does not list, weights
-    larger than all flash.
+    These need no compiler to run: kernels that are not installed, a core it has no code for, an
+    operator it does not list, weights larger than all flash.
     """
+    if not _reads(candidate.compiler, summary.format):
+        return [unread(summary.format)]
     reasons = []
+    lacking = candidate.compiler.unavailable.get(candidate.kernels)
+    if lacking is not None:
+        reasons.append(lacking)
     if target.core not in candidate.compiler.cores:
         cores = [str(core) for core in candidate.compiler.cores]
         known = ", ".join(cores[:_LISTED_CORES]) + (", …" if len(cores) > _LISTED_CORES else "")
@@ -108,6 +145,11 @@ def reasons_against(
     return reasons
 
 
+def unread(format: ModelFormat) -> str:
+    """Return the reason against a compiler that does not read models of `format`."""
+    return f"does not read {format} models"
+
+
 def unsupported_operators(compiler: CompilerDescription, summary: ModelSummary) -> list[str]:
     """Return a reason for each operator that the compiler does not list, the first one first."""
     known = {
@@ -116,8 +158,6 @@ def unsupported_operators(compiler: CompilerDescription, summary: ModelSummary) 
         if support.format == summary.format
         for operator in support.operators
     }
-    if not _reads(compiler, summary.format):
-        return [f"does not read {summary.format} models"]
     unknown = [use for use in summary.operators if (use.dtype, use.name) not in known]
     return [use.unsupported for use in sorted(unknown, key=lambda use: use.indices[0])]
 

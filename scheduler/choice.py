@@ -1,10 +1,15 @@
-"""Choose among finished candidates by the objective, and say how the job ended."""
+"""Choose among finished candidates by measurement, and say of every other one why it lost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import inf
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, inf, log
 
+from scheduler.candidates import unread
+from scheduler.limits import broken
+from tinymlaas.contract.model import ModelFormat
+from tinymlaas.contract.race import NEAR, Race
 from tinymlaas.contract.report import (
     CandidateReport,
     CandidateStatus,
@@ -13,44 +18,76 @@ from tinymlaas.contract.report import (
     ResultStatus,
 )
 
-# What comes first decides; the rest breaks ties, smaller first.
-_ORDER = {
-    Objective.LATENCY: ("instructions", "flash_bytes", "ram_bytes"),
-    Objective.FLASH: ("flash_bytes", "ram_bytes", "instructions"),
-    Objective.RAM: ("ram_bytes", "flash_bytes", "instructions"),
+_NUMBER = {
+    Objective.LATENCY: "instructions",
+    Objective.FLASH: "flash_bytes",
+    Objective.RAM: "ram_bytes",
 }
-
-
+_NAMES = {
+    Objective.LATENCY: "instructions",
+    Objective.FLASH: "bytes of flash",
+    Objective.RAM: "bytes of RAM",
+}
 # An error, as a share of the output's range, that is rounding in float32 and no more.
 _ROUNDING = 1e-4
+_UNREAD = {unread(format) for format in ModelFormat}
+_PLAIN = Race()
 
 
-def choose(candidates: Sequence[CandidateReport], objective: Objective) -> int | None:
-    """Return the index of the best candidate, or None if none is usable.
+@dataclass(frozen=True)
+class Ranking:
+    """Who won, if anybody, and why each other usable candidate did not, by index."""
 
-    A verified candidate always beats one that was only built, and one that computes the reference's
-    numbers (to the bit, or to rounding in float32) one that is only within tolerance. Then the
-    objective decides; an unknown number counts as worst.
+    chosen: int | None
+    lost: Mapping[int, str]
+
+
+def choose(
+    candidates: Sequence[CandidateReport], objective: Objective, race: Race = _PLAIN
+) -> int | None:
+    """Return the index of the best candidate, or None if none is usable; see `rank`."""
+    return rank(candidates, objective, race).chosen
+
+
+def rank(
+    candidates: Sequence[CandidateReport], objective: Objective, race: Race = _PLAIN
+) -> Ranking:
+    """Choose by the race's weights among the candidates that keep its limits.
+
+    A verified candidate always beats one that was only built, and one that computes the numbers of
+    its reference (to the bit, or to rounding in float32) one that is only within tolerance. Then
+    the cost decides (`contract.race.Race`); of all within 2% of the least the smallest is taken.
+    An unknown number counts as worst.
     """
-
-    def rank(index: int) -> tuple[float | bool | str, ...]:
-        report = candidates[index]
-        numbers = [getattr(report, field) for field in _ORDER[objective]]
-        unproven = report.status is not CandidateStatus.VERIFIED
-        return (
-            unproven,
-            not _accurate(report),
-            *(inf if n is None else n for n in numbers),
-            report.compiler,
-            index,
-        )
-
     usable = [
         index
         for index, report in enumerate(candidates)
         if report.status in (CandidateStatus.VERIFIED, CandidateStatus.BUILT)
     ]
-    return min(usable, key=rank, default=None)
+    lost = {index: "; ".join(broken(candidates[index], race.limits)) for index in usable}
+    left = [index for index in usable if not lost[index]]
+    for better, why in (
+        (_proven, lambda r: "it was not run, the chosen one was"),
+        (_accurate, _off),
+    ):
+        if any(better(candidates[index]) for index in left):
+            lost |= {i: why(candidates[i]) for i in left if not better(candidates[i])}
+            left = [index for index in left if better(candidates[index])]
+    if not left:
+        return Ranking(None, lost)
+    weights = race.of(objective)
+    costs = _costs({index: candidates[index] for index in left}, weights)
+    least = min(costs.values())
+    near = [index for index in left if costs[index] <= least + log(1 + NEAR)]
+    chosen = min(near, key=lambda i: (*_size(candidates[i], weights), candidates[i].compiler, i))
+    for index in left:
+        above = 0.0 if index in near else costs[index] - least
+        lost[index] = _compared(candidates[index], candidates[chosen], weights, above)
+    return Ranking(chosen, lost | {chosen: ""})
+
+
+def _proven(report: CandidateReport) -> bool:
+    return report.status is CandidateStatus.VERIFIED
 
 
 def _accurate(report: CandidateReport) -> bool:
@@ -58,40 +95,156 @@ def _accurate(report: CandidateReport) -> bool:
     return bool(report.bit_exact) or (error is not None and error <= _ROUNDING)
 
 
-def conclude(candidates: Sequence[CandidateReport], objective: Objective) -> CompileResult:
+def _off(report: CandidateReport) -> str:
+    how = "" if report.max_rel_error is None else f" ({report.max_rel_error:.2g} of the range)"
+    return f"its outputs are near the reference's{how}, the chosen one's are equal"
+
+
+def _costs(
+    reports: Mapping[int, CandidateReport], weights: Mapping[Objective, float]
+) -> dict[int, float]:
+    """Return the logarithm of each candidate's cost.
+
+    What is not known of a candidate makes it cost infinitely much, unless it is known of none.
+    """
+    costs = dict.fromkeys(reports, 0.0)
+    for objective, weight in weights.items():
+        known = [n for r in reports.values() if (n := _of(r, objective)) is not None]
+        for index, report in reports.items():
+            number = _of(report, objective)
+            if number is not None:
+                costs[index] += weight * log(max(number, 1) / max(min(known), 1))
+            elif known:
+                costs[index] = inf
+    return costs
+
+
+def _of(report: CandidateReport, objective: Objective) -> int | None:
+    found: int | None = getattr(report, _NUMBER[objective])
+    return found
+
+
+def _breakers(weights: Mapping[Objective, float]) -> list[Objective]:
+    """Return what breaks ties: sizes, those first that are no objective, and at last speed."""
+    return sorted(Objective, key=lambda each: (each is Objective.LATENCY, each in weights, each))
+
+
+def _size(report: CandidateReport, weights: Mapping[Objective, float]) -> tuple[float, ...]:
+    numbers = (_of(report, each) for each in _breakers(weights))
+    return tuple(inf if number is None else number for number in numbers)
+
+
+def _compared(
+    report: CandidateReport,
+    chosen: CandidateReport,
+    weights: Mapping[Objective, float],
+    above: float,
+) -> str:
+    """Say why `report` lost to `chosen` by its numbers; `above` is how far its cost's log is up."""
+    numbers = {each: (_of(report, each), _of(chosen, each)) for each in _breakers(weights)}
+    if all(own == other for own, other in numbers.values()):
+        return "the same numbers as the chosen one"
+    for each in weights:
+        if numbers[each][0] is None and numbers[each][1] is not None:
+            return f"its {_NAMES[each]} are not known"
+    if above <= log(1 + NEAR):
+        for each, (own, other) in numbers.items():
+            if own is not None and other is not None and own > other:
+                return (
+                    f"as good within {NEAR:.0%} but larger: {own:,} {_NAMES[each]}, not {other:,}"
+                )
+        return f"as good within {NEAR:.0%}"
+    if len(weights) > 1:
+        parts = ", ".join(f"{name.value} {weight:.2g}" for name, weight in weights.items())
+        return f"costs {exp(above):.3g} times the least by weight ({parts})"
+    (only,) = weights
+    own, other = (number or 0 for number in numbers[only])
+    return f"{own:,} {_NAMES[only]}, {own / max(other, 1):.3g} times the chosen one's {other:,}"
+
+
+def pareto(candidates: Sequence[CandidateReport]) -> set[int]:
+    """Return the verified candidates that no other is as good as in all and better in one.
+
+    Judged by flash, RAM and instructions; of several with the same numbers all are returned.
+    """
+    points = {
+        index: tuple(n for each in Objective if (n := _of(report, each)) is not None)
+        for index, report in enumerate(candidates)
+        if report.status is CandidateStatus.VERIFIED
+    }
+    known = {index: point for index, point in points.items() if len(point) == len(Objective)}
+    return {
+        index
+        for index, point in known.items()
+        if not any(_dominates(other, point) for other in known.values())
+    }
+
+
+def _dominates(one: Sequence[int], other: Sequence[int]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+
+def conclude(
+    candidates: Sequence[CandidateReport], objective: Objective, race: Race = _PLAIN
+) -> CompileResult:
     """Return the job's result: done with the chosen candidate, else rejected or failed.
 
-    A job is `failed` if any candidate failed (it might have worked), `rejected` if all were.
+    A job is `failed` if any candidate failed (it might have worked), `rejected` if all were or
+    break a limit.
     """
-    chosen = choose(candidates, objective)
-    if chosen is not None:
-        digest = candidates[chosen].action_digest
+    ranking = rank(candidates, objective, race)
+    best = pareto(candidates)
+    told = tuple(
+        report.model_copy(update={"lost": ranking.lost.get(index, ""), "pareto": index in best})
+        for index, report in enumerate(candidates)
+    )
+    if ranking.chosen is not None:
+        digest = candidates[ranking.chosen].action_digest
         return CompileResult(
             status=ResultStatus.DONE,
             action_digest=digest,
-            chosen=chosen,
-            candidates=tuple(candidates),
+            chosen=ranking.chosen,
+            candidates=told,
         )
-    failed = any(report.status is CandidateStatus.FAILED for report in candidates)
+    failed = any(report.status is CandidateStatus.FAILED for report in told)
     return CompileResult(
         status=ResultStatus.FAILED if failed else ResultStatus.REJECTED,
-        reasons=_reasons(candidates, failed),
-        candidates=tuple(candidates),
+        reasons=_reasons(told, failed),
+        candidates=told,
     )
 
 
 def _reasons(candidates: Sequence[CandidateReport], failed: bool) -> tuple[str, ...]:
-    wanted = CandidateStatus.FAILED if failed else CandidateStatus.REJECTED
-    several = len({report.compiler for report in candidates}) > 1
-    told = sorted((r for r in candidates if r.status is wanted), key=_distance)
+    """Return why no candidate can be used, what came nearest first.
+
+    What does not read the format at all is passed over where something does.
+    """
+    told = sorted((r for r in candidates if _tells(r, failed)), key=_distance)
+    reading = [r for r in told if r.lost or not _UNREAD.issuperset(r.reasons)]
+    several = len({report.compiler for report in reading or told}) > 1
     reasons = (
         f"{report.compiler}: {reason}" if several else reason
-        for report in told
-        for reason in report.reasons
+        for report in reading or told
+        for reason in _against(report)
     )
     return tuple(dict.fromkeys(reasons))  # kernel libraries of one compiler share most of theirs
 
 
-def _distance(report: CandidateReport) -> tuple[bool, bool, int]:
+def _tells(report: CandidateReport, failed: bool) -> bool:
+    if failed:
+        return report.status is CandidateStatus.FAILED
+    return report.status is CandidateStatus.REJECTED or bool(report.lost)
+
+
+def _against(report: CandidateReport) -> Iterable[str]:
+    return (report.lost,) if report.lost else report.reasons
+
+
+def _distance(report: CandidateReport) -> tuple[bool, bool, bool, int]:
     """Return how far from working a candidate was: what came nearest is the most worth reading."""
-    return report.flash_bytes is None, report.action_digest is None, len(report.reasons)
+    return (
+        not report.lost,
+        report.flash_bytes is None,
+        report.action_digest is None,
+        len(report.reasons),
+    )

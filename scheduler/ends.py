@@ -26,7 +26,7 @@ def conclusion(plan: Plan) -> tuple[JobState, CompileResult]:
     A candidate that was quarantined has the job quarantined only if no other is usable.
     """
     reports = [report for report in plan.reports if report is not None]
-    result = conclude(reports, plan.order.objective)
+    result = conclude(reports, plan.order.objective, plan.order.race)
     if result.chosen is not None:
         module = reports[result.chosen].module_digest
         path = f"modules/{module}/module.zip" if module else None

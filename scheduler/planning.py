@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scheduler.candidates import job_for, list_candidates, reasons_against
+from scheduler.candidates import admit, job_for, list_candidates
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.digest import digest_of
@@ -21,6 +21,8 @@ from tinymlaas.contract.pool_messages import (
     Work,
 )
 from tinymlaas.contract.report import CandidateReport
+
+AUTO = "auto"
 
 Boards = Callable[[str], DeviceProfile]
 
@@ -85,24 +87,26 @@ def building(
     """
     device = order.device or boards(order.board or "")
     target = device.capability_class()
-    known = wanted(order.compiler, described)
+    listed = list_candidates(
+        wanted(order.compiler, described),
+        order.objective,
+        order.options,
+        race=order.compiler == AUTO,
+    )
     plan: list[Need | CandidateReport] = []
-    for candidate in list_candidates(
-        known, inspection.summary.format, order.objective, order.options
-    ):
-        reasons = reasons_against(candidate, inspection.summary, target)
-        if reasons:
-            plan.append(candidate.rejected(reasons))
+    for step in admit(listed, inspection.summary, target):
+        if isinstance(step, CandidateReport):
+            plan.append(step)
             continue
         job = job_for(
-            candidate,
+            step,
             inspection,
             name=order.name,
             target=target,
             shapes=dict(order.shapes),
             service=service,
         )
-        plan.append(_build(job, candidate.compiler))
+        plan.append(_build(job, step.compiler))
     return plan
 
 
@@ -119,7 +123,7 @@ def wanted(choice: str, described: Sequence[CompilerDescription]) -> list[Compil
     """
     name, slash, kernels = choice.partition("/")
     ordered = sorted(described, key=lambda each: each.name)
-    chosen = [each for each in ordered if choice == "auto" or each.name == name]
+    chosen = [each for each in ordered if choice == AUTO or each.name == name]
     if not chosen:
         known = ", ".join(each.name for each in ordered) or "none"
         raise UsageError(f"no compiler is called '{name}'; there are: {known}")

@@ -4,6 +4,7 @@
     models/<model sha256>/summary/<inspector>.json  what inspecting the model found
     actions/<action digest>/outcome.json            what became of one compile action
     quantisations/<request digest>/outcome.json     what became of one quantisation
+    accuracies/<request digest>/outcome.json        how often a module is right on labelled samples
     modules/<archive sha256>/module.zip             the module archive itself
     modules/<archive sha256>/provenance/<key fingerprint>.intoto.jsonl
 
@@ -29,6 +30,7 @@ _LAYOUT = tuple(
         rf"models/{_DIGEST}/summary/[a-z0-9][a-z0-9.-]{{0,47}}\.json",
         rf"actions/{_DIGEST}/outcome\.json",
         rf"quantisations/{_DIGEST}/outcome\.json",
+        rf"accuracies/{_DIGEST}/outcome\.json",
         rf"modules/(?P<sha256>{_DIGEST})/module\.zip",
         rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
         rf"tenants/{_TENANT}/blobs/(?P<sha256>{_DIGEST})",
@@ -105,6 +107,11 @@ def action_outcome(action_digest: str) -> Key:
 def quantisation_outcome(request_digest: str) -> Key:
     """Key of the outcome of one quantisation."""
     return Key(f"quantisations/{checked_digest(request_digest)}/outcome.json")
+
+
+def accuracy(request_digest: str) -> Key:
+    """Key of how often one module is right on one file of labelled samples."""
+    return Key(f"accuracies/{checked_digest(request_digest)}/outcome.json")
 
 
 def module_archive(archive_digest: str) -> Key:

@@ -12,10 +12,18 @@ import typer
 
 from tinymlaas import __version__, render, stopping
 from tinymlaas.cli_errors import explain
-from tinymlaas.cli_options import Output, parse_options, parse_shapes
+from tinymlaas.cli_options import (
+    Output,
+    parse_bytes,
+    parse_objective,
+    parse_options,
+    parse_shapes,
+)
+from tinymlaas.cli_plot import check_plot, draw_plot
 from tinymlaas.cli_quantize import lines, quantize
 from tinymlaas.contract.errors import InvalidBoard
-from tinymlaas.contract.report import CompileResult, Objective, ResultStatus, VerifyReport
+from tinymlaas.contract.race import Limits, Race
+from tinymlaas.contract.report import CompileResult, ResultStatus, VerifyReport
 
 app = typer.Typer(
     help="TinyML as a Service: from a trained model to a verified, signed inference module.",
@@ -55,16 +63,37 @@ def compile_command(
     model: ModelPath,
     board: Annotated[str, typer.Option(help="A board's name, or a profile ending in .toml.")],
     compiler: Annotated[str, typer.Option(help="auto, NAME or NAME/KERNELS.")] = "auto",
-    objective: Annotated[Objective, typer.Option(help="What to make small.")] = Objective.LATENCY,
+    objective: Annotated[
+        str, typer.Option(help="What to make small: latency, flash, ram, or latency=2,ram=1.")
+    ] = "latency",
     shape: ShapeOption = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Set a compiler's option; repeatable."),
     ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise the float model first.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Only quantised to int8.")] = False,
     calibration: Annotated[
         Path | None,
         typer.Option(metavar="FILE.npz", readable=False, help="Samples to quantise with."),
+    ] = None,
+    max_flash: Annotated[str | None, typer.Option(metavar="BYTES", help="As 512k or 1M.")] = None,
+    max_ram: Annotated[str | None, typer.Option(metavar="BYTES", help="As 64k.")] = None,
+    max_instructions: Annotated[
+        int | None, typer.Option(min=0, help="Per inference, at most.")
+    ] = None,
+    max_error: Annotated[
+        float | None, typer.Option(min=0, help="From the model given, of the output's range.")
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of --data that must be right.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.npz", readable=False, help="Labelled samples to judge by."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", readable=False, help="Flash over instructions."),
     ] = None,
     directory: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Where the module goes.")
@@ -76,22 +105,37 @@ def compile_command(
     try:
         from tinymlaas import local, quantising
 
-        shapes = parse_shapes(shape or ())
-        wish = local.Wish(compiler, objective, shapes, parse_options(option or ()))
+        limits = Limits(
+            flash_bytes=parse_bytes("--max-flash", max_flash),
+            ram_bytes=parse_bytes("--max-ram", max_ram),
+            instructions=max_instructions,
+            error=max_error,
+            accuracy=min_accuracy,
+        )
+        heaviest, weights = parse_objective(objective)
+        wish = local.Wish(
+            compiler,
+            heaviest,
+            parse_shapes(shape or ()),
+            parse_options(option or ()),
+            Race(weights=weights, limits=limits),
+            data,
+        )
+        check_plot(plot)
         with (
             output.progress() as progress,
-            quantising.as_int8(model, int8, calibration, shapes, progress) as (source, quantised),
+            quantising.forms_of(model, int8, calibration, wish.shapes, progress) as found,
         ):
-            done = local.open_service(progress).compile(source, board, wish, directory)
+            done = local.open_service(progress).compile_forms(found.forms, board, wish, directory)
     except Exception as error:
         if _debugging():
             raise
         report = explain(error).report
         _finish(output, CompileResult(status=report.status, reasons=report.reasons), board)
     else:
-        output.notices((*(quantised.warnings if quantised else ()), *done.notices))
-        result = done.result.model_copy(update={"quantisation": quantised})
-        _finish(output, result, board)
+        output.notices((*found.notices, *done.notices))
+        draw_plot(plot, done.result, f"{model.name} on {board}")
+        _finish(output, done.result, board)
 
 
 def _finish(output: Output, result: CompileResult, board: str) -> None:

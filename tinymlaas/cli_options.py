@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -14,6 +15,7 @@ from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.progress import Progress, Silent
+from tinymlaas.contract.report import Objective
 
 _LONGEST_SHOWN = 80
 _MOST_DIGITS = 12  # of a dimension; whether so large a one is acceptable, inspecting says
@@ -56,6 +58,53 @@ def parse_options(options: Iterable[str]) -> dict[str, str]:
             raise UsageError(f"--option {shown}: {name} is given twice")
         parsed[name] = value
     return parsed
+
+
+def parse_objective(text: str) -> tuple[Objective, dict[Objective, float]]:
+    """Parse ``ram`` or ``latency=2,ram=1``; return the heaviest objective, and the weights if any.
+
+    Raises:
+        UsageError: an objective is unknown or twice, or a weight is not from above 0 to 1000.
+    """
+    if "=" not in text:
+        return _objective(text, text), {}
+    weights: dict[Objective, float] = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        objective = _objective(name.strip(), text)
+        if objective in weights:
+            raise UsageError(f"--objective {text}: {objective} is given twice")
+        try:
+            weights[objective] = float(number)
+        except ValueError:
+            weights[objective] = 0.0
+        if not 0 < weights[objective] <= 1000:
+            raise UsageError(f"--objective {text}: the weight of {objective} must be above 0")
+    return max(weights, key=lambda each: weights[each]), weights
+
+
+def _objective(name: str, text: str) -> Objective:
+    if name not in set(Objective):
+        known = ", ".join(Objective)
+        raise UsageError(f"--objective {text}: write {known}, or weights as in latency=2,ram=1")
+    return Objective(name)
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20}
+
+
+def parse_bytes(option: str, text: str | None) -> int | None:
+    """Parse a size such as ``65536``, ``64k`` (of 1024) or ``1.5M``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([kKmM]?)(?:i?[bB])?", text.strip())
+    if found is None:
+        raise UsageError(f"{option} {text}: write bytes as in 65536, 64k or 1.5M")
+    return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
 def _is_dimension(text: str) -> bool:

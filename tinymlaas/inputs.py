@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.quantisation import QuantisationReport
+
+
+@dataclass(frozen=True)
+class Form:
+    """A model file in the form it came in, or as it was quantised on the way."""
+
+    path: Path
+    quantisation: QuantisationReport | None = None
 
 
 def read_input(path: Path, what: str, limit: int) -> bytes:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from broker.in_process import run_all
-from scheduler.candidates import Candidate, job_for, list_candidates, reasons_against
+from scheduler.candidates import Candidate, admit, job_for, list_candidates
 from scheduler.choice import conclude
+from scheduler.planning import AUTO
 from storage import keys
 from storage.directory import DirectoryStore
 from storage.port import ObjectDamaged, ObjectNotFound
@@ -23,9 +24,15 @@ from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.progress import Progress, Silent
-from tinymlaas.contract.report import CandidateReport, CompileResult, Objective
+from tinymlaas.contract.race import Race
+from tinymlaas.contract.report import (
+    CandidateReport,
+    CandidateStatus,
+    CompileResult,
+    Objective,
+)
 from tinymlaas.delivery import check_directory, deliver
-from tinymlaas.inputs import read_input
+from tinymlaas.inputs import Form, read_input
 from tinymlaas.keys import notice, own_key
 from tinymlaas.settings import Settings, from_environment
 from workers import child, guardian
@@ -46,13 +53,32 @@ Shapes = Mapping[str, tuple[int, ...]]
 class Wish:
     """What is wanted of a compile besides model and board.
 
-    `compiler` is ``auto``, a name, or a name with kernels (``cmsis-nn/portable``).
+    `compiler` is ``auto``, a name, or a name with kernels (``cmsis-nn/portable``); `data` is an
+    npz file of labelled samples that verified candidates are judged by.
     """
 
-    compiler: str = "auto"
+    compiler: str = AUTO
     objective: Objective = Objective.LATENCY
     shapes: Shapes = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    race: Race = field(default_factory=Race)
+    data: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A candidate of one form of the model: what builds it, or why it cannot work."""
+
+    form: Form
+    work: CandidateJob | CandidateReport
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Labelled samples as they lie in their file."""
+
+    name: str
+    data: bytes
 
 
 @dataclass(frozen=True)
@@ -156,63 +182,114 @@ class LocalService:
             Rejection: model, board, compiler or shapes are not acceptable.
             Failure: a step of ours broke.
         """
+        return self.compile_forms([Form(path)], board, wish, directory)
+
+    def compile_forms(
+        self, forms: Sequence[Form], board: str, wish: Wish, directory: Path
+    ) -> Answer:
+        """Do as `compile` with several forms of one model, which race against one another.
+
+        Raises:
+            TinymlaasError: see `compile`.
+        """
         device = catalog.get(board)
         registry = discover(self._settings.compilers)
         described = _wanted(registry, wish.compiler)
-        module = directory / f"{symbol_prefix(path)}-{device.name}.zip"
+        module = directory / f"{symbol_prefix(forms[0].path)}-{device.name}.zip"
         check_directory(directory)
-        inspection = self.inspect(path, wish.shapes)
+        labelled = _labelled(wish)
         target = device.capability_class()
         plan = [
-            self._plan(candidate, inspection, symbol_prefix(path), target, wish.shapes)
-            for candidate in list_candidates(
-                described, inspection.summary.format, wish.objective, wish.options
-            )
+            _Step(form, work)
+            for form in forms
+            for work in self._plan(form.path, described, target, wish)
         ]
         developer = own_key(self._settings)
         bench = Workbench(
             registry, self._store, developer.signer, self._settings.toolchain_cache, self._progress
         )
-        outcomes = run_all(plan, lambda step: _outcome(step, bench), _THREADS)
-        result = conclude([outcome.report for outcome in outcomes], wish.objective)
+        outcomes = run_all(plan, lambda step: self._outcome(step, bench, labelled), _THREADS)
+        reports = [outcome.report for outcome in outcomes]
+        result = conclude(reports, wish.objective, wish.race)
         if result.chosen is not None:
-            jobs = {i: step for i, step in enumerate(plan) if isinstance(step, CandidateJob)}
-            archive, envelope = module_of(outcomes[result.chosen], jobs[result.chosen], bench)
+            step = plan[result.chosen]
+            assert isinstance(step.work, CandidateJob)  # noqa: S101 - for the type checker
+            archive, envelope = module_of(outcomes[result.chosen], step.work, bench)
             deliver(archive, envelope, module)
             result = result.model_copy(update={"module": str(module)})
+        quantised = next((form.quantisation for form in forms if form.quantisation), None)
+        result = result.model_copy(update={"quantisation": quantised})
         return Answer(result, (*_missing_notice(registry, wish), *notice(developer)))
 
     def _plan(
         self,
-        candidate: Candidate,
-        inspection: Inspection,
-        name: str,
+        path: Path,
+        described: Sequence[CompilerDescription],
         target: CapabilityClass,
-        shapes: Shapes,
-    ) -> CandidateJob | CandidateReport:
-        """Return the job that builds `candidate`, or its rejection from facts alone."""
-        reasons = reasons_against(candidate, inspection.summary, target)
-        if reasons:
-            return candidate.rejected(reasons)
-        return job_for(
-            candidate,
-            inspection,
-            name=name,
-            target=target,
-            shapes=dict(shapes),
-            service=self._service,
+        wish: Wish,
+    ) -> list[CandidateJob | CandidateReport]:
+        """Return for each candidate the job that builds it, or its rejection from facts alone."""
+        inspection = self.inspect(path, wish.shapes)
+        listed = list_candidates(
+            described, wish.objective, wish.options, race=wish.compiler == AUTO
         )
+        return [
+            job_for(
+                step,
+                inspection,
+                name=symbol_prefix(path),
+                target=target,
+                shapes=dict(wish.shapes),
+                service=self._service,
+            )
+            if isinstance(step, Candidate)
+            else step
+            for step in admit(listed, inspection.summary, target)
+        ]
+
+    def _outcome(self, step: _Step, bench: Workbench, labelled: _Labelled | None) -> Outcome:
+        """Build what is to be built and judge it by labelled samples, where there are any."""
+        if isinstance(step.work, CandidateReport):
+            outcome = Outcome(report=step.work)
+        else:
+            outcome = build(step.work, bench)
+        changes: dict[str, object] = {}
+        if step.form.quantisation is not None:
+            errors = [each.max_error for each in step.form.quantisation.errors]
+            changes |= {"quantised": True, "quantisation_error": max(errors, default=None)}
+        verified = outcome.report.status is CandidateStatus.VERIFIED
+        if labelled is not None and verified and outcome.archive_digest is not None:
+            changes["accuracy"] = self._accuracy(outcome.archive_digest, labelled)
+        report = outcome.report.model_copy(update=changes)
+        return outcome.model_copy(update={"report": report})
+
+    def _accuracy(self, module: str, labelled: _Labelled) -> float:
+        from workers.accuracy import accuracy_of
+
+        cache = self._settings.toolchain_cache
+        found = accuracy_of(module, labelled.data, labelled.name, self._store, cache, self._service)
+        return found.accuracy
 
 
-def _outcome(step: CandidateJob | CandidateReport, bench: Workbench) -> Outcome:
-    """Build what is to be built; a candidate rejected by the scheduler stays as it is."""
-    return Outcome(report=step) if isinstance(step, CandidateReport) else build(step, bench)
+def _labelled(wish: Wish) -> _Labelled | None:
+    """Return the labelled samples wished for.
+
+    Raises:
+        UsageError: they cannot be read, or an accuracy is wanted without any.
+    """
+    if wish.data is None:
+        if wish.race.limits.accuracy is not None:
+            raise UsageError("--min-accuracy needs labelled samples: give --data FILE.npz")
+        return None
+    from workers.samples import MAX_SAMPLES_BYTES
+
+    return _Labelled(wish.data.name, read_input(wish.data, "data", MAX_SAMPLES_BYTES))
 
 
 def _wanted(registry: Registry, compiler: str) -> list[CompilerDescription]:
     """Return the compilers to try: all, or the one named, perhaps with one of its kernels."""
     name, slash, kernels = compiler.partition("/")
-    names = sorted(registry.compilers) if compiler == "auto" else [name]
+    names = sorted(registry.compilers) if compiler == AUTO else [name]
     described = [registry.get(name).describe() for name in names]
     if not described:
         raise UsageError("no compiler can be used; 'tinymlaas compilers' says why")
@@ -226,7 +303,7 @@ def _wanted(registry: Registry, compiler: str) -> list[CompilerDescription]:
 
 def _missing_notice(registry: Registry, wish: Wish) -> tuple[str, ...]:
     """Say which compilers were left out of an automatic choice, and why."""
-    if wish.compiler != "auto":
+    if wish.compiler != AUTO:
         return ()
     missing = sorted(registry.unavailable.items())
     return tuple(f"compiler {name} was not tried: {reason}" for name, reason in missing)

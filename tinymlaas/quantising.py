@@ -10,11 +10,11 @@ from pathlib import Path
 
 from storage import keys
 from storage.directory import DirectoryStore
-from tinymlaas.contract.errors import Failure, UsageError
+from tinymlaas.contract.errors import Failure, UnsupportedModel, UsageError
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.quantisation import Activations, QuantisationReport
 from tinymlaas.delivery import check_directory
-from tinymlaas.inputs import read_input
+from tinymlaas.inputs import Form, read_input
 from tinymlaas.settings import from_environment
 from workers import guardian
 from workers.models.limits import DEFAULT_LIMITS
@@ -62,30 +62,50 @@ def quantise_file(
     return Quantised(store.get(keys.blob(outcome.model_digest)), outcome.report)
 
 
+@dataclass(frozen=True)
+class Forms:
+    """The forms of a model that candidates are made of, and remarks for the person."""
+
+    forms: tuple[Form, ...]
+    notices: tuple[str, ...] = ()
+
+
 @contextlib.contextmanager
-def as_int8(
+def forms_of(
     model: Path,
-    wanted: bool,
+    int8: bool,
     calibration: Path | None,
     shapes: Mapping[str, tuple[int, ...]],
     progress: Progress = _SILENT,
-) -> Iterator[tuple[Path, QuantisationReport | None]]:
-    """Yield `model`, or if int8 is `wanted` a quantised copy of the same name and its report.
+) -> Iterator[Forms]:
+    """Yield `model` as it is and, with a calibration, quantised; with `int8` that alone.
+
+    The quantised copy has the same name. A model that has no integer form races as it is, with a
+    remark, unless `int8` is wanted.
 
     Raises:
-        UsageError: one of int8 and calibration is given without the other.
+        UsageError: `int8` is wanted without a calibration.
         TinymlaasError: see `quantise_file`.
     """
-    if wanted is not (calibration is not None):
-        raise UsageError("--int8 and --calibration FILE.npz go together")
+    given = Form(model)
     if calibration is None:
-        yield model, None
+        if int8:
+            raise UsageError("--int8 needs samples to quantise with: give --calibration FILE.npz")
+        yield Forms((given,))
         return
-    done = quantise_file(model, calibration, shapes=shapes, progress=progress)
+    try:
+        done = quantise_file(model, calibration, shapes=shapes, progress=progress)
+    except UnsupportedModel as error:
+        if int8:
+            raise
+        yield Forms((given,), (f"int8 was not tried: {error}",))
+        return
     with guardian.scratch("int8") as folder:
         copy = folder / f"{model.stem}.tflite"
         copy.write_bytes(done.model)
-        yield copy, done.report.model_copy(update={"model": model.name})
+        report = done.report.model_copy(update={"model": model.name})
+        quantised = Form(copy, report)
+        yield Forms((quantised,) if int8 else (given, quantised), report.warnings)
 
 
 def check_output(path: Path) -> None:

@@ -79,23 +79,38 @@ def _facts(title: str) -> Table:
     return table
 
 
+def candidate_name(report: CandidateReport) -> str:
+    """Return compiler, kernels if it has several, and what sets this candidate apart in a race."""
+    name = report.compiler
+    if report.kernels not in ("", "generated"):
+        name += f"/{report.kernels}"
+    if report.status is not CandidateStatus.REJECTED or report.action_digest is not None:
+        options = {k: v for k, v in report.options.items() if k == "objective" or v == "off"}
+        name += "".join(f" {v if k == 'objective' else f'{k}={v}'}" for k, v in options.items())
+    return f"{name} int8" if report.quantised else name
+
+
 def candidates(result: CompileResult) -> Table:
-    """Return the table of all candidates, the chosen one marked."""
-    table = _table("Candidates", "", "compiler")
+    """Return the table of all candidates: the chosen one marked, Pareto-optimal ones starred."""
+    table = _table("Candidates", "", "candidate")
     table.add_column("status", no_wrap=True)
-    for heading in ("flash B", "RAM B", "stack B", "instr.", "error"):
+    judged = any(report.accuracy is not None for report in result.candidates)
+    headings = ("flash B", "RAM B", "stack B", "instr.", "error", *(("right",) * judged))
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for index, report in enumerate(result.candidates):
-        own = report.kernels in ("", "generated")
+        mark = "➜" if index == result.chosen else "*" if report.pareto else ""
+        right = "–" if report.accuracy is None else f"{report.accuracy:.1%}"
         table.add_row(
-            Text("➜" if index == result.chosen else "", style="green"),
-            report.compiler if own else f"{report.compiler}/{report.kernels}",
+            Text(mark, style="green"),
+            candidate_name(report),
             Text(report.status.value, style=_STYLES[report.status]),
             number(report.flash_bytes),
             number(report.ram_bytes),
             number(report.stack_bytes),
             millions(report.instructions),
             error(report.max_rel_error, report.bit_exact),
+            *((right,) * judged),
         )
     return table
 
@@ -113,19 +128,25 @@ def explanations(result: CompileResult) -> list[str]:
     """Return lines on how the numbers are known, on the choice, and on what is against others."""
     lines = _levels(result.candidates)
     for index, report in enumerate(result.candidates):
+        name = candidate_name(report)
         if index == result.chosen:
-            lines.append(_chosen(report))
-        lines += [f"{report.compiler}: {report.status}: {reason}" for reason in report.reasons]
+            lines.append(f"{name}: {_chosen(report)}")
+        elif report.lost and result.chosen is not None:
+            lines.append(f"{name}: not chosen: {report.lost}")
+        lines += [f"{name}: {report.status}: {reason}" for reason in report.reasons]
+    others = [r for i, r in enumerate(result.candidates) if r.pareto and i != result.chosen]
+    if others:
+        lines.append("* none is at least as good in flash, RAM and instructions and better in one")
     return lines
 
 
 def _chosen(report: CandidateReport) -> str:
     how = "found in the store" if report.cached else "built now"
     if report.level is Level.HOST:
-        return f"{report.compiler}: chosen, {how}; its model was run by the interpreter on the host"
+        return f"chosen, {how}; its model was run by the interpreter on the host"
     if report.status is CandidateStatus.BUILT:
-        return f"{report.compiler}: chosen, {how}; not run, so its numbers are not proven"
-    return f"{report.compiler}: chosen, {how}; outputs checked on {report.machine}"
+        return f"chosen, {how}; not run, so its numbers are not proven"
+    return f"chosen, {how}; outputs checked on {report.machine}"
 
 
 def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str) -> Table:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.tensors import TensorSpec
+from workers.verify.quantising import quantised
 
 Array = NDArray[Any]
 LABELS = "labels"
@@ -33,7 +34,8 @@ def load_samples(
 ) -> Samples:
     """Read the first `limit` samples of an npz for inputs of `specs`.
 
-    Every array has the samples along its first dimension. Pickled objects are refused.
+    Every array has the samples along its first dimension. Those of a quantised input are taken as
+    stored if they have its type, else as the real numbers to quantise. Pickled objects are refused.
 
     Raises:
         UsageError: it is no npz, lacks an input, or shapes or types do not go with `specs`.
@@ -91,11 +93,14 @@ def _input(arrays: dict[str, Array], spec: TensorSpec, inputs: int, name: str) -
         found = ", ".join(sorted(arrays)) or "nothing"
         raise UsageError(f"{name}: has no array '{spec.name}' (it has {found})")
     wanted = np.dtype(spec.dtype.value)
-    if array.dtype != wanted and not (wanted.kind == "f" and array.dtype.kind in "fiu"):
+    numbers = array.dtype.kind in "fiu"
+    real = spec.quantization is not None and array.dtype != wanted and numbers
+    if array.dtype != wanted and not real and not (wanted.kind == "f" and numbers):
         raise UsageError(f"{name}: array '{spec.name}' is {array.dtype}, the input is {wanted}")
     if array.ndim == 0 or (len(array) and array[:1].size != spec.size):
         shape = "×".join(map(str, spec.shape))
         raise UsageError(
             f"{name}: a sample of '{spec.name}' has shape {array.shape[1:]}, the input {shape}"
         )
-    return array.astype(wanted).reshape(len(array), *spec.shape)
+    stored = quantised(array, spec) if real else array.astype(wanted)
+    return stored.reshape(len(array), *spec.shape)

@@ -24,9 +24,9 @@ from tinymlaas.contract.errors import Failure, TinymlaasError
 from tinymlaas.contract.model import ModelFormat
 from tinymlaas.contract.report import CandidateReport, ResultStatus, RunReport
 from workers.models.reference import open_reference
-from workers.quantise.measure import quantised
 from workers.samples import accuracy
 from workers.verify import tflm_host
+from workers.verify.quantising import quantised
 
 HERE = Path(__file__).parent
 MODEL, DIGITS = HERE / "digits.onnx", HERE / "test_digits.npz"

@@ -37,7 +37,10 @@ class CompilerDescription(Model):
     `build` changes whenever the compiler may produce other bytes from the same task (it goes into
     the action digest with name and version); `kernels` are the kernel libraries to choose from;
     `options` are the option names understood with the values allowed, the first being the default;
-    one called ``objective`` is given the job's objective where its values have it.
+    one called ``objective`` is given the job's objective where its values have it. An automatic
+    choice tries the options of each of `variants`, where none are named every ``objective``.
+    `unavailable` says by name why kernel libraries of `kernels` cannot be used as things are
+    installed here.
     """
 
     interface: int = INTERFACE_VERSION
@@ -48,6 +51,8 @@ class CompilerDescription(Model):
     operators: tuple[OperatorSupport, ...]
     kernels: tuple[str, ...] = ("generated",)
     options: dict[str, tuple[str, ...]] = {}
+    variants: tuple[dict[str, str], ...] = ()
+    unavailable: dict[str, str] = {}
 
 
 class CompileTask(Model):

@@ -21,6 +21,7 @@ from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.jobs import Sha256
 from tinymlaas.contract.quantisation import Activations
+from tinymlaas.contract.race import Race
 from tinymlaas.contract.report import CompileResult, Objective
 
 MAX_INLINE = 48 * 1024 - 1  # bytes of a model or calibration inside a message; others by reference
@@ -162,6 +163,7 @@ class CompileOrder(Model):
     """What a compile request asks. Exactly one of `board` (a name) and `device` is given.
 
     `name` prefixes the module's symbols. `compiler` is ``auto``, a name, or a name with kernels.
+    `race` says how candidates are compared, where `objective` alone does not.
     `priority` 9 goes first among the tenant's own jobs. `reply` is a queue that gets the result,
     besides the topic exchange.
     """
@@ -174,6 +176,7 @@ class CompileOrder(Model):
     device: DeviceProfile | None = None
     compiler: CompilerChoice = "auto"
     objective: Objective = Objective.LATENCY
+    race: Race = Race()
     shapes: Annotated[dict[TensorName, Shape], Field(max_length=64)] = {}
     options: Annotated[dict[OptionName, OptionValue], Field(max_length=32)] = {}
     priority: Priority = 4
@@ -184,6 +187,8 @@ class CompileOrder(Model):
     def _sound(self) -> CompileOrder:
         if (self.board is None) == (self.device is None):
             raise ValueError("give either board or device")
+        if self.race.limits.accuracy is not None:
+            raise ValueError("the farm gets no labelled samples: it cannot judge accuracy")
         for payload in self.payloads():
             expected = reference(self.tenant, payload.digest)
             if payload.reference is not None and payload.reference != expected:

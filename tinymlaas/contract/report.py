@@ -48,7 +48,15 @@ class CandidateReport(Model):
     """One compiler's attempt. Byte counts and instructions are None where they are not known.
 
     `size_level` says how flash, arena and sections are known, and RAM but for the stack in it;
-    `level` how stack, instructions and errors are, or the sizes if the module was not run.
+    `level` how stack, instructions and errors are, or the sizes if the module was not run. The
+    errors are against the model that was compiled; of one quantised on the way (`quantised`)
+    `quantisation_error` is its own largest difference from the model as given, as a share of the
+    output's range. `accuracy` is of labelled samples run as `level` says, None without labels.
+    `estimated_flash_bytes` and `estimated_ram_bytes` were said before anything was compiled.
+
+    The last two are of the race: whether no other verified candidate is at least as good in flash,
+    RAM and instructions and better in one, and one line on why it was not chosen (empty where
+    `reasons` tell, and for the chosen one).
     """
 
     compiler: str
@@ -72,6 +80,13 @@ class CandidateReport(Model):
     size_level: Level | None = None
     sections: tuple[SectionUse, ...] = ()
     regions: tuple[RegionUse, ...] = ()
+    quantised: bool = False
+    quantisation_error: float | None = None
+    accuracy: float | None = None
+    estimated_flash_bytes: int | None = None
+    estimated_ram_bytes: int | None = None
+    pareto: bool = False
+    lost: str = ""
 
 
 class ResultStatus(StrEnum):
@@ -84,7 +99,8 @@ class ResultStatus(StrEnum):
 
 class CompileResult(Model):
     """What `tinymlaas compile --json` prints. `module` is the archive's path, `chosen` an index
-    into `candidates`; `quantisation` is that of ``--int8``, its `model` the float file's name.
+    into `candidates`; `quantisation` is that of the model as quantised on the way, whichever form
+    was chosen, its `model` the float file's name.
     """
 
     status: ResultStatus

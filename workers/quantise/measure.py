@@ -13,33 +13,13 @@ from tinymlaas.contract.quantisation import OutputError
 from tinymlaas.contract.tensors import TensorSpec
 from workers.models.reference import Reference
 from workers.verify.numerics import value_range
+from workers.verify.quantising import dequantised, quantised
 
 Array = NDArray[Any]
 FAR_OFF_DB = 15.0
 """Below this the error's RMS is more than 18% of the signal's."""
 Outputs = list[list[Array]]
 """One list a sample, one array an output."""
-
-
-def quantised(value: Array, spec: TensorSpec) -> Array:
-    """Return real `value` as `spec` stores it: round half away from zero, saturate.
-
-    TFLite's quantisation specification: q = round(real ÷ scale) + zero point.
-    """
-    if spec.quantization is None:
-        return value.astype(spec.dtype.value)
-    steps = value.astype(np.float64) / spec.quantization.scale
-    rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps) + spec.quantization.zero_point
-    limits = np.iinfo(spec.dtype.value)
-    return np.clip(rounded, limits.min, limits.max).astype(spec.dtype.value)
-
-
-def dequantised(value: Array, spec: TensorSpec) -> Array:
-    """Return the real numbers that `value`, stored as `spec` says, stands for."""
-    if spec.quantization is None:
-        return value
-    centred = value.astype(np.float64) - spec.quantization.zero_point
-    return np.asarray(centred * spec.quantization.scale)
 
 
 def run_quantised(

@@ -38,6 +38,8 @@ class Cli:
             "XDG_CACHE_HOME": str(cache),  # toolchain objects may be shared: they are only a cache
             "TINYMLAAS_STORE": str(home / "store"),
         }
+        if "PYTHONPATH" in os.environ:  # another tree than the installed one is under test
+            self.environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
 
     def __call__(self, *arguments: str | Path, cwd: Path | None = None, **more: str) -> Ran:
         done = subprocess.run(

@@ -59,7 +59,7 @@ class Driver:
         model = scratch / f"{case.name}.onnx"
         model.write_bytes(case.model)
         try:
-            done = self._service.compile(model, self._board, Wish(), scratch)
+            done = self._service.compile(model, self._board, Wish("tvm"), scratch)
         except Rejection as error:
             return REJECTED, error.reasons[0]
         except Failure as error:

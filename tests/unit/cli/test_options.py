@@ -1,7 +1,8 @@
 import pytest
 
-from tinymlaas.cli_options import parse_options, parse_shapes
+from tinymlaas.cli_options import parse_bytes, parse_objective, parse_options, parse_shapes
 from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.report import Objective
 
 
 def test_the_last_equals_sign_divides() -> None:
@@ -44,3 +45,44 @@ def test_bad_compiler_option(text):
 def test_compiler_option_given_twice():
     with pytest.raises(UsageError, match="in-place is given twice"):
         parse_options(["in-place=on", "in-place=off"])
+
+
+def test_objectives_and_weights() -> None:
+    latency, flash, ram = Objective
+    assert parse_objective("ram") == (ram, {})
+    assert parse_objective("latency=2,ram=1") == (latency, {latency: 2.0, ram: 1.0})
+    assert parse_objective("flash=0.5, latency=1") == (latency, {flash: 0.5, latency: 1.0})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "speed",
+        "latency=",
+        "latency=x",
+        "latency=0",
+        "ram=-1",
+        "ram=nan",
+        "ram=inf",
+        "ram=1001",
+        "ram=1,ram=2",
+        "ram=1,,flash=2",
+        "ram=1,",
+    ],
+)
+def test_malformed_objectives(text: str) -> None:
+    with pytest.raises(UsageError, match="--objective"):
+        parse_objective(text)
+
+
+def test_sizes() -> None:
+    sizes = {"0": 0, "65536": 65536, "64k": 65536, "64 KiB": 65536, "1.5M": 1572864, "12B": 12}
+    assert {text: parse_bytes("--max-ram", text) for text in sizes} == sizes
+    assert parse_bytes("--max-ram", None) is None
+
+
+@pytest.mark.parametrize("text", ["", "k", "-1", "1g", "1e3", "٣k", "1.k", "0x10"])
+def test_malformed_sizes(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--max-ram .*: write bytes"):
+        parse_bytes("--max-ram", text)

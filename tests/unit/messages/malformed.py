@@ -122,7 +122,7 @@ def _may_be(place: tuple[str, ...], wrong: Any) -> bool:
     if wrong is None:
         return key in {"calibration", "device", "deadline", "reply", "reference"}
     if wrong == {}:
-        return key in {"shapes", "options"}
+        return key in {"race", "shapes", "options"}
     if wrong == 5 and wrong is not True:
         return key == "priority"
     if isinstance(wrong, str) and wrong in {"x", "5"}:
@@ -197,6 +197,10 @@ def numbers() -> Iterator[tuple[str, bytes]]:
         yield f"deadline {deadline}", _set(("data", "deadline"), deadline)
     for shape in ([0], [-1], [2**31], [1.0], ["1"], [1] * 9, 1, None):
         yield f"shape {shape}", _set(("data", "shapes"), {"x": shape})
+    for race in ({"weights": {"latency": 0}}, {"weights": {"speed": 1}}, {"limits": {"ram": 1}}):
+        yield f"race {race}", _set(("data", "race"), race)
+    for limits in ({"accuracy": 0.9}, {"ram_bytes": -1}, {"error": -0.1}, {"flash_bytes": "64k"}):
+        yield f"limits {limits}", _set(("data", "race"), {"limits": limits})
     yield "many shapes", _set(("data", "shapes"), {f"x{n}": [1] for n in range(65)})
     yield "many options", _set(("data", "options"), {f"x{n}": "1" for n in range(33)})
     for trace in ("x", "00-" + "0" * 32, "01-" + "0" * 32 + "-" + "0" * 16 + "-01", 5):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
-from workers.quantise.measure import dequantised, output_errors, quantised
+from workers.quantise.measure import output_errors
+from workers.verify.quantising import dequantised, quantised
 
 SPEC = TensorSpec(
     name="q", shape=(4,), dtype=DType.INT8, quantization=Quantization(scale=0.5, zero_point=-3)

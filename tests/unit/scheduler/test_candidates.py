@@ -1,48 +1,85 @@
 import pytest
 
-from scheduler.candidates import Candidate, job_for, list_candidates, reasons_against
+from scheduler.candidates import (
+    Candidate,
+    admit,
+    job_for,
+    list_candidates,
+    reasons_against,
+)
 from tests.unit.scheduler.facts import BOARD, compiler, inspection, summary
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.model import ModelFormat, OperatorUse
-from tinymlaas.contract.report import Objective
+from tinymlaas.contract.report import CandidateReport, Objective
 from tinymlaas.contract.tensors import DType
-
-ONNX = ModelFormat.ONNX
 
 
 def test_every_kernel_library_is_a_candidate_with_default_options() -> None:
     options = {"speed": ("3", "2"), "align": ("4",)}
     described = [compiler("z"), compiler("a", kernels=("own", "cmsis"), options=options)]
-    found = [(c.compiler.name, c.kernels, c.options) for c in list_candidates(described, ONNX)]
+    found = [(c.compiler.name, c.kernels, c.options) for c in list_candidates(described)]
     defaults = {"speed": "3", "align": "4"}
     assert found == [("a", "own", defaults), ("a", "cmsis", defaults), ("z", "generated", {})]
-
-
-def test_who_does_not_read_the_format_is_a_candidate_only_if_nobody_does() -> None:
-    described = [compiler("a", operators=()), compiler("b")]
-    assert [c.compiler.name for c in list_candidates(described, ONNX)] == ["b"]
-    assert len(list_candidates(described, ModelFormat.TFLITE)) == 2
 
 
 def test_options_follow_the_objective_and_then_the_user() -> None:
     both = {"objective": ("latency", "flash"), "align": ("4", "8")}
     described = [compiler("a", options=both), compiler("b", options={"align": ("4", "8")})]
-    found = list_candidates(described, ONNX, Objective.FLASH, {"align": "8"})
+    found = list_candidates(described, Objective.FLASH, {"align": "8"})
     assert [c.options for c in found] == [{"objective": "flash", "align": "8"}, {"align": "8"}]
-    (ram, _) = list_candidates(described, ONNX, Objective.RAM)
+    (ram, _) = list_candidates(described, Objective.RAM)
     assert ram.options == {"objective": "latency", "align": "4"}
-    (own, _) = list_candidates(described, ONNX, Objective.LATENCY, {"objective": "flash"})
+    (own, _) = list_candidates(described, Objective.LATENCY, {"objective": "flash"})
     assert own.options["objective"] == "flash"
+
+
+def test_a_race_tries_every_objective_the_jobs_own_first() -> None:
+    described = [compiler("a", options={"objective": ("latency", "flash")}), compiler("b")]
+    found = list_candidates(described, Objective.FLASH, race=True)
+    assert [c.options.get("objective") for c in found] == ["flash", "latency", None]
+    fixed = list_candidates(described, Objective.FLASH, {"objective": "latency"}, race=True)
+    assert [c.options.get("objective") for c in fixed] == ["latency", None]
+
+
+def test_a_race_tries_the_variants_a_compiler_names_as_far_as_the_user_leaves_them_open() -> None:
+    options = {"align": ("4", "8"), "speed": ("3", "2")}
+    variants = ({"speed": "2"}, {"speed": "2", "align": "8"})
+    described = [compiler("a", options=options, variants=variants)]
+    found = [tuple(c.options.values()) for c in list_candidates(described, race=True)]
+    assert found == [("4", "3"), ("4", "2"), ("8", "2")]
+    fixed = list_candidates(described, options={"align": "4"}, race=True)
+    assert [tuple(c.options.values()) for c in fixed] == [("4", "3"), ("4", "2")]
+    assert len(list_candidates(described)) == 1
+
+
+def test_what_cannot_work_is_told_once_for_all_its_variants() -> None:
+    options = {"objective": ("latency", "flash")}
+    described = [
+        compiler("a", kernels=("own", "arm"), options=options, unavailable={"arm": "no tree"}),
+        compiler("b", operators=(), options=options),
+    ]
+    facts = summary(Relu=DType.FLOAT32)
+    steps = admit(list_candidates(described, race=True), facts, BOARD)
+    assert [type(step) for step in steps] == [
+        Candidate,
+        Candidate,
+        CandidateReport,
+        CandidateReport,
+    ]
+    assert [(s.compiler, s.kernels, s.reasons) for s in steps[2:]] == [
+        ("a", "arm", ("no tree",)),
+        ("b", "generated", ("does not read onnx models",)),
+    ]
 
 
 def test_an_option_nobody_has_or_a_value_not_offered_is_refused() -> None:
     described = [compiler("a", options={"align": ("4", "8")}), compiler("b")]
     with pytest.raises(UsageError, match="no compiler has an option speed; there are: align"):
-        list_candidates(described, ONNX, options={"speed": "1"})
+        list_candidates(described, options={"speed": "1"})
     with pytest.raises(UsageError, match="a: option align is 4 or 8, not '5'"):
-        list_candidates(described, ONNX, options={"align": "5"})
+        list_candidates(described, options={"align": "5"})
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,14 @@ from workers.compilers.cmsis_nn.arm import copy_tree
 from workers.compilers.cmsis_nn.arm_tree import ROOT_VARIABLE, ArmTree, configured
 from workers.compilers.cmsis_nn.build import Built, build
 from workers.compilers.cmsis_nn.lower import OPERATORS
-from workers.compilers.cmsis_nn.switches import OPTIONS, parse
+from workers.compilers.cmsis_nn.switches import OPTIONS, VARIANTS, parse
 
 NAME = "cmsis-nn"
 VERSION = "7.0"
 BUILD = "1"
 MODEL_FILE = "model.c"
 PORTABLE, ARM = "portable", "arm"
+_NO_TREE = f"kernels {ARM} are not installed: set {ROOT_VARIABLE} to a CMSIS-NN tree"
 
 
 def _version(tree: ArmTree | None) -> str:
@@ -46,7 +47,9 @@ def describe() -> CompilerDescription:
             for dtype, names in OPERATORS.items()
         ),
         kernels=(PORTABLE, ARM),
+        unavailable={ARM: _NO_TREE} if configured() is None else {},
         options=OPTIONS,
+        variants=VARIANTS,
     )
 
 
@@ -66,7 +69,7 @@ def _kernel_reasons(kernels: str) -> tuple[str, ...]:
     if kernels != ARM:
         return (f"there is no kernel library {kernels}: choose {PORTABLE} or {ARM}",)
     if configured() is None:
-        return (f"kernels {ARM} need Arm's sources: set {ROOT_VARIABLE} to a CMSIS-NN tree",)
+        return (_NO_TREE,)
     return ()
 
 

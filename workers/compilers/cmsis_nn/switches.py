@@ -20,6 +20,13 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "in-place": _ON_OFF,
     "placement": _ON_OFF,
 }
+# Generic kernels are shared by layers that specialised ones are made for one by one: slower, but
+# smaller where there are many.
+VARIANTS: tuple[dict[str, str], ...] = (
+    {"objective": "latency"},
+    {"objective": "flash"},
+    {"specialise": "off"},
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,47 @@
+"""Which limits of a race a candidate breaks, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tinymlaas.contract.race import Limits
+from tinymlaas.contract.report import CandidateReport
+
+
+def broken(report: CandidateReport, limits: Limits) -> list[str]:
+    """Return a line for each limit that `report` does not keep, or is not known to keep."""
+    return [*_most(report, limits), *_least(report, limits)]
+
+
+def _most(report: CandidateReport, limits: Limits) -> Iterator[str]:
+    for what, number, limit in (
+        ("bytes of flash", report.flash_bytes, limits.flash_bytes),
+        ("bytes of RAM", report.ram_bytes, limits.ram_bytes),
+        ("instructions", report.instructions, limits.instructions),
+    ):
+        if limit is None:
+            continue
+        if number is None:
+            yield f"its {what} are not known, and up to {limit:,} are allowed"
+        elif number > limit:
+            yield f"{number:,} {what}, more than the {limit:,} allowed"
+
+
+def _least(report: CandidateReport, limits: Limits) -> Iterator[str]:
+    error = total_error(report)
+    if limits.error is not None and (error is None or error > limits.error):
+        found = "not known" if error is None else f"{error:.3g} of the output's range"
+        yield f"its error is {found}, up to {limits.error:g} is allowed"
+    if limits.accuracy is not None and (report.accuracy or 0.0) < limits.accuracy:
+        found = "not known" if report.accuracy is None else f"{report.accuracy:.2%}"
+        yield f"its accuracy is {found}, at least {limits.accuracy:.2%} is wanted"
+
+
+def total_error(report: CandidateReport) -> float | None:
+    """Return how far outputs are at most from the model as given, a share of the range.
+
+    For a quantised candidate the bound is the sum of what quantising and compiling did.
+    """
+    if report.max_rel_error is None or (report.quantised and report.quantisation_error is None):
+        return None
+    return report.max_rel_error + (report.quantisation_error or 0.0)

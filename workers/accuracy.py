@@ -1,0 +1,65 @@
+"""How often a finished module is right on labelled samples, run where modules are verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from storage import keys
+from storage.archive import read_archive
+from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
+from tinymlaas.contract.base import Model
+from tinymlaas.contract.digest import digest_of, sha256
+from tinymlaas.contract.errors import UsageError
+from workers.replay import run_archive
+from workers.samples import accuracy, load_samples
+
+
+class Accuracy(Model):
+    """Finished work: `module` was right on the share `accuracy` of `samples` labelled samples."""
+
+    module: str
+    data: str
+    samples: int
+    accuracy: float
+
+
+def accuracy_of(
+    module: str, data: bytes, name: str, store: ObjectStore, cache: Path, service: str
+) -> Accuracy:
+    """Run the stored module of digest `module` on the npz file `data`, or take what is known.
+
+    Raises:
+        UsageError: the file holds no labels, or its samples do not go with the module.
+        StoreError: the store lost the module.
+        Failure: the module faulted, or a tool is missing or failed.
+    """
+    facts = {"module": module, "data": sha256(data), "service": service}
+    key = keys.accuracy(digest_of(facts))
+    known = _stored(key, store)
+    if known is not None:
+        return known
+    archive = read_archive(store.get(keys.module_archive(module)))
+    specs = [tensor.spec for tensor in archive.manifest.inputs]
+    loaded = load_samples(data, name, specs)
+    if loaded.labels is None:
+        raise UsageError(f"{name}: has no array 'labels', so nothing can be judged right or wrong")
+    ran = run_archive(archive, loaded.samples, cache)
+    share = accuracy([sample[0] for sample in ran.outputs], loaded.labels)
+    found = Accuracy(
+        module=module, data=facts["data"], samples=len(loaded.samples), accuracy=share or 0.0
+    )
+    store.put_if_absent(key, found.model_dump_json().encode())
+    return found
+
+
+def _stored(key: keys.Key, store: ObjectStore) -> Accuracy | None:
+    """Return what is stored if it is whole; what is damaged is dropped."""
+    try:
+        return Accuracy.model_validate_json(store.get(key))
+    except ObjectNotFound:
+        return None
+    except (ValidationError, ObjectDamaged):
+        store.delete(key)
+        return None
