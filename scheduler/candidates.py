@@ -123,7 +123,8 @@ def reasons_against(
     """Return why `candidate` cannot work, from facts alone; empty if it may.
 
     These need no compiler to run: kernels that are not installed, a core it has no code for, an
-    operator it does not list, weights larger than all flash.
+    operator it does not list, weights larger than all flash. (Of a compiler that makes estimates
+    the last is not asked: it may find that it needs but a part of them.)
     """
     if not _reads(candidate.compiler, summary.format):
         return [unread(summary.format)]
@@ -137,7 +138,11 @@ def reasons_against(
         reasons.append(f"no code generator for {target.core} (it has {known})")
     reasons += unsupported_operators(candidate.compiler, summary)
     flash = target.capacity(MemoryKind.FLASH)
-    if flash is not None and summary.weight_bytes > _WEIGHT_SLACK * flash:
+    if (
+        flash is not None
+        and not candidate.compiler.estimates
+        and summary.weight_bytes > _WEIGHT_SLACK * flash
+    ):
         reasons.append(
             f"does not fit: the weights alone need {summary.weight_bytes:,} B of "
             f"{flash:,} B flash (estimated)"

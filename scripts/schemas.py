@@ -11,6 +11,7 @@ from tinymlaas.contract.compiler import (
     Compiled,
     CompilerDescription,
     CompileTask,
+    Estimate,
     Support,
     Unsupported,
 )
@@ -50,6 +51,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "compiler-description": CompilerDescription,
     "device-profile": DeviceProfile,
     "error-report": ErrorReport,
+    "estimate": Estimate,
     "event-cancel": CancelRequested,
     "event-compile": CompileRequested,
     "event-job-ended": JobEnded,

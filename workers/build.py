@@ -12,8 +12,9 @@ from storage import keys
 from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from storage.provenance import LOCAL_BUILDER, Builder, ExternalParameters, sign_module
 from storage.signing import Signer
+from tinymlaas.contract.compiler import Estimate
 from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.errors import Failure, Rejection
+from tinymlaas.contract.errors import DoesNotFit, Failure, Rejection
 from tinymlaas.contract.jobs import CandidateJob, Outcome
 from tinymlaas.contract.manifest import Footprint, Level
 from tinymlaas.contract.progress import Progress
@@ -50,7 +51,7 @@ def build(job: CandidateJob, bench: Workbench) -> Outcome:
     try:
         outcome = _built(job, bench)
     except Rejection as error:
-        outcome = Outcome(report=_refused(job, error))
+        outcome = Outcome(report=_plain(job, CandidateStatus.REJECTED, error.reasons))
     except Failure as error:
         return Outcome(report=_plain(job, CandidateStatus.FAILED, error.reasons))
     except OSError as error:  # a full disk, say
@@ -114,10 +115,14 @@ def _built(job: CandidateJob, bench: Workbench) -> Outcome:
     data = bench.store.get(keys.blob(job.static_digest))
     with guardian.scratch("build") as scratch:
         stages = Stages(job, compiler, scratch, bench.toolchain_cache, bench.progress)
-        product = stages.run(data)
+        try:
+            product = stages.run(data)
+        except DoesNotFit as error:
+            return Outcome(report=_too_large(job, error, stages.estimate))
     digest = sha256(product.archive)
     bench.store.put(keys.module_archive(digest), product.archive)
-    return Outcome(report=_report(job, product, digest), archive_digest=digest)
+    report = _report(job, product, digest).model_copy(update=_estimated(stages.estimate))
+    return Outcome(report=report, archive_digest=digest)
 
 
 def _plain(job: CandidateJob, status: CandidateStatus, reasons: tuple[str, ...]) -> CandidateReport:
@@ -131,13 +136,21 @@ def _plain(job: CandidateJob, status: CandidateStatus, reasons: tuple[str, ...])
     )
 
 
-def _refused(job: CandidateJob, error: Rejection) -> CandidateReport:
+def _too_large(job: CandidateJob, error: DoesNotFit, estimate: Estimate | None) -> CandidateReport:
     from workers.toolchains.footprint import ModuleDoesNotFit
 
+    numbers = _numbers(error.footprint) if isinstance(error, ModuleDoesNotFit) else {}
     report = _plain(job, CandidateStatus.REJECTED, error.reasons)
-    if not isinstance(error, ModuleDoesNotFit):
-        return report
-    return report.model_copy(update=_numbers(error.footprint))
+    return report.model_copy(update={**numbers, **_estimated(estimate)})
+
+
+def _estimated(estimate: Estimate | None) -> dict[str, object]:
+    if estimate is None:
+        return {}
+    return {
+        "estimated_flash_bytes": estimate.flash_bytes,
+        "estimated_ram_bytes": estimate.ram_bytes,
+    }
 
 
 def _report(job: CandidateJob, product: Product, digest: str) -> CandidateReport:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinymlaas.contract.compiler import Compiled, CompilerDescription
+from tinymlaas.contract.compiler import Compiled, CompilerDescription, Estimate
 from tinymlaas.contract.errors import CompilerCrashed, Failure, UnsupportedModel
 from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.manifest import (
@@ -24,6 +24,7 @@ from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.progress import Progress
 from workers import child
 from workers.compilers.plugin import TASK_FILE, Compiler
+from workers.estimating import check_room
 from workers.golden import Golden, encode_golden
 from workers.pack import header_path, library_path, pack
 from workers.toolchains.fit import link, object_footprint
@@ -96,13 +97,16 @@ class Stages:
         self._scratch = scratch
         self._cache = cache
         self._progress = progress
+        self.estimate: Estimate | None = None
 
     def run(self, data: bytes) -> Product:
         """Build the module of the static model `data`.
 
+        `estimate` is set as soon as it is known, also where the build ends badly afterwards.
+
         Raises:
             UnsupportedModel: the compiler or the reference cannot take the model.
-            DoesNotFit: the link for the board, or the stack measured, says so.
+            DoesNotFit: the estimate, the link for the board, or the stack measured, says so.
             Failure: a compiler or tool broke, or the module computes wrong numbers.
         """
         task = self._task
@@ -189,6 +193,9 @@ class Stages:
         support = self._compiler.supports(self._task, task)
         if not support.ok:
             raise UnsupportedModel(*support.reasons)
+        self.estimate = self._compiler.estimate(self._task, task)
+        if self.estimate is not None:
+            check_room(self.estimate, self._task.target)
         compiled = self._compiler.compile(task, out)
         _check_boundary(compiled, self._job)
         return compiled

@@ -40,7 +40,7 @@ class CompilerDescription(Model):
     one called ``objective`` is given the job's objective where its values have it. An automatic
     choice tries the options of each of `variants`, where none are named every ``objective``.
     `unavailable` says by name why kernel libraries of `kernels` cannot be used as things are
-    installed here.
+    installed here. `estimates` says that ``estimate`` is answered.
     """
 
     interface: int = INTERFACE_VERSION
@@ -53,6 +53,7 @@ class CompilerDescription(Model):
     options: dict[str, tuple[str, ...]] = {}
     variants: tuple[dict[str, str], ...] = ()
     unavailable: dict[str, str] = {}
+    estimates: bool = False
 
 
 class CompileTask(Model):
@@ -81,6 +82,20 @@ class Support(Model):
     def ok(self) -> bool:
         """True if the compiler takes the task."""
         return not self.reasons
+
+
+class Estimate(Model):
+    """Answer of ``estimate``: bytes of the whole linked image, said before anything is compiled.
+
+    `ram_bytes` is arena, static data and stack. Each should be within `ESTIMATE_ERROR` of the
+    linked size; what is larger than a board by more than that is not compiled for it.
+    """
+
+    flash_bytes: Annotated[int, Field(ge=0)]
+    ram_bytes: Annotated[int, Field(ge=0)]
+
+
+ESTIMATE_ERROR = 0.15
 
 
 class ArenaTensor(Model):

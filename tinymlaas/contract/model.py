@@ -51,7 +51,10 @@ class ModelSummary(Model):
 
     `macs` are multiply-accumulates per inference, `weight_bytes` those of all constants as stored
     in the model, `estimated_flash_bytes` and `estimated_ram_bytes` are known before compiling and
-    are labelled ``estimated`` wherever shown. `dtype` is the dominant element type of activations.
+    are labelled ``estimated`` wherever shown. `estimated_fused_ram_bytes` is the same for a
+    compiler that computes element-wise operators, of two operands too, in the operator before,
+    overwrites what dies there, and keeps quantised values as real numbers between operators; None
+    where nobody has asked. `dtype` is the dominant element type of activations.
     """
 
     digest: str
@@ -66,3 +69,4 @@ class ModelSummary(Model):
     parameters: int
     estimated_flash_bytes: int
     estimated_ram_bytes: int
+    estimated_fused_ram_bytes: int | None = None

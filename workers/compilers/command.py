@@ -13,7 +13,13 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from tinymlaas.contract.base import Model
-from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask, Support
+from tinymlaas.contract.compiler import (
+    Compiled,
+    CompilerDescription,
+    CompileTask,
+    Estimate,
+    Support,
+)
 from tinymlaas.contract.errors import CompilerCrashed, UsageError
 from workers import guardian
 from workers.child import last_line
@@ -70,6 +76,13 @@ class CommandCompiler:
         """Return the answer of ``supports TASK.json``."""
         answer = self._ask("supports", str((folder / TASK_FILE).resolve()))
         return parse(Support, answer, f"{self.name}: supports")
+
+    def estimate(self, task: CompileTask, folder: Path) -> Estimate | None:
+        """Return the answer of ``estimate TASK.json``, if the compiler says it has one."""
+        if not self.describe().estimates:
+            return None
+        answer = self._ask("estimate", str((folder / TASK_FILE).resolve()))
+        return parse(Estimate, answer, f"{self.name}: estimate")
 
     def compile(self, folder: Path, out: Path) -> Compiled:
         """Run ``compile TASK.json OUT/`` and return its checked result."""

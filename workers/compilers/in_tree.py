@@ -6,11 +6,19 @@ import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
-from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask, Support
+from tinymlaas.contract.compiler import (
+    Compiled,
+    CompilerDescription,
+    CompileTask,
+    Estimate,
+    Support,
+)
 from workers import child, guardian
 from workers.compilers.output import read_compiled, read_unsupported
 from workers.compilers.plugin import TASK_FILE, UNSUPPORTED_FILE
 from workers.sources import source_digest
+
+_ESTIMATE_SECONDS = 60.0
 
 
 class _Plugin(Protocol):
@@ -21,8 +29,9 @@ class _Plugin(Protocol):
 class InTreeCompiler:
     """Wraps a module with `describe()`, `supports(task)` and `compile(task_path, out)`.
 
-    The last writes ``compiled.json`` or ``unsupported.json`` into `out`, as the program would. The
-    first two see only facts, never model bytes, so they need no process of their own.
+    It may have `estimate(task)`, or `estimate_model(task_path)` where the model must be read for
+    it. `compile` writes ``compiled.json`` or ``unsupported.json`` into `out`, as the program would.
+    What sees only facts, never model bytes, needs no process of its own.
     """
 
     def __init__(self, module: str, compile_seconds: float = 600.0) -> None:
@@ -47,6 +56,24 @@ class InTreeCompiler:
     def supports(self, task: CompileTask, folder: Path) -> Support:
         """Return whether the compiler takes `task`."""
         return self._plugin().supports(task)
+
+    def estimate(self, task: CompileTask, folder: Path) -> Estimate | None:
+        """Return the compiler's estimate, if it has a way to make one."""
+        plugin = self._plugin()
+        from_facts = getattr(plugin, "estimate", None)
+        if from_facts is not None:
+            return cast("Estimate | None", from_facts(task))
+        if not hasattr(plugin, "estimate_model"):
+            return None
+        with guardian.scratch("compiler") as scratch:
+            found: Estimate | None = child.call(
+                f"{self._module}:estimate_model",
+                folder / TASK_FILE,
+                seconds=_ESTIMATE_SECONDS,
+                log=scratch / "log",
+                what=f"{self._module.split('.')[-2]} estimate",
+            )
+        return found
 
     def compile(self, folder: Path, out: Path) -> Compiled:
         """Compile ``folder/task.json`` into `out` in a child process."""

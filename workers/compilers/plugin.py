@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask, Support
+from tinymlaas.contract.compiler import (
+    Compiled,
+    CompilerDescription,
+    CompileTask,
+    Estimate,
+    Support,
+)
 
 TASK_FILE = "task.json"
 COMPILED_FILE = "compiled.json"
@@ -31,6 +37,14 @@ class Compiler(Protocol):
         """Return whether the compiler takes `task`, written as ``task.json`` in `folder`.
 
         Raises:
+            CompilerCrashed: the compiler gave no valid answer.
+        """
+
+    def estimate(self, task: CompileTask, folder: Path) -> Estimate | None:
+        """Return what the module of `task`, written in `folder`, will take; None if not known.
+
+        Raises:
+            UnsupportedModel: the compiler has found that it cannot take the task.
             CompilerCrashed: the compiler gave no valid answer.
         """
 

@@ -10,7 +10,7 @@ from typing import Any
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.model import ModelFormat, ModelSummary
 from tinymlaas.contract.tensors import DType, TensorSpec
-from workers.models.memory import Step, estimated_flash, estimated_ram
+from workers.models.memory import Step, estimated_flash, estimated_ram, fused_ram
 from workers.models.onnx_checks import default_opset, parse_onnx
 from workers.models.onnx_macs import Shape, macs
 from workers.models.onnx_shapes import infer, reads, real_inputs, stated
@@ -23,6 +23,7 @@ _ELEMENTWISE = frozenset(
         *("HardSigmoid", "Softplus", "Softsign", "BatchNormalization", "Exp", "Sqrt", "Neg"),
     )
 )
+_JOINING = ("Add", "Sub", "Mul", "Div", "Max", "Min", "PRelu")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def summarise_onnx(model: bytes, digest: str) -> ModelSummary:
         if name not in values.constants:
             elements[dtype] += prod(values.shapes.get(name, (0,)))
     weight_bytes = sum(values.constants.values())
+    ram, fused = _ram(graph, values)
     return ModelSummary(
         digest=digest,
         format=ModelFormat.ONNX,
@@ -65,7 +67,8 @@ def summarise_onnx(model: bytes, digest: str) -> ModelSummary:
         weight_bytes=weight_bytes,
         parameters=sum(prod(values.shapes[name]) for name in values.constants),
         estimated_flash_bytes=estimated_flash(weight_bytes, len(graph.node)),
-        estimated_ram_bytes=_ram(graph, values),
+        estimated_ram_bytes=ram,
+        estimated_fused_ram_bytes=fused,
     )
 
 
@@ -146,13 +149,15 @@ def _node_dtype(node: Any, values: _Values) -> DType:
     return DType.FLOAT32
 
 
-def _ram(graph: Any, values: _Values) -> int:
+def _ram(graph: Any, values: _Values) -> tuple[int, int]:
+    """Return the estimated bytes of RAM, and of RAM where all element-wise operators are fused."""
     steps = [
         Step(
             reads=(*node.input, *sorted(reads(node))),
             writes=tuple(name for name in node.output if name),
             renames=node.op_type in _RENAMING,
             elementwise=node.op_type in _ELEMENTWISE,
+            joins=node.op_type in _JOINING,
         )
         for node in graph.node
     ]
@@ -162,4 +167,5 @@ def _ram(graph: Any, values: _Values) -> int:
         if name in values.dtypes and name not in values.constants
     }
     inputs = [value.name for value in real_inputs(graph)]
-    return estimated_ram(steps, inputs, [value.name for value in graph.output], nbytes)
+    facts = (steps, inputs, [value.name for value in graph.output], nbytes)
+    return estimated_ram(*facts), fused_ram(*facts)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from math import prod
 
 from tinymlaas.contract.model import ModelFormat, ModelSummary
 from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
-from workers.models.memory import Step, estimated_flash, estimated_ram
+from workers.models.memory import Step, estimated_flash, estimated_ram, fused_ram
 from workers.models.summary import dominant_dtype, locate_operators, module_dtype
 from workers.models.tflite_macs import macs
 from workers.models.tflite_model import TfliteGraph, TfliteOperator, TfliteTensor, read_tflite
@@ -15,6 +16,8 @@ from workers.models.tflite_model import TfliteGraph, TfliteOperator, TfliteTenso
 _RENAMING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 _HANDLE = "RESOURCE"  # names a variable, holds nothing
 _ELEMENTWISE = ("RELU", "RELU6", "LEAKY_RELU", "LOGISTIC", "TANH", "HARD_SWISH", "GELU", "ELU")
+_MOVING = (*_RENAMING, "MAX_POOL_2D", "TRANSPOSE", "PAD", "SLICE", "STRIDED_SLICE", "GATHER")
+_JOINING = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE")
 
 
 def summarise_tflite(model: bytes, digest: str) -> ModelSummary:
@@ -48,6 +51,7 @@ def summarise_tflite(model: bytes, digest: str) -> ModelSummary:
         if tensor.data_bytes is not None
     }
     weight_bytes = sum(tensor.data_bytes or 0 for tensor in constants.values())
+    ram, fused = _ram(graph, activations)
     return ModelSummary(
         digest=digest,
         format=ModelFormat.TFLITE,
@@ -63,7 +67,8 @@ def summarise_tflite(model: bytes, digest: str) -> ModelSummary:
         weight_bytes=weight_bytes,
         parameters=sum(tensor.size for tensor in constants.values()),
         estimated_flash_bytes=estimated_flash(weight_bytes, len(graph.operators)),
-        estimated_ram_bytes=_ram(graph, activations),
+        estimated_ram_bytes=ram,
+        estimated_fused_ram_bytes=fused,
     )
 
 
@@ -92,13 +97,15 @@ def _operator_dtype(
     return dtypes[boundary[0]] if boundary else DType.FLOAT32
 
 
-def _ram(graph: TfliteGraph, activations: list[int]) -> int:
+def _ram(graph: TfliteGraph, activations: list[int]) -> tuple[int, int]:
+    """Return the estimated bytes of RAM, and of RAM where all element-wise operators are fused."""
     steps = [
         Step(
             reads=tuple(str(index) for index in operator.inputs),
             writes=tuple(str(index) for index in operator.outputs),
             renames=operator.name in _RENAMING,
             elementwise=operator.name in _ELEMENTWISE,
+            joins=operator.name in _JOINING,
         )
         for operator in graph.operators
     ]
@@ -107,4 +114,36 @@ def _ram(graph: TfliteGraph, activations: list[int]) -> int:
         for index in activations
     }
     inputs = [str(index) for index in graph.inputs]
-    return estimated_ram(steps, inputs, [str(index) for index in graph.outputs], nbytes)
+    outputs = [str(index) for index in graph.outputs]
+    facts = (inputs, outputs)
+    fused = _as_real_numbers(graph, steps, nbytes)
+    return estimated_ram(steps, *facts, nbytes), fused_ram(fused[0], *facts, fused[1])
+
+
+def _as_real_numbers(
+    graph: TfliteGraph, steps: list[Step], nbytes: dict[str, int]
+) -> tuple[list[Step], dict[str, int]]:
+    """Return steps and sizes where quantised values are kept as float32 between operators.
+
+    Inputs are converted first, one by one. Outputs and what is but moved or compared stay as they
+    are.
+    """
+    moved = {
+        str(index)
+        for operator in graph.operators
+        if operator.name in _MOVING
+        for index in operator.inputs
+    }
+    stay = {*map(str, graph.outputs), *moved}
+    real = {
+        name: graph.tensors[int(name)].size * DType.FLOAT32.itemsize
+        for name in nbytes
+        if graph.tensors[int(name)].quantization.scales and name not in stay
+    }
+    copies = {name: f"{name} converted" for name in map(str, graph.inputs) if name in real}
+    sizes = nbytes | {copies.get(name, name): size for name, size in real.items()}
+    converting = [Step((name,), (copy,)) for name, copy in copies.items()]
+    own = [
+        replace(step, reads=tuple(copies.get(name, name) for name in step.reads)) for step in steps
+    ]
+    return converting + own, sizes

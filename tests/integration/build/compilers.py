@@ -9,6 +9,7 @@ from tinymlaas.contract.compiler import (
     Compiled,
     CompilerDescription,
     CompileTask,
+    Estimate,
     Support,
 )
 from tinymlaas.contract.device import Core
@@ -30,6 +31,7 @@ class Handmade:
     ) -> None:
         self.formula, self.before, self.error, self.output = formula, before, error, output
         self.asked = 0
+        self.said: Estimate | None = None
 
     def describe(self) -> CompilerDescription:
         return CompilerDescription(
@@ -38,6 +40,9 @@ class Handmade:
 
     def supports(self, task: CompileTask, folder: Path) -> Support:
         return Support()
+
+    def estimate(self, task: CompileTask, folder: Path) -> Estimate | None:
+        return self.said
 
     def compile(self, folder: Path, out: Path) -> Compiled:
         self.asked += 1

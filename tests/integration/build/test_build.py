@@ -15,6 +15,7 @@ from storage.verify import trusted_key, verify_module
 from tests.integration.build.compilers import RIGHT, Handmade
 from tests.integration.cli.models import small_onnx
 from tinymlaas.boards import catalog
+from tinymlaas.contract.compiler import Estimate
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel, VerificationError
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
@@ -171,3 +172,34 @@ def test_golden_vectors_that_were_changed_are_noticed(bench: Bench) -> None:
     changed = {**read.members, "verify/output_0.bin": bytes(wrong)}
     with pytest.raises(VerificationError, match="run again on host the module is off by"):
         replay_golden(type(read)(read.manifest, changed, read.digest, ""), bench.cache)
+
+
+def test_the_estimate_is_kept_beside_what_was_linked(bench: Bench) -> None:
+    bench.compiler.said = Estimate(flash_bytes=3000, ram_bytes=900)
+    report = bench.build("nucleo-l4r5zi")[0].report
+    assert report.status is CandidateStatus.VERIFIED
+    assert (report.estimated_flash_bytes, report.estimated_ram_bytes) == (3000, 900)
+    assert report.flash_bytes not in (None, 3000)
+
+
+@pytest.mark.parametrize(
+    ("flash", "ram", "reasons"),
+    [
+        (20 << 20, 9, ("needs 20,480 kB flash of 2,048 kB (estimated)",)),
+        (9, 20 << 20, ("needs 20,480 kB RAM of 640 kB (estimated)",)),
+        ((2 << 20) * 20 // 17, 9, ()),  # may be 15% too much, so it is linked
+    ],
+)
+def test_what_is_far_too_large_is_not_compiled(
+    bench: Bench, flash: int, ram: int, reasons: tuple[str, ...]
+) -> None:
+    bench.compiler.said = Estimate(flash_bytes=flash, ram_bytes=ram)
+    outcome, _ = bench.build("nucleo-l4r5zi")
+    assert bench.compiler.asked == (0 if reasons else 1)
+    report = outcome.report
+    assert report.reasons == reasons
+    assert report.estimated_flash_bytes == flash
+    if reasons:
+        assert (report.status, report.flash_bytes) == (CandidateStatus.REJECTED, None)
+        again = bench.build("nucleo-l4r5zi")[0].report
+        assert (again.cached, again.reasons) == (True, reasons)

@@ -6,7 +6,12 @@ import pytest
 
 from tests.integration.cli.models import small_onnx, write
 from tests.integration.cli.runner import Cli
-from tests.integration.cli.test_reference_models import BOARD, MODELS, pytestmark
+from tests.integration.cli.test_reference_models import (
+    BOARD,
+    MODELS,
+    estimates_hold,
+    pytestmark,
+)
 from tests.unit.cmsis_nn.test_arm import network, tree
 
 __all__ = ["pytestmark", "tree"]
@@ -35,6 +40,7 @@ def test_the_exact_compiler_is_chosen_and_meets_the_goals(
     chosen = ran.json["candidates"][ran.json["chosen"]]
     assert (chosen["compiler"], chosen["kernels"]) == ("cmsis-nn", "portable")
     assert (chosen["status"], chosen["bit_exact"]) == ("verified", True)
+    assert estimates_hold(ran.json["candidates"]) == 5
     sizes = {use["section"]: use["bytes"] for use in chosen["sections"]}
     found = (
         chosen["instructions"],

@@ -1,10 +1,12 @@
 """The MLPerf Tiny reference models, compiled for the board that benchmark names."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.integration.cli.runner import Cli
+from tinymlaas.contract.compiler import ESTIMATE_ERROR
 
 MODELS = Path(__file__).parents[4] / "shared" / "models" / "mlperf-tiny"
 BOARD = "nucleo-l4r5zi"
@@ -26,12 +28,23 @@ GOALS = {
 }
 
 
+def estimates_hold(candidates: list[dict[str, Any]]) -> int:
+    """Check what was said before compiling against what was linked; return for how many."""
+    linked = [c for c in candidates if c["size_level"] == "linked" and c["flash_bytes"]]
+    for candidate in linked:
+        for what in ("flash_bytes", "ram_bytes"):
+            error = candidate[f"estimated_{what}"] / candidate[what] - 1
+            assert abs(error) <= ESTIMATE_ERROR, (candidate["compiler"], what, error)
+    return len(linked)
+
+
 @pytest.mark.parametrize("name", GOALS)
 def test_float_models_are_right_fit_and_are_fast(cli: Cli, tmp_path: Path, name: str) -> None:
     model = MODELS / f"{name}_fp32.tflite"
     ran = cli("compile", model, "--board", BOARD, "-o", tmp_path, "--json")
     assert ran.status == 0, ran.err
     chosen = ran.json["candidates"][ran.json["chosen"]]
+    assert estimates_hold(ran.json["candidates"]) == 2
     assert (chosen["status"], chosen["level"]) == ("verified", "simulated")
     assert chosen["machine"] == "mps2-an386"
     assert chosen["max_rel_error"] <= 1e-4

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.compilers.cases import task_of, write_task
+from tinymlaas.contract.compiler import Estimate
 from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel, UsageError
 from workers.compilers import command
 from workers.compilers.registry import discover
@@ -200,3 +201,43 @@ def test_a_name_is_taken_even_by_one_that_cannot_be_used(tmp_path: Path) -> None
     plugin(tmp_path / "two", "pass")
     with pytest.raises(UsageError, match="there already"):
         discover([tmp_path / "one", tmp_path / "two"])
+
+
+ESTIMATING = json.dumps(
+    {"name": "bad", "version": "1", "cores": ["host"], "operators": [], "estimates": True}
+)
+
+
+def estimated(folder: Path, verb: str, describe: str | None = ESTIMATING) -> Estimate | None:
+    """Ask a compiler that answers ``estimate`` with `verb` (Python)."""
+    compiler = plugin(folder / "plugin", "pass", describe)
+    script = folder / "plugin" / "p.py"
+    script.write_text(
+        f"{script.read_text()}\n".replace(
+            'elif sys.argv[1] == "supports":',
+            f'elif sys.argv[1] == "estimate":\n    {verb}\nelif sys.argv[1] == "supports":',
+        )
+    )
+    task, data = task_of(["Relu"])
+    return compiler.estimate(task, write_task(folder / "in", task, data))
+
+
+def test_an_estimate_is_asked_of_who_makes_them(tmp_path: Path) -> None:
+    told = 'print(json.dumps({"flash_bytes": len(sys.argv), "ram_bytes": 9}))'
+    assert estimated(tmp_path, told) == Estimate(flash_bytes=3, ram_bytes=9)
+    (tmp_path / "not").mkdir()
+    assert estimated(tmp_path / "not", "sys.exit(1)", None) is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "reason"),
+    [
+        ("sys.exit('no idea')", "estimate ended with status 1: no idea"),
+        ("print('{}')", "estimate breaks the interface: flash_bytes"),
+        ('print(json.dumps({"flash_bytes": -1, "ram_bytes": 9}))', "breaks the interface"),
+        ("pass", "breaks the interface"),
+    ],
+)
+def test_a_broken_estimate_is_named(tmp_path: Path, verb: str, reason: str) -> None:
+    with pytest.raises(CompilerCrashed, match=reason):
+        estimated(tmp_path, verb)

@@ -23,7 +23,7 @@ from tinymlaas.contract.errors import Rejection, UnsupportedModel, UsageError
 from tinymlaas.contract.model import ModelFormat, ModelSummary
 from tinymlaas.contract.tensors import DType, Quantization
 from workers.models.limits import ModelLimits
-from workers.models.memory import STACK_BYTES, Step, estimated_flash, estimated_ram
+from workers.models.memory import STACK_BYTES, Step, estimated_flash, estimated_ram, fused_ram
 from workers.models.summary import inspect
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
@@ -377,3 +377,52 @@ def test_model_with_an_output_that_is_its_input():
     model = cnn()
     model.graph.output.append(model.graph.input[0])
     assert [spec.name for spec in of(model).outputs] == ["y", "x"]
+
+
+def fused(steps, inputs, outputs, **nbytes) -> int:
+    return fused_ram(steps, inputs, outputs, nbytes) - STACK_BYTES
+
+
+def residual(**last: bool) -> list[Step]:
+    """x → a → b → c, y = a + c, then out."""
+    return [
+        Step(("x",), ("a",)),
+        Step(("a",), ("b",)),
+        Step(("b",), ("c",)),
+        Step(("a", "c"), ("y",), joins=True),
+        Step(("y", *(("a",) if last.get("again") else ())), ("z",)),
+    ]
+
+
+def test_a_residual_sum_overwrites_what_dies_in_it():
+    sizes = {"x": 1, "a": 100, "b": 100, "c": 100, "y": 100, "z": 2}
+    assert ram(residual(), ["x"], ["z"], **sizes) == 300
+    assert fused(residual(), ["x"], ["z"], **sizes) == 200  # c and y are where a was
+    assert fused(residual(again=True), ["x"], ["z"], **sizes) == 300  # a is read once more
+    assert fused(residual(), ["x"], ["z"], **{**sizes, "y": 50}) == 300  # of another size
+    kept = residual()[1:4]
+    assert fused(kept, ["a"], ["y"], **sizes) == 300  # inputs and outputs stay
+
+
+def test_a_sum_with_a_constant_is_fused_as_an_activation_is():
+    chain = [Step(("x",), ("a",)), Step(("a", "w"), ("b",), joins=True), Step(("b",), ("y",))]
+    assert fused(chain, ["x"], ["y"], x=1, a=50, b=50, y=1) == 51
+    both = [*chain, Step(("a", "y"), ("z",))]
+    assert fused(both, ["x"], ["z"], x=1, a=50, b=50, y=1, z=1) == 101
+
+
+def test_fused_ram_is_never_more_than_without_fusing():
+    rng = random.Random(5)
+    for _ in range(300):
+        names = ["x"]
+        steps = []
+        for number in range(rng.randrange(1, 12)):
+            operands = tuple(rng.choice(names) for _ in range(rng.randrange(1, 3)))
+            kind = rng.choice(("joins", "elementwise", "renames", "plain"))
+            steps.append(
+                Step(operands, (f"v{number}",), **({kind: True} if kind != "plain" else {}))
+            )
+            names.append(f"v{number}")
+        sizes = dict.fromkeys(names, 8)
+        facts = (steps, ["x"], [names[-1]], sizes)
+        assert fused_ram(*facts) <= estimated_ram(*facts)

@@ -10,6 +10,7 @@ from tinymlaas.contract.compiler import (
     Compiled,
     CompilerDescription,
     CompileTask,
+    Estimate,
     OperatorSupport,
     Support,
     Unsupported,
@@ -21,6 +22,7 @@ from workers.compilers.cmsis_nn.arm import copy_tree
 from workers.compilers.cmsis_nn.arm_tree import ROOT_VARIABLE, ArmTree, configured
 from workers.compilers.cmsis_nn.build import Built, build
 from workers.compilers.cmsis_nn.lower import OPERATORS
+from workers.compilers.cmsis_nn.sizes import sizes
 from workers.compilers.cmsis_nn.switches import OPTIONS, VARIANTS, parse
 
 NAME = "cmsis-nn"
@@ -50,6 +52,7 @@ def describe() -> CompilerDescription:
         unavailable={ARM: _NO_TREE} if configured() is None else {},
         options=OPTIONS,
         variants=VARIANTS,
+        estimates=True,
     )
 
 
@@ -71,6 +74,23 @@ def _kernel_reasons(kernels: str) -> tuple[str, ...]:
     if configured() is None:
         return (_NO_TREE,)
     return ()
+
+
+def estimate_model(task_path: Path) -> Estimate | None:
+    """Return what the module of the task in file `task_path` will take.
+
+    All passes are run, as weights and arena depend on them; only gcc is not. What Arm's kernels
+    take is not known before.
+
+    Raises:
+        UnsupportedModel: the model cannot be compiled; see `build.build`.
+    """
+    task = CompileTask.model_validate_json(task_path.read_bytes())
+    if task.kernels != PORTABLE:
+        return None
+    data = (task_path.parent / task.model).read_bytes()
+    built = build(data, f"{task.name}_run", task.target, parse(task.options))
+    return sizes(built.source, built.weight_bytes, built.layout.size, task.target)
 
 
 def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:

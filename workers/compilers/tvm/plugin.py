@@ -10,6 +10,7 @@ from tinymlaas.contract.compiler import (
     Compiled,
     CompilerDescription,
     CompileTask,
+    Estimate,
     Support,
     Unsupported,
 )
@@ -18,6 +19,7 @@ from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.tensors import TensorSpec
 from workers.compilers.tvm.generate import Generated, generate
 from workers.compilers.tvm.operators import refusals, supported
+from workers.compilers.tvm.sizes import sizes
 
 __all__ = ["compile", "describe", "generate", "supports"]
 
@@ -38,12 +40,18 @@ def describe() -> CompilerDescription:
         cores=tuple(Core),
         operators=supported(),
         options={"objective": tuple(_OPTIMISE)},
+        estimates=True,
     )
 
 
 def supports(task: CompileTask) -> Support:
     """Return why `task` cannot be compiled, as far as its summary tells. Does not import TVM."""
     return Support(reasons=tuple(dict.fromkeys(refusals(task))))
+
+
+def estimate(task: CompileTask) -> Estimate:
+    """Return what the module of `task` will take, from its summary. Does not import TVM."""
+    return sizes(task)
 
 
 def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
