@@ -5,8 +5,8 @@ are quantised (TVM computes them in real numbers, between conversions). The coef
 squares over linked modules of MLPerf Tiny's four models, int8 and float, and six small ones, for
 each kind of core and objective (`benchmarks/estimate.py` shows what is left of error).
 
-RAM = the activations with all element-wise operators fused + a stack of `_STACK` bytes: it was 40
-to 600 bytes, growing with what a kernel keeps in registers and spills.
+RAM = the activations with all element-wise operators fused + a stack: it was 40 to 160 bytes
+without convolutions and 80 to 600 with, growing with what a kernel keeps in registers and spills.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tinymlaas.contract.compiler import CompileTask, Estimate
-from tinymlaas.contract.device import CapabilityClass, Core, Fpu
+from tinymlaas.contract.device import Core, Fpu
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.tensors import DType
 from workers.models.memory import STACK_BYTES
 
-_STACK = 264
 _DENSE = ("FULLY_CONNECTED", "BATCH_MATMUL", "Gemm", "MatMul")
 _SOFTMAX = ("SOFTMAX", "LOG_SOFTMAX", "Softmax", "LogSoftmax")
 
@@ -36,6 +35,7 @@ class _Code:
     quantised: int
 
 
+_STACK, _STACK_HARD, _STACK_CONVOLUTION = 150, 100, 264
 # By what floating-point arithmetic costs: an FPU, a soft one in Thumb-1, in Thumb-2, elsewhere.
 _HARD = {
     "latency": _Code(1100, 580, 130, 220, 640),
@@ -45,15 +45,30 @@ _THUMB1 = {
     "latency": _Code(2900, 320, 0, 3000, 220),
     "flash": _Code(2890, 175, 0, 2940, 160),
 }
+_THUMB2 = {
+    "latency": _Code(2100, 330, 30, 1350, 150),
+    "flash": _Code(2100, 150, 0, 1350, 130),
+}
 _SOFT = {
     "latency": _Code(2900, 490, 270, 4200, 180),
     "flash": _Code(3200, 200, 160, 4000, 200),
+}
+_BY_CORE = {
+    Core.CORTEX_M0: _THUMB1,
+    Core.CORTEX_M0PLUS: _THUMB1,
+    Core.CORTEX_M3: _THUMB2,
+    Core.CORTEX_M4: _THUMB2,
+    Core.CORTEX_M7: _THUMB2,
+    Core.CORTEX_M33: _THUMB2,
+    Core.CORTEX_M55: _THUMB2,
 }
 
 
 def sizes(task: CompileTask) -> Estimate:
     """Return what the module of `task` will take."""
-    code = _code(task.target)[task.options.get("objective", "latency")]
+    hard = task.target.fpu is not Fpu.NONE or task.target.core is Core.HOST
+    table = _HARD if hard else _BY_CORE.get(task.target.core, _SOFT)
+    code = table[task.options.get("objective", "latency")]
     summary = task.summary
     convolutions = _count(summary, lambda name: "conv" in name.lower())
     dense = _count(summary, _DENSE.__contains__)
@@ -66,15 +81,10 @@ def sizes(task: CompileTask) -> Estimate:
         + code.quantised * quantised
     )
     activations = summary.estimated_fused_ram_bytes or summary.estimated_ram_bytes
+    stack = _STACK_CONVOLUTION if convolutions else _STACK_HARD if hard else _STACK
     return Estimate(
-        flash_bytes=_constants(summary) + text, ram_bytes=activations - STACK_BYTES + _STACK
+        flash_bytes=_constants(summary) + text, ram_bytes=activations - STACK_BYTES + stack
     )
-
-
-def _code(target: CapabilityClass) -> dict[str, _Code]:
-    if target.fpu is not Fpu.NONE or target.core is Core.HOST:
-        return _HARD
-    return _THUMB1 if target.core in (Core.CORTEX_M0, Core.CORTEX_M0PLUS) else _SOFT
 
 
 def _quantised(summary: ModelSummary) -> bool:
