@@ -18,8 +18,7 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, model_va
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CIdentifier
 from tinymlaas.contract.device import DeviceProfile
-from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.jobs import Sha256
+from tinymlaas.contract.digest import Sha256, sha256
 from tinymlaas.contract.quantisation import Activations
 from tinymlaas.contract.report import CompileResult, Objective
 

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompilerDescription
-from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome, Sha256
+from tinymlaas.contract.digest import Sha256
+from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.messages import Event, Shape, TenantName, TensorName
 from tinymlaas.contract.quantisation import Activations, QuantisationOutcome
 

@@ -15,12 +15,16 @@ import sys
 import time
 import tomllib
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # -I leaves it out
+from elf import msp430_object
+
 FORMULAS = {
     "Abs": "x[i] < 0.0f ? -x[i] : x[i]",
     "Neg": "-x[i]",
     "Relu": "x[i] > 0.0f ? x[i] : 0.0f",
 }
-CORES = ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "rv32imac", "host"]
+CORES = ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "rv32imac", "msp430"]
+CORES += ["host"]
 DOES = ["work", "crash", "kill", "fork", "memory", "print", "refuse", "wrong"]
 MILLISECONDS = ["0", *(str(n) for n in range(10, 100, 10)), *(str(n) for n in range(100, 1000, 50))]
 MILLISECONDS += ["1000", "2000", "3000", "5000", "10000", "60000", "600000"]
@@ -124,8 +128,11 @@ def compile_model(task, out, wrong):
         count *= dim
     stride = -(-4 * count // 16) * 16
     entry = f"{task['name']}_stub"
+    objects = task["target"]["core"].startswith("msp430")
+    if objects:
+        (out / "stub.o").write_bytes(msp430_object(entry))
     formula = "7.0f" if wrong else FORMULAS[summary["operators"][0]["name"]]
-    (out / "stub.c").write_text(
+    source = (
         "#include <stdint.h>\n\n"
         f"int32_t {entry}(uint8_t *arena)\n{{\n"
         "    const float *x = (const float *)arena;\n"
@@ -133,6 +140,8 @@ def compile_model(task, out, wrong):
         f"    for (int32_t i = 0; i < {count}; i++) y[i] = {formula};\n"
         "    return 0;\n}\n"
     )
+    if not objects:
+        (out / "stub.c").write_text(source)
     known = config()
     compiled = {
         "compiler": known["name"],
@@ -141,7 +150,8 @@ def compile_model(task, out, wrong):
         "inputs": [{"spec": x, "offset": 0}],
         "outputs": [{"spec": y, "offset": stride}],
         "arena": {"size": 2 * stride, "alignment": 16},
-        "sources": ["stub.c"],
+        "objects": ["stub.o"] if objects else [],
+        "sources": [] if objects else ["stub.c"],
         "weight_bytes": 0,
         "options": task["options"],
     }
