@@ -5,7 +5,7 @@
     ...
     stub.journal()                                 # who was compiled when
 
-It compiles one Abs, Neg or Relu of float32 (`model()` makes such a model). For the board `FAST`, for
+It compiles one Abs, Neg or Relu of float32 (see `model`). For the board `FAST`, for
 which nothing here can link or run anything, it writes an object: 0.15 s beside the compile. For
 others (``board="host"``) it writes sound C, which is linked, run and compared like any other
 module: 0.4 s. The order's `name` tells one action from another (same model: one inspection for
