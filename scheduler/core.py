@@ -216,6 +216,12 @@ class Core:
         else:
             self._conclude(job)
 
+    def recorded(self, key: Key, record: JobEnded) -> None:
+        """Take the record of a job that has ended already: its request was delivered again."""
+        job = self._at(key, Step.LOOKING_UP)
+        if job is not None:
+            self._finish(job, record)
+
     def found(self, key: Key, outcomes: Mapping[str, Outcome]) -> None:
         """Take the outcomes the store has; what it has not is built."""
         job = self._at(key, Step.LOOKING_UP)

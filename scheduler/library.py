@@ -68,17 +68,19 @@ class StoreLibrary:
 
     def look(self, tenant: str, job_id: str, order: CompileOrder, service: str) -> Facts:
         """See `Library.look`."""
-        record = self._record(tenant, job_id)
-        if record is not None:
-            return Facts(record=record)
         lacking = [each for each in order.payloads() if not self._has(tenant, each)]
-        missing = tuple(f"{each.filename} {each.digest[:12]}…" for each in lacking)
-        if missing or order.calibration is not None:
+        if lacking:
+            missing = tuple(f"{each.filename} {each.digest[:12]}…" for each in lacking)
             return Facts(missing=missing)
-        facts = inspection_facts(order, service)
-        return Facts(inspection=self._inspection(order.model.digest, facts))
+        if order.calibration is None:
+            facts = inspection_facts(order, service)
+            inspection = self._inspection(order.model.digest, facts)
+            if inspection is not None:
+                return Facts(inspection=inspection)
+        return Facts(record=self.record(tenant, job_id))
 
-    def _record(self, tenant: str, job_id: str) -> JobEnded | None:
+    def record(self, tenant: str, job_id: str) -> JobEnded | None:
+        """See `Library.record`."""
         try:
             data = self._store.get(keys.job_result(tenant, job_id))
         except ObjectNotFound:
@@ -131,7 +133,7 @@ class StoreLibrary:
         tenant, job_id = record.data.tenant, record.data.job_id
         if self._store.put_if_absent(keys.job_result(tenant, job_id), record.encoded()):
             return record
-        kept = self._record(tenant, job_id)
+        kept = self.record(tenant, job_id)
         if kept is None:
             raise StoreError(f"the record of job {job_id} is there and is not")
         return kept

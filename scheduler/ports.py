@@ -81,7 +81,9 @@ class EventPublisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the store knows of an order: its job's record, the files it lacks, the inspection."""
+    """What the store knows of an order: the files it lacks, the inspection, and, where that is
+    unknown, its job's record.
+    """
 
     record: JobEnded | None = None
     missing: tuple[str, ...] = ()
@@ -101,6 +103,12 @@ class Library(Protocol):
 
     def outcomes(self, actions: Sequence[str]) -> Mapping[str, Outcome]:
         """Return the stored outcomes of those of `actions` that have one."""
+        ...
+
+    def record(self, tenant: str, job_id: str) -> JobEnded | None:
+        """Return how a job has ended, or None if it has not. Asked before anything is built; where
+        nothing has to be, `save` tells of it too.
+        """
         ...
 
     def save(self, record: JobEnded) -> JobEnded:

@@ -170,6 +170,23 @@ def test_another_scheduler_takes_over_and_ends_what_was_begun() -> None:
     assert before <= len(farm.built) == len({*farm.built})
 
 
+@pytest.mark.parametrize("again", ["n0", "other"])
+def test_an_id_used_again_gets_the_record_and_nothing_is_built(again: str) -> None:
+    farm = Farm()
+    with scheduler(farm):
+        farm.hello()
+        farm.requests.put(request("a", "1", name="n0").encoded())
+        farm.until(lambda: len(farm.ends()) == 1 and not len(farm.requests))
+    with scheduler(farm):
+        farm.hello()
+        farm.requests.put(request("a", "1", name=again).encoded())
+        farm.until(lambda: not len(farm.requests))
+    bodies = [body for _, body in farm.events.published if b"job.result.v1" in body]
+    assert len(bodies) == 2
+    assert bodies[0] == bodies[1] == farm.store.get(keys.job_result("a", "1"))
+    assert len(farm.built) == 1
+
+
 def test_a_store_that_is_away_delays_and_loses_nothing() -> None:
     farm = Farm()
     with scheduler(farm):
