@@ -49,6 +49,16 @@ def open_s3(
     return S3Store(client, bucket, direct=direct_for(client, credentials, bucket))
 
 
+def reopen_s3(bucket: str, *, endpoint: str | None = None, region: str | None = None) -> S3Store:
+    """Return the store that `open_s3` has opened before on this server: nothing is asked of it.
+
+    Raises:
+        StoreError: boto3 is missing, or endpoint or region are malformed.
+    """
+    client, credentials = make_client(endpoint, region)
+    return S3Store(client, bucket, direct=direct_for(client, credentials, bucket))
+
+
 class S3Store:
     """`ObjectStore` in a bucket; safe to share between threads. Made by `open_s3`."""
 
