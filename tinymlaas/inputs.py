@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tinymlaas.contract.errors import UsageError
@@ -23,3 +24,9 @@ def read_input(path: Path, what: str, limit: int) -> bytes:
     if len(data) > limit:
         raise UsageError(f"the {what} {path} is larger than {limit:,} bytes")
     return data
+
+
+def symbol_prefix(path: Path) -> str:
+    """Return a C identifier made of the file's stem: the prefix of the module's symbols."""
+    stem = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")[:40] or "model"
+    return stem if stem[0].isalpha() else f"m_{stem}"
