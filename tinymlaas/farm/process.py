@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -21,41 +22,55 @@ _log = logging.getLogger(__name__)
 
 
 class Stop:
-    """Told by SIGTERM or SIGINT. The second such signal ends the process at once: what it has
-    started is ended by the guardian (`workers.guardian`), what it was doing is done by another.
+    """Told by SIGTERM, SIGINT or SIGHUP to end; a second signal says: at once, a third is deadly.
+
+    Whoever dies in the middle of its work has what it started ended by the guardian
+    (`workers.guardian`), and its work done by another process.
     """
 
-    def __init__(self) -> None:
-        """Heed the signals from now on; to be made in the main thread."""
-        self._event = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._heed)
+    def __init__(self, hurry: Callable[[], None] | None = None) -> None:
+        """Heed the signals from now on; to be made in the main thread.
+
+        `hurry` is called by the second signal, on a thread of its own, to end what we wait for;
+        without it the second is deadly already.
+        """
+        self._asked = False
+        self._hurry = hurry
+        # Pipes, for a handler may not take a lock that the thread it interrupts may hold.
+        self._first, self._second = os.pipe(), os.pipe()
+        self._signals = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        for number in self._signals:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._heed)
+        if hurry is not None:
+            threading.Thread(target=self._await_second, name="hurry", daemon=True).start()
 
     @property
     def asked(self) -> bool:
         """Whether we were told to end."""
-        return self._event.is_set()
+        return self._asked
 
     def wait(self, seconds: float) -> bool:
         """Wait up to `seconds`; return whether we were told to end."""
-        return self._event.wait(seconds)
+        select.select([self._first[0]], [], [], seconds)
+        return self._asked
 
     def _heed(self, number: int, frame: FrameType | None) -> None:
-        for each in (signal.SIGTERM, signal.SIGINT):
+        last = self._asked or self._hurry is None
+        for each in self._signals if last else ():
             signal.signal(each, signal.SIG_DFL)
-        self._event.set()
+        pipe, self._asked = self._second if self._asked else self._first, True
+        os.write(pipe[1], b"!")
+
+    def _await_second(self) -> None:
+        os.read(self._second[0], 1)
+        if self._hurry is not None:
+            self._hurry()
 
 
-def die(seconds: float) -> None:
-    """End this process in `seconds`, whatever it is doing then, unless it has ended before."""
-
-    def end() -> None:
-        _log.warning("not done after %g s: ending now, another will do it", seconds)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+def die() -> None:
+    """End this process now, as kill -9 would."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def log_to_stderr(name: str, level: int) -> None:

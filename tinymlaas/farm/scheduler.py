@@ -41,13 +41,13 @@ class BrokerSource:
         """Wrap `inner`."""
         self._inner = inner
 
-    def start(self, deliver: Callable[[Delivery], None]) -> None:
+    def start(self, deliver: Callable[[Delivery], None], active: Callable[[], None]) -> None:
         """See `Source.start`."""
 
         def converted(each: BrokerDelivery) -> None:
             deliver(Delivery(Token(*each.token), each.body, each.reply_to))
 
-        self._inner.start(converted)
+        self._inner.start(converted, active)
 
     def stop(self) -> None:
         """See `Source.stop`."""

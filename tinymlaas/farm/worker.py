@@ -10,7 +10,9 @@ import argparse
 import logging
 import os
 import re
+import secrets
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -66,9 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if len(pools) != 1:
             raise UsageError("--pool: name one pool; every worker is of one")
         log_to_stderr(f"worker {pools[0]}", environment.log_level)
-        stop = Stop()
+        worker: list[_Worker] = []
+        stop = Stop(lambda: worker[0].give_up() if worker else die())
         try:
-            _Worker(environment, pools[0], stop).run()
+            worker.append(_Worker(environment, pools[0], stop))
+            worker[0].run()
         except Interrupted:
             _log.info("stopped before it had begun")
 
@@ -76,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def worker_name(pool: str) -> str:
-    """Return a name that no other worker has: pool, host, process and its start."""
+    """Return a name that no other worker has: pool, host, process, and some chance."""
     host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:40]
-    return f"{pool}@{host}-{os.getpid()}-{int(time.time()) % 100_000}"
+    return f"{pool}@{host}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class _Worker:
@@ -102,18 +106,19 @@ class _Worker:
         own_key(environment.own)  # a key that cannot be used is told now, not by the first task
         farm = environment.farm
         services = open_services(farm, [pool], stop)
-        self._publisher = Publisher(farm.amqp_url, worker_name(pool))
+        name = worker_name(pool)
+        self._publisher = Publisher(farm.amqp_url, name)
         self._outbox = BrokerOutbox(FarmPublisher(self._publisher, services.names))
         self._worker = PoolWorker(
-            Identity(pool, worker_name(pool), version, described),
+            Identity(pool, name, version, described),
             _opener(pool, environment),
             services.store,
             self._outbox,
             Limits(memory_bytes=environment.job_memory, heartbeat_seconds=_HELLO_SECONDS),
         )
         child.preload(*_PRELOADED)
-        self._kills = Consumer(farm.amqp_url, f"kills-{pool}", [kills_of(pool, services.names)])
-        self._broker = QuorumBroker(farm.amqp_url, worker_name(pool))
+        self._kills = Consumer(farm.amqp_url, f"{name} kills", [kills_of(pool, services.names)])
+        self._broker = QuorumBroker(farm.amqp_url, name)
         queue = services.names.pool(pool)
         make_actor(self._broker, queue, self._work)
         self._pool = make_worker(self._broker, queue)
@@ -143,7 +148,9 @@ class _Worker:
         busy = not self._idle
         _log.info("draining%s", ": its task goes on, a second signal kills it" if busy else "")
         if self._environment.drain_seconds is not None:
-            die(self._environment.drain_seconds)
+            timer = threading.Timer(self._environment.drain_seconds, self.give_up)
+            timer.daemon = True
+            timer.start()
         worker.leave()
         self._pool.stop()
         worker.leave()
@@ -151,6 +158,16 @@ class _Worker:
         self._publisher.close()
         self._broker.close()
         _log.info("drained")
+
+    def give_up(self) -> None:
+        """End at once. Having said so, for who falls silent with a task is thought to have died
+        of it; the broker gives the task to another.
+        """
+        if self._worker is not None:
+            _log.warning("ending now; another worker gets the task")
+            self._worker.leave()
+            self._publisher.close()
+        die()
 
     def _work(self, body: str, earlier: int) -> None:
         """Do one task; called by dramatiq's thread, the message is acknowledged when we return."""

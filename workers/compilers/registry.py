@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def names(folders: Iterable[Path] = ()) -> list[str]:
     return sorted({*ours, *(command.load(folder.resolve()).name for folder in folders)})
 
 
-def one(name: str, folders: Iterable[Path] = ()) -> Compiler:
+def one(name: str, folders: Sequence[Path] = ()) -> Compiler:
     """Return the compiler called `name`, not yet asked anything: for a pool that has only that.
 
     Raises:
@@ -92,5 +92,9 @@ def one(name: str, folders: Iterable[Path] = ()) -> Compiler:
     """
     if name in _IN_TREE:
         return discover().get(name)
-    found = [command.load(folder.resolve()) for folder in folders]
-    return Registry({compiler.name: compiler for compiler in found}, {}).get(name)
+    for folder in folders:
+        found = command.load(folder.resolve())
+        if found.name == name:
+            return found
+    known = ", ".join(names(folders)) or "none"
+    raise UsageError(f"no compiler is called '{name}'; there are: {known}")
