@@ -7,6 +7,7 @@ SIGTERM drains it: it takes nothing more, ends its task and leaves. A second one
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import re
@@ -21,8 +22,9 @@ from broker.consumer import Consumer, Delivery
 from broker.dramatiq_broker import QuorumBroker, make_actor, make_worker
 from broker.farm import FarmPublisher, kills_of
 from broker.publisher import Publisher
+from storage import keys
 from tinymlaas.contract.compiler import CompilerDescription
-from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.errors import StoreError, UsageError
 from tinymlaas.contract.pool_messages import PREPARE_POOL, TaskEnd
 from tinymlaas.contract.wire import MalformedMessage
 from tinymlaas.farm.bench import Place
@@ -107,6 +109,7 @@ class _Worker:
         farm = environment.farm
         services = open_services(farm, [pool], stop)
         name = worker_name(pool)
+        self._store = services.store
         self._publisher = Publisher(farm.amqp_url, name)
         self._outbox = BrokerOutbox(FarmPublisher(self._publisher, services.names))
         self._worker = PoolWorker(
@@ -179,8 +182,16 @@ class _Worker:
                 end = self._worker.handle(body.encode(), earlier + 1)
         finally:
             self._idle = True
-        self._metrics.task_ended(end)
         self._say(end, time.monotonic() - began)
+        self._count(end)
+
+    def _count(self, end: TaskEnd) -> None:
+        self._metrics.task_ended(end)
+        digest = end.outcome.archive_digest if end.outcome and not end.cached else None
+        if digest is not None:
+            with contextlib.suppress(StoreError):  # it is told already; this is only a number
+                info = self._store.head(keys.module_archive(digest))
+                self._metrics.module(info.size if info else 0)
 
     def _say(self, end: TaskEnd, seconds: float) -> None:
         cached = " (was stored)" if end.cached else ""
