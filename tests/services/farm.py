@@ -12,12 +12,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,24 +25,14 @@ from storage.s3 import S3Store, open_s3
 from tests.services import running
 from tests.unit.scaffold.project import ROOT
 from tinymlaas.contract.pool_messages import PREPARE_POOL
-from tinymlaas.services.ports import free_ports
-from tinymlaas.services.process import ServerProcess
+from tinymlaas.farm.member import FarmMember
 
 READY_SECONDS = 90.0
 STOP_SECONDS = 60.0
 
 
-class FarmProcess(ServerProcess):
-    """A scheduler or a worker; its log is `log`, its metrics are at `url`."""
-
-    def __init__(
-        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path
-    ) -> None:
-        (port,) = free_ports(1)
-        command = [sys.executable, "-m", *arguments, "--http-port", str(port)]
-        super().__init__(name, command, environment, folder)
-        self.url = f"http://127.0.0.1:{port}"
-        self.log = folder / f"{name}.log"
+class FarmProcess(FarmMember):
+    """A scheduler or a worker; its log is `log`, its pages are at `url`."""
 
     def await_end(self, seconds: float) -> int | None:
         """Wait until it has ended, kill it if it has not after `seconds`; return its status."""
@@ -60,13 +46,7 @@ class FarmProcess(ServerProcess):
 
     def get(self, page: str) -> tuple[int, str]:
         """Return status and text of a page such as ``/readyz``; 0 if nobody listens."""
-        try:
-            with urllib.request.urlopen(self.url + page, timeout=5) as answer:
-                return int(answer.status), answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError as error:
-            return 0, str(error)
+        return self.page(page)
 
     def await_page(self, page: str, *words: str, seconds: float = READY_SECONDS) -> str:
         """Wait until `page` answers 200 with one of `words` in it (any text if there are none)."""
@@ -117,10 +97,17 @@ class RunningFarm:
         return started
 
     def await_ready(self) -> None:
-        """Wait until everything that runs is ready, and the scheduler has heard of all pools."""
+        """Wait until everything that runs is ready, and one of the schedulers is active."""
         for process in self.processes():
             if process.running:
                 process.await_page("/readyz")
+        deadline = time.monotonic() + READY_SECONDS
+        while self.schedulers and not self._has_active():
+            assert time.monotonic() < deadline, "no scheduler became active"
+            time.sleep(0.05)
+
+    def _has_active(self) -> bool:
+        return any(each.get("/readyz")[1].startswith("active") for each in self.schedulers)
 
     def _started(
         self, name: str, arguments: list[str], variables: Mapping[str, str]
@@ -213,7 +200,6 @@ def _queues(environment: Mapping[str, str], names: Names, pools: Sequence[str]) 
 def stop(processes: Sequence[FarmProcess]) -> None:
     """Ask all to end at once, then wait for each."""
     for process in processes:
-        if process.pid is not None:
-            os.kill(process.pid, signal.SIGTERM)
+        process.terminate()
     for process in processes:
         process.await_end(STOP_SECONDS)
