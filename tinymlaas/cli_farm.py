@@ -11,7 +11,7 @@ import typer
 from tinymlaas import render
 from tinymlaas.cli_options import Output
 
-farm_app = typer.Typer(
+app = typer.Typer(
     help="The farm: run one on this machine, declare its queues.", no_args_is_help=True
 )
 
@@ -24,7 +24,7 @@ PoolOption = Annotated[
 DEFAULT_STATE = Path("~/.local/state/tinymlaas/farm")
 
 
-@farm_app.command("up")
+@app.command("up")
 def up(
     private: Annotated[
         bool, typer.Option("--private", help="Start a RabbitMQ and an S3 server of its own.")
@@ -46,7 +46,7 @@ def up(
     farm.up(farm.Wanted(state.expanduser(), private, farm.parse_workers(pool or ())), say)
 
 
-@farm_app.command("declare")
+@app.command("declare")
 def declare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be declared.")
