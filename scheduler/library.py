@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import StoreError
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import CompileOrder, JobEnded, Payload
+from tinymlaas.contract.pool_messages import PoolDescription
 
 _INSPECTIONS, _OUTCOMES, _FILES = 256, 2048, 8192
 # Retention may remove what we remember; it leaves alone what was used within far longer than this.
@@ -128,8 +130,30 @@ class StoreLibrary:
         self._outcomes.put(action, found)
         return found
 
-    def save(self, record: JobEnded) -> JobEnded:
+    def pools(self, names: Sequence[str]) -> Sequence[PoolDescription]:
+        """See `Library.pools`. One that is damaged is not known."""
+        found = []
+        for name in names:
+            with contextlib.suppress(ObjectNotFound, ValidationError):
+                data = self._store.get(keys.pool_description(name))
+                found.append(PoolDescription.model_validate_json(data))
+        return found
+
+    def remember(self, told: PoolDescription) -> None:
+        """See `Library.remember`."""
+        key, data = keys.pool_description(told.pool), told.model_dump_json().encode()
+        if self._store.put_if_absent(key, data):
+            return
+        with contextlib.suppress(ObjectNotFound):
+            if self._store.get(key) == data:
+                return
+        self._store.delete(key)  # a compiler was upgraded
+        self._store.put_if_absent(key, data)
+
+    def save(self, record: JobEnded, log: bytes | None = None) -> JobEnded:
         """See `Library.save`."""
+        if log is not None:
+            self._store.put(keys.blob_of(log), log)
         tenant, job_id = record.data.tenant, record.data.job_id
         if self._store.put_if_absent(keys.job_result(tenant, job_id), record.encoded()):
             return record

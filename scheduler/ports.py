@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import CompileOrder, JobEnded
+from tinymlaas.contract.pool_messages import PoolDescription
 
 
 class Token(NamedTuple):
@@ -38,8 +39,13 @@ Confirmed = Callable[[Exception | None], None]
 class Source(Protocol):
     """The queues we consume. Unacknowledged messages come again after any failure."""
 
-    def start(self, deliver: Callable[[Delivery], None]) -> None:
-        """Begin to deliver. `deliver` may block for a while: then no more is to be read."""
+    def start(self, deliver: Callable[[Delivery], None], active: Callable[[], None]) -> None:
+        """Begin to deliver. `deliver` may block for a while: then no more is to be read.
+
+        `active` is called before the first delivery, and again whenever deliveries begin anew as
+        after a loss of the connection: we are the active scheduler now, and what waited in the
+        queues of pools has been dropped.
+        """
         ...
 
     def stop(self) -> None:
@@ -111,8 +117,19 @@ class Library(Protocol):
         """
         ...
 
-    def save(self, record: JobEnded) -> JobEnded:
-        """Keep `record` as how its job ended, unless there is a record; return the one kept."""
+    def pools(self, names: Sequence[str]) -> Sequence[PoolDescription]:
+        """Return what was remembered of those of the pools that are known."""
+        ...
+
+    def remember(self, told: PoolDescription) -> None:
+        """Keep what is known of a pool, for schedulers that start while it has no worker."""
+        ...
+
+    def save(self, record: JobEnded, log: bytes | None = None) -> JobEnded:
+        """Keep `record` as how its job ended, unless there is a record; return the one kept.
+
+        A `log` is stored first, where the record names it.
+        """
         ...
 
 

@@ -98,7 +98,10 @@ class Service:
     def run(self) -> None:
         """Schedule until `stop`. What is unfinished then stays in the broker for the next one."""
         ports = self._ports
-        ports.source.start(lambda delivery: self._inbox.put(partial(self._take, delivery)))
+        ports.source.start(
+            lambda delivery: self._inbox.put(partial(self._take, delivery)),
+            lambda: self._inbox.put(self._core.activated),
+        )
         tick_at = ports.clock.seconds()
         while not self._stopping.is_set():
             now = self.last_turn = ports.clock.seconds()
@@ -158,16 +161,27 @@ class Service:
                 )
             case do.LookUp(key, actions):
                 self._ask(lambda: self._known(key, actions), lambda answer: answer())
-            case do.Send():
-                self._send(effect)
-            case do.Kill(pool, body):
-                ports.pools.kill(pool, body)
+            case do.Send() | do.Kill() | do.Call() | do.Remember() | do.Recall():
+                self._do_for_pools(effect)
             case do.Announce():
                 self._announce(effect)
             case do.Finish():
                 self._ask(
-                    lambda: ports.library.save(effect.event), lambda kept: self._tell(effect, kept)
+                    lambda: ports.library.save(effect.event, effect.log),
+                    lambda kept: self._saved(effect, kept),
                 )
+
+    def _do_for_pools(self, effect: do.Send | do.Kill | do.Call | do.Remember | do.Recall) -> None:
+        ports = self._ports
+        match effect:
+            case do.Send():
+                self._send(effect)
+            case do.Kill(pool, body) | do.Call(pool, body):
+                ports.pools.kill(pool, body)
+            case do.Remember(told):
+                self._ask(lambda: ports.library.remember(told), lambda _: None)
+            case do.Recall(pools):
+                self._ask(lambda: ports.library.pools(pools), self._core.recalled)
 
     def _known(self, key: do.Key, actions: Sequence[str]) -> Callable[[], None]:
         """Return what the core is to be told. A job that has ended is found out before anything is
@@ -202,6 +216,10 @@ class Service:
 
         self._ports.pools.send(effect.pool, effect.body, self._back(confirmed))
 
+    def _saved(self, effect: do.Finish, kept: JobEnded) -> None:
+        if self._core.saved(effect.key, kept):
+            self._tell(effect, kept)
+
     def _tell(self, effect: do.Finish, kept: JobEnded, tries: int = 0) -> None:
         """Publish the record that is kept, until the broker has it; then the job is over."""
 
@@ -210,8 +228,8 @@ class Service:
                 _log.warning("the end of a job is not published: %s", error)
                 self._again(tries, lambda: self._tell(effect, kept, tries + 1))
                 return
-            if effect.reply is not None:  # a client that has gone finds the record in the store
-                self._ports.events.reply(effect.reply, body)
+            for reply in effect.replies:  # a client that has gone finds the record in the store
+                self._ports.events.reply(reply, body)
             self._core.finished(effect.key, end.state)
 
         end, body = kept.data, kept.encoded()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from scheduler.actions import Actions, Pool
+from scheduler.actions import Actions
 from scheduler.effects import Key
 from scheduler.fair import FairQueue
 from scheduler.jobs import Job, Step
+from scheduler.pools_known import PoolsKnown
+from scheduler.wanted import Pool
 from tinymlaas.contract.messages import JobStanding
 
 
 def standing_of(
-    job: Job, queue: FairQueue[Key], actions: Actions, missing: Sequence[str]
+    job: Job, queue: FairQueue[Key], actions: Actions, known: PoolsKnown
 ) -> JobStanding:
     """Return the standing of `job`; takes time in proportion to the tenant's waiting jobs."""
     plan = job.plan
@@ -23,16 +23,18 @@ def standing_of(
         waits.append("its files are being stored")
     elif job.step is Step.WAITING:
         position = next((i for i, key in enumerate(queue.waiting(job.tenant)) if key == job.key), 0)
-        waits += [f"pool {name}, which has not started" for name in missing]
         waits.append(f"{position} jobs of {job.tenant} that were sent before or come first")
+    elif plan is not None and job.step is Step.HELD:
+        needed = known.needed(plan.order.compiler)
+        waits += [f"pool {name}: no worker of it has started yet" for name in needed]
     elif plan is not None and plan.wants:
         names = {a.need.pool for digest in plan.wants if (a := actions.get(digest))}
         pools = [actions.pool(name) for name in sorted(names)]
         position = max(actions.waiting_before(job, pool) for pool in pools) if pools else None
         waits += [_what(job, pool, actions) for pool in pools]
         estimates = [_seconds(job, pool, actions) for pool in pools]
-        known = [each for each in estimates if each is not None]
-        estimate = max(known) if len(known) == len(estimates) and known else None
+        guesses = [each for each in estimates if each is not None]
+        estimate = max(guesses) if len(guesses) == len(estimates) and guesses else None
     progress = plan.progress if plan else None
     return JobStanding(
         tenant=job.tenant,
@@ -57,6 +59,10 @@ def _running(job: Job, pool: Pool, actions: Actions) -> int:
 def _what(job: Job, pool: Pool, actions: Actions) -> str:
     workers = pool.workers.count()
     running = _running(job, pool, actions)
+    wants = job.plan.wants if job.plan else set()
+    judged = [a for d in wants if (a := actions.get(d)) and a.suspected is not None]
+    if judged:
+        return f"pool {pool.name}: whether its build kills workers is being found out"
     if not workers:
         return f"pool {pool.name}: it has no workers now"
     if running:

@@ -26,6 +26,7 @@ from tinymlaas.contract.messages import (
 )
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.pool_messages import (
+    RollCalled,
     TaskEnded,
     TaskKilled,
     TaskProgressed,
@@ -34,7 +35,6 @@ from tinymlaas.contract.pool_messages import (
 )
 from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.report import (
-    CompileRequest,
     CompileResult,
     ErrorReport,
     RunReport,
@@ -44,7 +44,6 @@ from tinymlaas.contract.report import (
 FOLDER = Path(__file__).parents[1] / "tinymlaas" / "contract" / "schemas"
 SCHEMAS: dict[str, type[Model]] = {
     "candidate-job": CandidateJob,
-    "compile-request": CompileRequest,
     "compile-result": CompileResult,
     "compiled": Compiled,
     "compiler-description": CompilerDescription,
@@ -54,6 +53,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "event-compile": CompileRequested,
     "event-job-ended": JobEnded,
     "event-job-state": JobChanged,
+    "event-roll-call": RollCalled,
     "event-status": StatusAsked,
     "event-task": TaskSent,
     "event-task-ended": TaskEnded,

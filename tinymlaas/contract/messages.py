@@ -273,7 +273,8 @@ class JobChanged(Event):
 class JobEnd(Model):
     """How a job ended; `result` is what ``compile --json`` prints, with `module` a store's key.
 
-    `log` names the log of the build that ended it badly, where there is one.
+    `log` names the log of the build that ended it badly, where there is one. `order` is what was
+    asked, every file by reference, so that it can be asked again.
     """
 
     tenant: TenantName
@@ -283,6 +284,7 @@ class JobEnd(Model):
     result: CompileResult | None = None
     board: str | None = None
     log: Sha256 | None = None
+    order: CompileOrder | None = None
 
 
 class JobEnded(Event):

@@ -29,7 +29,7 @@ from tinymlaas.telemetry import SchedulerMetrics
 from workers.compilers import registry
 from workers.sources import service_digest
 
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 0.5
 _STALE_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
@@ -119,10 +119,10 @@ class _Scheduler:
         services = open_services(environment.farm, pools, stop)
         amqp = environment.farm.amqp_url
         self._publisher = Publisher(amqp, "scheduler")
-        self._source = SchedulerSource(amqp, self._publisher, services.names)
+        self._source = SchedulerSource(amqp, self._publisher, services.names, pools=pools)
         sender = FarmPublisher(self._publisher, services.names)
         clock = SystemClock()
-        self._core = Core(policy, clock, catalog.get, pools)
+        self._core = Core(policy, clock, catalog.get, pools, version)
         ports = Ports(
             BrokerSource(self._source),
             roles(services.names),
@@ -170,5 +170,5 @@ class _Scheduler:
         if not self._publisher.is_ready:
             return Health(False, "no connection to RabbitMQ")
         if not self._source.consumer.is_ready:
-            return Health(True, "standby: another scheduler is active")
+            return Health(True, "standby: takes over when no other scheduler is active")
         return Health(True, "active")
