@@ -10,7 +10,21 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tinymlaas import __version__, render, stopping
+from tinymlaas import __version__, cli_farm, cli_jobs, cli_store, render, stopping
+from tinymlaas.cli_arguments import (
+    BoardOption,
+    CalibrationOption,
+    CompilerOption,
+    Int8Option,
+    JsonOption,
+    KeyOption,
+    ModelPath,
+    ModulePath,
+    ObjectiveOption,
+    OutputOption,
+    SetOption,
+    ShapeOption,
+)
 from tinymlaas.cli_errors import explain
 from tinymlaas.cli_options import Output, parse_options, parse_shapes
 from tinymlaas.cli_quantize import lines, quantize
@@ -26,49 +40,27 @@ app = typer.Typer(
 boards_app = typer.Typer(help="Boards: list them, show one, check a profile of your own.")
 keys_app = typer.Typer(help="The signing key.", no_args_is_help=True)
 app.command()(quantize)
+cli_jobs.add_to(app)
+app.add_typer(cli_farm.app, name="farm")
+app.add_typer(cli_store.app, name="store")
 app.add_typer(boards_app, name="boards")
 app.add_typer(keys_app, name="keys")
 
 out = render.console()
 err = render.console(stderr=True)
 
-# `readable=False`: whether a file can be read we say ourselves, in one line and as JSON.
-ModelPath = Annotated[
-    Path, typer.Argument(metavar="MODEL", readable=False, help="An ONNX or TFLite file.")
-]
-ModulePath = Annotated[
-    Path, typer.Argument(metavar="MODULE", readable=False, help="A module archive.")
-]
-ShapeOption = Annotated[
-    list[str] | None,
-    typer.Option("--shape", metavar="NAME=D,D,…", help="Fix an input's shape; repeatable."),
-]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option("--key", metavar="PUB", readable=False, help="The signer's public key (PEM)."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-
 
 @app.command("compile")
 def compile_command(
     model: ModelPath,
-    board: Annotated[str, typer.Option(help="A board's name, or a profile ending in .toml.")],
-    compiler: Annotated[str, typer.Option(help="auto, NAME or NAME/KERNELS.")] = "auto",
-    objective: Annotated[Objective, typer.Option(help="What to make small.")] = Objective.LATENCY,
+    board: BoardOption,
+    compiler: CompilerOption = "auto",
+    objective: ObjectiveOption = Objective.LATENCY,
     shape: ShapeOption = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Set a compiler's option; repeatable."),
-    ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise the float model first.")] = False,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.npz", readable=False, help="Samples to quantise with."),
-    ] = None,
-    directory: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the module goes.")
-    ] = Path(),
+    option: SetOption = None,
+    int8: Int8Option = False,
+    calibration: CalibrationOption = None,
+    directory: OutputOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
     """Compile a model into a verified, signed inference module for a board."""

@@ -59,11 +59,9 @@ class Access:
         """
         with self._guard:
             if self._store is None:
-                from storage.s3 import S3Store
-                from storage.s3_client import make_client
+                from storage.s3 import reopen_s3
 
-                client = make_client(self.settings.endpoint, None)
-                self._store = S3Store(client, self.settings.bucket)
+                self._store = reopen_s3(self.settings.bucket, endpoint=self.settings.endpoint)
             return self._store
 
     def key(self, job_id: str) -> Key:

@@ -35,7 +35,7 @@ from tinymlaas.contract.queue_messages import (
     QueueReport,
     QueueTold,
 )
-from tinymlaas.farm_settings import FarmSettings, from_environment
+from tinymlaas.farm_settings import FarmSettings, checked_tenant, from_environment
 from tinymlaas.inputs import read_input
 from tinymlaas.keys import existing_public_key
 from tinymlaas.settings import from_environment as own_settings
@@ -99,7 +99,9 @@ class Client:
             BrokerError: the broker's URL is malformed.
         """
         found = settings or from_environment()
-        self._access = Access(replace(found, tenant=tenant) if tenant else found, patience)
+        if tenant is not None:
+            found = replace(found, tenant=checked_tenant(tenant, "tenant"))
+        self._access = Access(found, patience)
         self._sent: OrderedDict[str, None] = OrderedDict()
 
     def __enter__(self) -> Client:

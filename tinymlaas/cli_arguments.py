@@ -1,0 +1,42 @@
+"""Arguments and options that several commands have, so that they are the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinymlaas.contract.report import Objective
+
+# `readable=False`: whether a file can be read we say ourselves, in one line and as JSON.
+ModelPath = Annotated[
+    Path, typer.Argument(metavar="MODEL", readable=False, help="An ONNX or TFLite file.")
+]
+ModulePath = Annotated[
+    Path, typer.Argument(metavar="MODULE", readable=False, help="A module archive.")
+]
+BoardOption = Annotated[str, typer.Option(help="A board's name, or a profile ending in .toml.")]
+CompilerOption = Annotated[str, typer.Option(help="auto, NAME or NAME/KERNELS.")]
+ObjectiveOption = Annotated[Objective, typer.Option(help="What to make small.")]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="NAME=D,D,…", help="Fix an input's shape; repeatable."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="Set a compiler's option; repeatable."),
+]
+Int8Option = Annotated[bool, typer.Option("--int8", help="Quantise the float model first.")]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.npz", readable=False, help="Samples to quantise with."),
+]
+OutputOption = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Where the module goes.")
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="PUB", readable=False, help="The signer's public key (PEM)."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
