@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from broker.errors import BrokerUnavailable
 from broker.farm import FarmPublisher
@@ -19,7 +18,6 @@ class BrokerOutbox:
         """Wait up to `seconds` for the broker to take what is told."""
         self._publisher = publisher
         self._seconds = seconds
-        self.last_word = time.monotonic()
 
     def tell(self, body: bytes) -> None:
         """See `Outbox.tell`.
@@ -35,7 +33,6 @@ class BrokerOutbox:
             problem.append(error)
             done.set()
 
-        self.last_word = time.monotonic()
         self._publisher.outcome(body, confirmed)
         if not done.wait(self._seconds):
             raise BrokerUnavailable(f"RabbitMQ has not taken an outcome in {self._seconds:g} s")
@@ -44,5 +41,4 @@ class BrokerOutbox:
 
     def mention(self, body: bytes) -> None:
         """See `Outbox.mention`."""
-        self.last_word = time.monotonic()
         self._publisher.seen(body)

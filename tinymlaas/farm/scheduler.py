@@ -19,6 +19,7 @@ from scheduler.library import StoreLibrary
 from scheduler.ports import Delivery, Token
 from scheduler.service import Ports, Role, Service
 from tinymlaas.boards import catalog
+from tinymlaas.contract.errors import RetryableFailure
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import Environment, from_environment
 from tinymlaas.farm.policy import read_policy
@@ -99,6 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(run)
 
 
+class _MeteredCore(Core):
+    """Has what there is now counted each second, by the thread that may look."""
+
+    metrics: SchedulerMetrics
+
+    def tick(self) -> None:
+        """See `Core.tick`."""
+        super().tick()
+        self.metrics.look(self.states_by_tenant(), self.pools_now())
+
+
 class _Scheduler:
     """All parts of one scheduler, put together."""
 
@@ -122,7 +134,8 @@ class _Scheduler:
         self._source = SchedulerSource(amqp, self._publisher, services.names, pools=pools)
         sender = FarmPublisher(self._publisher, services.names)
         clock = SystemClock()
-        self._core = Core(policy, clock, catalog.get, pools, version)
+        core = _MeteredCore(policy, clock, catalog.get, pools, version, self._metrics)
+        core.metrics = self._metrics
         ports = Ports(
             BrokerSource(self._source),
             roles(services.names),
@@ -132,7 +145,7 @@ class _Scheduler:
             clock,
         )
         self._clock = clock
-        self._service = Service(self._core, ports, version)
+        self._service = Service(core, ports, version)
         self._redeclaring = Redeclaring(
             amqp, services.wanted, self._publisher, self._source.consumer
         )
@@ -147,14 +160,18 @@ class _Scheduler:
         state = ""
         while not self._stop.wait(_LOOK_SECONDS) and loop.is_alive():
             self._redeclaring.look()
+            self._metrics.active(self._source.consumer.is_ready)
             now = self._ready().said
             if now != state:
                 _log.info("%s", now)
                 state = now
+        broke = not self._stop.asked
         self._service.stop()
         loop.join()
         self._source.close()
         self._publisher.close()
+        if broke:
+            raise RetryableFailure("the scheduler's loop broke; see the log for where")
         _log.info("stopped; unfinished requests stay in the broker for the next scheduler")
 
     def _alive(self) -> Health:

@@ -44,7 +44,6 @@ from workers.task_process import Opener
 _HELLO_SECONDS = 5.0
 _TURN_SECONDS = 1.0
 _STALE_SECONDS = 30.0
-_MUTE_SECONDS = 900.0  # beyond what a store that does not answer can cost between two beats
 _PRELOADED = ("workers.task_process", "workers.stages", "tinymlaas.farm.bench")
 _log = logging.getLogger(__name__)
 
@@ -111,12 +110,11 @@ class _Worker:
         name = worker_name(pool)
         self._store = services.store
         self._publisher = Publisher(farm.amqp_url, name)
-        self._outbox = BrokerOutbox(FarmPublisher(self._publisher, services.names))
         self._worker = PoolWorker(
             Identity(pool, name, version, described),
             _opener(pool, environment),
             services.store,
-            self._outbox,
+            BrokerOutbox(FarmPublisher(self._publisher, services.names)),
             Limits(memory_bytes=environment.job_memory, heartbeat_seconds=_HELLO_SECONDS),
         )
         child.preload(*_PRELOADED)
@@ -142,7 +140,7 @@ class _Worker:
         while not self._stop.wait(_TURN_SECONDS):
             self._turn = time.monotonic()
             self._redeclaring.look()
-            if self._idle and self._turn - said >= _HELLO_SECONDS:
+            if self._turn - said >= _HELLO_SECONDS:
                 said = self._turn
                 self._worker.hello()
         self._drain(self._worker)
@@ -207,12 +205,10 @@ class _Worker:
         self._kills.ack(delivery.token)
 
     def _alive(self) -> Health:
-        """Stale if a loop is stuck; that a service we need is away is no reason to restart us."""
+        """Stale if the loop is stuck; that a service we need is away is no reason to restart us."""
         if self._worker is None or self._stop.asked:
             return Health(True, "starting or draining")
-        turn, word = time.monotonic() - self._turn, time.monotonic() - self._outbox.last_word
-        if not self._idle and word > _MUTE_SECONDS:
-            return Health(False, f"its task has not been heard of for {word:.0f} s")
+        turn = time.monotonic() - self._turn
         return Health(turn < _STALE_SECONDS, f"the loop's last turn was {turn:.1f} s ago")
 
     def _ready(self) -> Health:
