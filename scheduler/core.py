@@ -17,7 +17,7 @@ from scheduler.admission import Admission, NotAdmitted, Policy, refusal
 from scheduler.announcing import Announcing
 from scheduler.deadlines import Deadlines
 from scheduler.deaths import last_words
-from scheduler.effects import Ack, DeadLetter, Effect, Keep, Key, Recall, Refuse, Remember
+from scheduler.effects import Ack, Answer, DeadLetter, Effect, Keep, Key, Recall, Refuse, Remember
 from scheduler.ending import Ending
 from scheduler.ends import refused_event, report_of
 from scheduler.jobs import Job, Plan, Step
@@ -317,6 +317,10 @@ class Core:
         self._do(DeadLetter(token, "; ".join(reasons)))
 
     # What others may know
+
+    def answer(self, reply: str, body: bytes) -> None:
+        """Have somebody answered who has asked for more than a job's standing."""
+        self._do(Answer(reply, body))
 
     @property
     def events(self) -> Counter[str]:

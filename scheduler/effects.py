@@ -106,6 +106,14 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """Send an answer to who has asked; may be lost."""
+
+    reply: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Save the record, publish the one that is kept, answer with `Core.finished`.
 
@@ -131,5 +139,6 @@ Effect = (
     | Remember
     | Recall
     | Announce
+    | Answer
     | Finish
 )

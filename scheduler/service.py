@@ -165,6 +165,8 @@ class Service:
                 self._do_for_pools(effect)
             case do.Announce():
                 self._announce(effect)
+            case do.Answer(reply, body):
+                ports.events.reply(reply, body)
             case do.Finish():
                 self._ask(
                     lambda: ports.library.save(effect.event, effect.log),

@@ -15,6 +15,7 @@ from tinymlaas.contract.compiler import (
     Unsupported,
 )
 from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.job_status import FetchedModule, JobStatus, Submitted
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
 from tinymlaas.contract.messages import (
@@ -34,12 +35,14 @@ from tinymlaas.contract.pool_messages import (
     WorkerSeen,
 )
 from tinymlaas.contract.quantisation import QuantisationReport
+from tinymlaas.contract.queue_messages import QueueAsked, QueueReport, QueueTold
 from tinymlaas.contract.report import (
     CompileResult,
     ErrorReport,
     RunReport,
     VerifyReport,
 )
+from tinymlaas.contract.store_report import StoreReport
 
 FOLDER = Path(__file__).parents[1] / "tinymlaas" / "contract" / "schemas"
 SCHEMAS: dict[str, type[Model]] = {
@@ -54,18 +57,25 @@ SCHEMAS: dict[str, type[Model]] = {
     "event-job-ended": JobEnded,
     "event-job-state": JobChanged,
     "event-roll-call": RollCalled,
+    "event-queue": QueueAsked,
+    "event-queue-state": QueueTold,
     "event-status": StatusAsked,
     "event-task": TaskSent,
     "event-task-ended": TaskEnded,
     "event-task-killed": TaskKilled,
     "event-task-progress": TaskProgressed,
     "event-worker": WorkerSeen,
+    "fetched-module": FetchedModule,
     "inspection": Inspection,
+    "job-status": JobStatus,
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,
     "outcome": Outcome,
     "quantisation-report": QuantisationReport,
+    "queue-report": QueueReport,
     "run-report": RunReport,
+    "store-report": StoreReport,
+    "submitted": Submitted,
     "support": Support,
     "task": CompileTask,
     "unsupported": Unsupported,

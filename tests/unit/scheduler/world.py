@@ -100,6 +100,7 @@ class World:
         self.compiled: Counter[str] = Counter()
         self.recompiled: list[str] = []
         self.started: list[tuple[float, str, PoolTask]] = []
+        self.answers: list[tuple[str, bytes]] = []
         self.epoch = 0
         self._tag = itertools.count(1)
         self.inspections: set[str] = set()
@@ -205,6 +206,8 @@ class World:
                 self.told[told.pool] = told
             case do.Recall(pools):
                 core.recalled([told for pool, told in self.told.items() if pool in pools])
+            case do.Answer(reply, body):
+                self.answers.append((reply, body))
             case do.Announce(event, reply):
                 self.replies.append((reply or "topic", event))
             case do.Finish(key, event, replies, log):
