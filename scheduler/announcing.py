@@ -8,7 +8,7 @@ from scheduler.fair import FairQueue
 from scheduler.jobs import Job
 from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock
-from scheduler.standing import standing_of
+from scheduler.standing import progress_of, standing_of
 from tinymlaas.contract.messages import JobChanged, JobName, JobStanding
 
 
@@ -23,14 +23,8 @@ class Announcing:
 
     def changed(self, job: Job) -> None:
         """Tell those who watch `job` its state and progress."""
-        progress = job.plan.progress if job.plan else None
         standing = JobStanding(
-            tenant=job.tenant,
-            job_id=job.job_id,
-            state=job.state,
-            stage=progress.stage if progress else None,
-            percent=progress.percent if progress else None,
-            line=progress.line if progress else None,
+            tenant=job.tenant, job_id=job.job_id, state=job.state, **progress_of(job)
         )
         self._tell(standing, job, None)
 

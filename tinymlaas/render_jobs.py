@@ -34,7 +34,8 @@ def change(status: JobStatus) -> str:
     if status.stage:
         percent = "" if status.percent is None else f" {status.percent}%"
         line = f": {status.line}" if status.line else ""
-        parts.append(f"{status.stage}{percent}{line}")
+        who = f"{status.pool}: " if status.pool else ""
+        parts.append(f"{who}{status.stage}{percent}{line}")
     elif status.waits_for:
         parts.append(f"waits for {', '.join(status.waits_for)}")
     if status.estimate_seconds is not None:
@@ -55,7 +56,8 @@ def standing(status: JobStatus) -> Iterator[str]:
         yield f"estimate    about {seconds(status.estimate_seconds)} (from the last builds)"
     if status.stage:
         percent = "" if status.percent is None else f" {status.percent}%"
-        yield f"stage       {status.stage}{percent}"
+        who = f"{status.pool}: " if status.pool else ""
+        yield f"stage       {who}{status.stage}{percent}"
     if status.line:
         yield f"log         {status.line}"
 

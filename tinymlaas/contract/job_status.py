@@ -21,10 +21,10 @@ class JobStatus(Model):
     """How a job stands or how it ended.
 
     While it waits: `position` counts the jobs that go before it, from 0, `waits_for` says what it
-    waits for, `estimate_seconds` guesses how long. While it runs: `stage`, `percent` and the last
-    `line` of its log. Once it has ended: `reasons`, and for a job that was compiled all that
-    ``compile --json`` prints under the same names; `module` is the archive's key in the store,
-    `location` its address. `log` is the digest of the log of what ended it badly.
+    waits for, `estimate_seconds` guesses how long. While it runs: the `pool`, its `stage`,
+    `percent` and the last `line` of its log. Once it has ended: `reasons`, and for a job that was
+    compiled all that ``compile --json`` prints under the same names; `module` is the archive's
+    key in the store, `location` its address. `log` is the digest of the log of what ended it badly.
     """
 
     job_id: JobId
@@ -33,6 +33,7 @@ class JobStatus(Model):
     position: int | None = None
     waits_for: tuple[str, ...] = ()
     estimate_seconds: float | None = None
+    pool: str | None = None
     stage: str | None = None
     percent: int | None = None
     line: str | None = None
@@ -71,6 +72,7 @@ def status_of_standing(standing: JobStanding, state: JobState) -> JobStatus:
         position=standing.position,
         waits_for=standing.waits_for,
         estimate_seconds=standing.estimate_seconds,
+        pool=standing.pool,
         stage=standing.stage,
         percent=standing.percent,
         line=standing.line,

@@ -247,7 +247,7 @@ class JobStanding(Model):
 
     `position` counts the jobs that go before it, from 0; `waits_for` says in words what it waits
     for; `estimate_seconds` is a guess from the last builds, None where there is no ground for one.
-    `percent` and `line` are of the latest progress of any of its builds.
+    `stage`, `percent` and `line` are of the latest progress of any of its builds, that in `pool`.
     """
 
     tenant: TenantName
@@ -256,6 +256,7 @@ class JobStanding(Model):
     position: int | None = None
     waits_for: tuple[str, ...] = ()
     estimate_seconds: float | None = None
+    pool: str | None = None
     stage: str | None = None
     percent: int | None = None
     line: str | None = None

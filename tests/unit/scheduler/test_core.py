@@ -297,8 +297,8 @@ def test_status_says_what_a_job_waits_for() -> None:
     told = [event.data for reply, event in world.replies if reply == "reply.me"]
     assert [each.state for each in told] == ["compiling", "compiling", "queued", "queued", None]
     assert [each.position for each in told[1:4]] == [0, 0, 1]
-    assert told[0].waits_for == ("pool cc: 1 of its builds run",)
-    assert "all 1 workers are busy" in told[1].waits_for[0]
+    assert told[0].waits_for == ("pool cc, which is at it",)
+    assert told[1].waits_for == ("pool cc, whose worker is busy; it is the tenant's next",)
 
 
 def test_a_pool_without_workers_has_one_task_in_its_queue() -> None:
@@ -313,7 +313,7 @@ def test_a_pool_without_workers_has_one_task_in_its_queue() -> None:
     assert len(world.queues["cc"]) == 1
     world.core.status(JobName(tenant="a", job_id="1", reply="reply.me"))
     world.settle()
-    assert world.replies[-1][1].data.waits_for == ("pool cc: it has no workers now",)
+    assert world.replies[-1][1].data.waits_for == ("pool cc, which has no workers now",)
     del world.dispatch
     world._hello(world.workers[0])
     world.dispatch()
