@@ -20,6 +20,7 @@ import threading
 import time
 import types
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -103,8 +104,7 @@ def call(function: str, *args: Any, seconds: float, log: Path, what: str) -> Any
     receiver, sender = _context.Pipe(duplex=False)
     arguments = (function, args, str(scratch), str(log), sender)
     process = _context.Process(target=_child, args=arguments, daemon=True)
-    with _no_main():
-        _start(process)
+    launch(process)
     sender.close()
     assert process.pid is not None  # noqa: S101 - for the type checker: it was started
     with guardian.group(process.pid):
@@ -133,14 +133,28 @@ def _no_main() -> Iterator[None]:
             sys.modules["__main__"] = ours
 
 
-def _start(process: ForkServerProcess) -> None:
+def launch(process: ForkServerProcess) -> None:
+    """Start `process`, which runs what is importable by its name.
+
+    Raises:
+        CompilerCrashed: it cannot be started.
+    """
+    _guard_server()
     try:
-        process.start()
+        with _no_main():
+            process.start()
     except OSError as error:  # the fork server's socket has a path of at most 107 bytes
         raise CompilerCrashed(
             f"no child process can be started with temporary files in {tempfile.gettempdir()}: "
             f"{error.strerror or error}; set TMPDIR to a short path"
         ) from None
+
+
+def warm_up() -> None:
+    """Start the fork server now, so that the first child need not wait for what is preloaded."""
+    _guard_server()
+    with _no_main():
+        forkserver.ensure_running()
 
 
 @functools.cache

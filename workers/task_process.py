@@ -23,7 +23,7 @@ from typing import Any
 from tinymlaas.contract.pool_messages import MAX_TAIL, PoolTask, TaskEnd, TaskStatus
 from workers import child, guardian
 from workers.build import Workbench
-from workers.child import last_line
+from workers.child import last_line, launch
 from workers.tasks import perform
 
 POLL_SECONDS = 0.1
@@ -107,7 +107,7 @@ def run_task(
         encoded = task.model_dump_json().encode()
         arguments = (opener, encoded, worker, memory, str(folder), sender)
         process = _context.Process(target=_run, args=arguments)
-        process.start()
+        launch(process)
         sender.close()
         assert process.pid is not None  # noqa: S101 - for the type checker: it was started
         with guardian.group(process.pid):

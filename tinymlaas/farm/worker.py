@@ -118,6 +118,7 @@ class _Worker:
             Limits(memory_bytes=environment.job_memory, heartbeat_seconds=_HELLO_SECONDS),
         )
         child.preload(*_PRELOADED)
+        child.warm_up()
         self._kills = Consumer(farm.amqp_url, f"{name} kills", [kills_of(pool, services.names)])
         self._broker = QuorumBroker(farm.amqp_url, name)
         queue = services.names.pool(pool)
