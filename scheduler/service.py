@@ -12,6 +12,7 @@ import itertools
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from tinymlaas.contract.messages import JobEnded, routing_key
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _BATCH = 256
+_LETTER_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 5.0
 
@@ -89,6 +91,7 @@ class Service:
             Role.WORKERS: intake.pool_event,
         }
         self.last_turn = ports.clock.seconds()
+        self.failed = False
 
     def stop(self) -> None:
         """Have `run` return soon. May be called by any thread or signal handler."""
@@ -96,7 +99,11 @@ class Service:
         self._inbox.put(lambda: None)
 
     def run(self) -> None:
-        """Schedule until `stop`. What is unfinished then stays in the broker for the next one."""
+        """Schedule until `stop`. What is unfinished then stays in the broker for the next one.
+
+        A fault of the core's ends it too, with `failed` set: its state may be half changed, and
+        the next scheduler begins with what broker and store have, which is sound.
+        """
         ports = self._ports
         ports.source.start(
             lambda delivery: self._inbox.put(partial(self._take, delivery)),
@@ -131,6 +138,8 @@ class Service:
 
     def _take(self, delivery: Delivery) -> None:
         """Have the core take a message; one that it stumbles over must not come again for ever."""
+        if self.failed:
+            return
         try:
             self._takers[self._ports.roles[delivery.token.source]](delivery)
         except Exception as error:
@@ -138,6 +147,9 @@ class Service:
             self._ports.source.dead_letter(
                 delivery.token, f"a fault of the scheduler: {type(error).__name__}"
             )
+            self.failed = True
+            self._stopping.set()
+            time.sleep(_LETTER_SECONDS)  # what is not out by then comes to the next one again
 
     # Effects
 

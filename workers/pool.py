@@ -120,6 +120,7 @@ class PoolWorker:
         self._ends: OrderedDict[str, TaskEnd] = OrderedDict()
         self._beat_at = 0.0
         self._leaving = False
+        self._giving_up = False
         self.busy_seconds = 0.0
 
     def handle(self, body: bytes, deliveries: int = 1) -> TaskEnd:
@@ -189,7 +190,7 @@ class PoolWorker:
             description=self._who.description,
             action=task.action if task else None,
             task_id=task.task_id if task else None,
-            leaving=self._leaving and task is None,
+            leaving=self._leaving and (task is None or self._giving_up),
         )
         name = f"{self._who.worker}-{self._beat_at:.3f}"
         self._mention(WorkerSeen(id=name, source=self._source(), data=standing))
@@ -197,6 +198,11 @@ class PoolWorker:
     def leave(self) -> None:
         """Say that nothing more is taken; a running task still ends."""
         self._leaving = True
+        self.hello()
+
+    def give_up(self) -> None:
+        """Say that we end now, with our task: it goes to another, and has not been our death."""
+        self._leaving = self._giving_up = True
         self.hello()
 
     def _answer(self, task: PoolTask, deliveries: int, message: Event) -> TaskEnd:

@@ -14,8 +14,9 @@ all). Options:
 - ``milliseconds``: how long it takes: 0, 10, 20 … 90, 100, 150 … 950, 1000, 2000, 3000, 5000,
   10000, 60000 or 600000; other values are refused.
 - ``does``: ``work``; ``crash`` (a segmentation fault); ``kill`` (SIGKILL to the worker process
-  above it, found by its command line ``… workers --pool …``); ``fork`` (leaves three children that
-  sleep ten minutes, in its process group; their ids are in `children`); ``memory`` (asks for 64
+  above it, found by its command line ``… workers --pool …``; it says so on stderr first); ``fork``
+  (leaves three children that sleep ten minutes, in its process group; their ids are in
+  `children`); ``memory`` (asks for 64
   GiB); ``print`` (20 lines on stderr in its time); ``refuse`` (unsupported); ``wrong`` (computes
   other numbers). All but ``work`` happen after `milliseconds`, but ``fork`` before.
 

@@ -110,11 +110,12 @@ def misbehave(does, seconds):
             print(f"line {number}", file=sys.stderr, flush=True)
             time.sleep(seconds / 20)
         return
+    if does == "kill":
+        print("about to kill the worker", file=sys.stderr, flush=True)
     time.sleep(seconds)
     if does == "crash":
         ctypes.string_at(0)
     if does == "kill":
-        print("about to kill the worker", file=sys.stderr, flush=True)
         kill_worker()
     if does == "memory":
         fill_memory()

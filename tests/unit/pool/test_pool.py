@@ -260,6 +260,14 @@ def test_a_leaving_worker_says_so(bench: Bench) -> None:
     assert event.data.leaving
 
 
+def test_who_gives_up_its_task_has_not_died_of_it(bench: Bench) -> None:
+    bench.worker._task = build_task("refuses")
+    bench.worker.leave()
+    bench.worker.give_up()
+    leaving = [e.data.leaving for e in bench.outbox.mentioned if isinstance(e, WorkerSeen)]
+    assert leaving == [False, True]
+
+
 def test_a_store_that_fails_before_the_task_is_begun(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

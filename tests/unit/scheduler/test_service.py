@@ -191,6 +191,28 @@ def test_an_id_used_again_gets_the_record_and_nothing_is_built(again: str) -> No
     assert len(farm.built) == 1
 
 
+def test_a_fault_of_the_core_ends_the_scheduler_and_the_next_one_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    farm = Farm()
+    farm.requests.put(request("a", "1").encoded())
+    core = Core(Policy(), SystemClock(), board, ["cc", PREPARE_POOL], SERVICE)
+    service = Service(core, farm.ports(), SERVICE)
+
+    def stumble(*_: object) -> None:
+        raise KeyError("half done")
+
+    monkeypatch.setattr(core, "heard", stumble)
+    farm.hello()
+    service.run()
+    assert service.failed
+    assert [reason for _, reason in farm.pool.dead] == ["a fault of the scheduler: KeyError"]
+    with scheduler(farm):
+        farm.hello()
+        farm.until(lambda: not len(farm.requests))
+    assert farm.ends() == {"1": JobState.DONE}
+
+
 def test_a_store_that_is_away_delays_and_loses_nothing() -> None:
     farm = Farm()
     with scheduler(farm):
