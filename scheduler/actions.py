@@ -151,6 +151,7 @@ class Actions:
             for digest in pool.out:
                 if (left := self._actions.get(digest)) is not None:
                     left.begun.pop(standing.worker, None)
+            return
         action = self._actions.get(standing.action or "")
         if action is not None:
             self._running(action, standing.task_id or "", now)
@@ -159,7 +160,11 @@ class Actions:
     def progressed(self, standing: TaskStanding, now: float) -> Action | None:
         """Note that a worker is at it; return the action if somebody wants it."""
         action = self._actions.get(standing.action)
-        if action is None or standing.task_id in self._over:
+        if action is None:
+            return None
+        if action.suspected is not None and standing.task_id == action.task_id:
+            action.begun[standing.worker] = standing  # it comes late, by another queue
+        if standing.task_id in self._over:
             return None
         self._running(action, standing.task_id, now)
         action.begun[standing.worker] = standing

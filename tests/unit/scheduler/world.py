@@ -284,7 +284,7 @@ class World:
         worker.life += 1
         worker.name = f"{worker.pool}-{next(self._order)}"
         if task is not None:
-            self.queues[worker.pool].appendleft((task, worker.deliveries))
+            self.queues.setdefault(worker.pool, deque()).appendleft((task, worker.deliveries))
         self.dispatch()
 
     def _kill(self, pool: str, task_id: str) -> None:
