@@ -48,14 +48,16 @@ class FarmProcess(FarmMember):
         """Return status and text of a page such as ``/readyz``; 0 if nobody listens."""
         return self.page(page)
 
-    def await_page(self, page: str, *words: str, seconds: float = READY_SECONDS) -> str:
-        """Wait until `page` answers 200 with one of `words` in it (any text if there are none)."""
+    def await_page(
+        self, page: str, *words: str, status: int = 200, seconds: float = READY_SECONDS
+    ) -> str:
+        """Wait until `page` has `status` and one of `words` in it (any text if there are none)."""
         deadline = time.monotonic() + seconds
         while True:
-            status, text = self.get(page)
-            if status == 200 and (not words or any(word in text for word in words)):
+            found, text = self.get(page)
+            if found == status and (not words or any(word in text for word in words)):
                 return text
-            said = f"{self.log.name}: {page} is {status} {text}\n" + self.log.read_text()[-2000:]
+            said = f"{self.log.name}: {page} is {found} {text}\n" + self.log.read_text()[-2000:]
             assert self.running, said
             assert time.monotonic() < deadline, said
             time.sleep(0.05)

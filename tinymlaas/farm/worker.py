@@ -167,7 +167,7 @@ class _Worker:
         """
         if self._worker is not None:
             _log.warning("ending now; another worker gets the task")
-            self._worker.leave()
+            self._worker.give_up()
             self._publisher.close()
         die()
 
