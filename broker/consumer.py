@@ -55,7 +55,8 @@ class Consumer(Link):
 
     With `lock`, the name of a queue that only one connection can have, it consumes nothing until it
     has that: of several such consumers exactly one is active, on all of its queues, and another
-    takes over when its connection ends.
+    takes over when its connection ends. It then empties the queues of `purge`, but for what
+    is unacknowledged, before anything is delivered.
     """
 
     def __init__(
@@ -65,9 +66,12 @@ class Consumer(Link):
         subscriptions: Sequence[Subscription],
         *,
         lock: str | None = None,
+        purge: Sequence[str] = (),
     ) -> None:
         """Remember what to consume; see `start`. Raises BrokerError for a malformed URL."""
         super().__init__(url, name)
+        self._purge = tuple(purge)
+        self._begin: Callable[[], None] = lambda: None
         self._subscriptions = tuple(subscriptions)
         self._lock = lock
         self._inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
@@ -77,13 +81,18 @@ class Consumer(Link):
             target=self._dispatch, name=f"deliver-{name}", daemon=True
         )
 
-    def start(self, deliver: Callable[[Delivery], None]) -> None:
+    def start(
+        self, deliver: Callable[[Delivery], None], begin: Callable[[], None] | None = None
+    ) -> None:
         """Begin to hand messages to `deliver`, one after the other, on one thread.
+
+        `begin` is called on the link's thread each time before deliveries begin (anew).
 
         It may take its time: what waits for it is bounded by the subscriptions' prefetch. If it
         raises, the message goes back into its queue.
         """
         self._deliver = deliver
+        self._begin = begin or self._begin
         self._dispatcher.start()
         self.open()
 
@@ -118,6 +127,8 @@ class Consumer(Link):
         steps: list[Step] = [self._heed_cancel]
         if self._lock is not None:
             steps.append(partial(_take, self._lock))
+        steps += [partial(_empty, name) for name in self._purge]
+        steps.append(self._announce)
         for subscription in self._subscriptions:
             steps += self._subscribe(subscription)
         return steps
@@ -125,6 +136,10 @@ class Consumer(Link):
     def _heed_cancel(self, channel: Any, go_on: Callable[..., None]) -> None:
         """Begin anew when the broker ends a subscription, as when its queue is deleted or moves."""
         channel.add_on_cancel_callback(lambda _: self._close_connection())
+        go_on()
+
+    def _announce(self, channel: Any, go_on: Callable[..., None]) -> None:
+        self._begin()
         go_on()
 
     def _subscribe(self, wanted: Subscription) -> list[Step]:
@@ -181,3 +196,8 @@ class Consumer(Link):
 def _take(lock: str, channel: Any, go_on: Callable[..., None]) -> None:
     """Declare a queue that is ours alone; if another connection has it, the channel is closed."""
     channel.queue_declare(lock, exclusive=True, callback=go_on)
+
+
+def _empty(name: str, channel: Any, go_on: Callable[..., None]) -> None:
+    """Remove what waits in a queue."""
+    channel.queue_purge(name, callback=go_on)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from broker.consumer import Consumer, Delivery, Subscription, Token
 from broker.dramatiq_broker import task_message
@@ -68,8 +68,14 @@ class SchedulerSource:
         names: Names | None = None,
         *,
         requests_at_once: int = REQUESTS_AT_ONCE,
+        pools: Sequence[str] = (),
     ) -> None:
-        """Consume nothing yet; `publisher` takes the dead letters."""
+        """Consume nothing yet; `publisher` takes the dead letters.
+
+        What waits in the queues of `pools` is dropped when we become active: it was sent by a
+        scheduler whose memory of it is gone, and what is still wanted we send ourselves. Left
+        there, it would be done beside that.
+        """
         self._names = names or Names()
         self._publisher = publisher
         self._bodies: OrderedDict[Token, Delivery] = OrderedDict()
@@ -80,10 +86,21 @@ class SchedulerSource:
             Subscription(self._names.outcomes, _OUTCOMES_AT_ONCE),
             Subscription(self._names.seen, _SEEN_AT_ONCE),
         ]
-        self.consumer = Consumer(url, "scheduler", subscriptions, lock=self._names.lock)
+        self.consumer = Consumer(
+            url,
+            "scheduler",
+            subscriptions,
+            lock=self._names.lock,
+            purge=[self._names.pool(pool) for pool in pools],
+        )
 
-    def start(self, deliver: Callable[[Delivery], None]) -> None:
-        """Begin to deliver as soon as no other scheduler is active."""
+    def start(
+        self, deliver: Callable[[Delivery], None], active: Callable[[], None] = lambda: None
+    ) -> None:
+        """Begin to deliver as soon as no other scheduler is active.
+
+        `active` is called, on the link's thread, each time before deliveries begin.
+        """
 
         def remembered(delivery: Delivery) -> None:
             with self._guard:
@@ -92,7 +109,7 @@ class SchedulerSource:
                     self._bodies.popitem(last=False)
             deliver(delivery)
 
-        self.consumer.start(remembered)
+        self.consumer.start(remembered, active)
 
     def stop(self) -> None:
         """Deliver no more; acknowledging still works until `close`."""

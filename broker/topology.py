@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 Argument = str | int | bool
 
-# A message that was delivered this much oftener than once is dead. Of requests every restart of a
-# scheduler costs each waiting one a delivery, so theirs is only there to end what is endless; a
-# task that is delivered a third time has killed two workers already, and is then told as such.
+# A message that was delivered oftener is dead; these are only there to end what is endless. Every
+# restart of a scheduler costs each waiting request a delivery. A task that is delivered a third
+# time is given back to the scheduler, which judges why (scheduler/deaths.py); that a worker dies
+# before it can even do that is not the task's doing.
 REQUEST_DELIVERIES = 1000
-TASK_DELIVERIES = 3
+TASK_DELIVERIES = 12
 _WAITING = 100_000  # messages in a queue; then publishers are refused, and know it
 _DEAD = 100_000
 _SEEN = 10_000

@@ -2,75 +2,46 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Iterator
 
 from scheduler.admission import Policy
-from scheduler.effects import Effect, Key, Kill, Send
-from scheduler.fair import FairQueue
+from scheduler.effects import Call, Effect, Key, Kill, Send
 from scheduler.jobs import Job
+from scheduler.meter import Meter, PoolNow
 from scheduler.planning import Need
-from scheduler.workers_seen import WorkersSeen
+from scheduler.suspects import Suspects
+from scheduler.wanted import Action, Pool
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.pool_messages import (
     PoolTask,
+    RollCall,
+    RollCalled,
     TaskEnd,
     TaskKill,
     TaskKilled,
     TaskSent,
+    TaskStanding,
     TaskStatus,
     WorkerStanding,
 )
 
 SOURCE = "tinymlaas/scheduler"
 _REMEMBERED = 10_000
-_SMOOTHING = 0.2  # of the average of a pool's task seconds
 _FIRST_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 30.0
-
-
-@dataclass(slots=True, eq=False)
-class Action:
-    """One piece of work and the jobs that want it. `sent` is None while it waits."""
-
-    need: Need
-    waiters: dict[Key, Job] = field(default_factory=dict)
-    task_id: str = ""
-    sent: float | None = None
-    seen: float = 0.0
-    tries: int = 0
-    retry_at: float | None = None
-    killed: bool = False
-
-
-class Pool:
-    """The queue of one pool: groups of a job's actions, and how many are out."""
-
-    def __init__(self, name: str, policy: Policy) -> None:
-        """Begin empty."""
-        self.name = name
-        self.workers = WorkersSeen(policy.worker_seconds)
-        self.queue: FairQueue[Key] = FairQueue(policy.weight)
-        self.groups: dict[Key, list[str]] = {}
-        self.ready: deque[str] = deque()  # the rest of a group that is being sent
-        self.out: set[str] = set()
-        self.average: float | None = None
-
-    def took(self, seconds: float) -> None:
-        """Learn how long a task took."""
-        before = seconds if self.average is None else self.average
-        self.average = before + _SMOOTHING * (seconds - before)
 
 
 class Actions:
     """All actions wanted, by pool. What has to be done in the world is appended to `effects`."""
 
-    def __init__(self, policy: Policy, effects: list[Effect], service: Callable[[], str]) -> None:
-        """Send tasks of the version `service` returns."""
+    def __init__(self, policy: Policy, effects: list[Effect], meter: Meter) -> None:
+        """Begin with nothing wanted and no pool known."""
         self._policy = policy
         self._effects = effects
-        self._service = service
+        self._meter = meter
+        self._suspects = Suspects(policy.worker_seconds)
+        self._send_from = 0.0
         self._sendings = 0
         self._actions: dict[str, Action] = {}
         self._retries: dict[str, Action] = {}
@@ -100,6 +71,7 @@ class Actions:
                 action = self._actions[need.action] = Action(need)
             else:
                 self.merged += 1
+                self._meter.merged(job.tenant)
             action.waiters[job.key] = job
             if action.sent is None and action.retry_at is None:
                 groups.setdefault(action.need.pool, []).append(need.action)
@@ -145,6 +117,29 @@ class Actions:
     def _forget(self, digest: str) -> None:
         self._actions.pop(digest, None)
         self._retries.pop(digest, None)
+        self._suspects.forget(digest)
+
+    def activated(self, names: Iterable[str], now: float) -> None:
+        """Begin as the active scheduler: what waited in the queues of pools has been dropped.
+
+        Whoever was active before us may have sent what is running now. So nothing is sent for a
+        moment, in which all workers are asked what they do; `names` are the pools there should be.
+        """
+        self._send_from = now + self._policy.settle_seconds
+        for name in names:
+            roll_call = RollCalled(id=f"roll-call-{now!r}", source=SOURCE, data=RollCall(pool=name))
+            self._effects.append(Call(name, roll_call.encoded()))
+        for pool in self.pools.values():
+            for digest in sorted(pool.out):
+                action = self._actions.get(digest)
+                if action is not None and action.begun:
+                    continue
+                pool.out.discard(digest)
+                if action is not None and action.waiters:
+                    action.sent, action.killed = None, False
+                    self._requeue(action)
+                else:
+                    self._forget(digest)
 
     def heard(self, standing: WorkerStanding, now: float) -> None:
         """Take a worker's heartbeat; what it does needs no sending, whoever sent it."""
@@ -152,16 +147,27 @@ class Actions:
             standing = standing.model_copy(update={"action": None, "task_id": None})
         pool = self.pool(standing.pool)
         pool.workers.heard(standing, now)
+        if standing.leaving:  # in good order, so it has not died of what it was at
+            for digest in pool.out:
+                if (left := self._actions.get(digest)) is not None:
+                    left.begun.pop(standing.worker, None)
+            return
         action = self._actions.get(standing.action or "")
         if action is not None:
             self._running(action, standing.task_id or "", now)
+            action.begun.setdefault(standing.worker, _as_begun(standing))
 
-    def progressed(self, digest: str, task_id: str, now: float) -> Action | None:
+    def progressed(self, standing: TaskStanding, now: float) -> Action | None:
         """Note that a worker is at it; return the action if somebody wants it."""
-        action = self._actions.get(digest)
-        if action is None or task_id in self._over:
+        action = self._actions.get(standing.action)
+        if action is None:
             return None
-        self._running(action, task_id, now)
+        if action.suspected is not None and standing.task_id == action.task_id:
+            action.begun[standing.worker] = standing  # it comes late, by another queue
+        if standing.task_id in self._over:
+            return None
+        self._running(action, standing.task_id, now)
+        action.begun[standing.worker] = standing
         return action
 
     def _running(self, action: Action, task_id: str, now: float) -> None:
@@ -169,6 +175,8 @@ class Actions:
         if action.sent is None and action.retry_at is None:  # sent before we were started, then
             action.sent, action.task_id = now, task_id
             self.pool(action.need.pool).out.add(action.need.action)
+        if action.killed and not action.waiters:  # who has it now has not heard of it
+            self._kill(action)
 
     def ended(self, end: TaskEnd, now: float) -> Action | None:
         """Take the end of a task; return the action if it is over for those who want it."""
@@ -187,6 +195,9 @@ class Actions:
         if not action.waiters:
             self._forget(digest)
             return None
+        if status is TaskStatus.SUSPECT:
+            self._suspects.add(action, now)
+            return None
         again = status is TaskStatus.RETRY and action.tries <= self._policy.retries
         if again or status is TaskStatus.KILLED:
             self._again(action, status, now)
@@ -203,17 +214,33 @@ class Actions:
         action.retry_at = now + wait
         self._retries[action.need.action] = action
 
-    def tick(self, now: float) -> None:
-        """Retry what is due, forget silent workers, send again what no worker has seen."""
+    def tick(self, now: float) -> list[TaskEnd]:
+        """Retry what is due, forget silent workers, send again what no worker has seen.
+
+        Return the ends of tasks that were found to kill their workers.
+        """
         for action in [a for a in self._retries.values() if (a.retry_at or 0.0) <= now]:
             del self._retries[action.need.action]
             action.retry_at = None
             self._requeue(action)
         for pool in self.pools.values():
-            pool.workers.forget_silent(now)
+            for name, action_of in pool.workers.forget_silent(now):
+                self._suspects.died(name, action_of, now)
             if pool.workers.idle():
                 for digest in [*pool.out]:
                     self._resend_unseen(pool, digest, now)
+        return [end for action in self._suspects.due(now) if (end := self._judged(action, now))]
+
+    def _judged(self, action: Action, now: float) -> TaskEnd | None:
+        """Return the end of an action that has killed its workers; have another sent again."""
+        end = self._suspects.judge(action, self.pool(action.need.pool).workers, now)
+        if not action.waiters:
+            self._forget(action.need.action)
+            return None
+        if end is None:
+            action.sent, action.killed = None, False
+            self._requeue(action)
+        return end
 
     def _resend_unseen(self, pool: Pool, digest: str, now: float) -> None:
         action = self._actions.get(digest)
@@ -231,9 +258,15 @@ class Actions:
             self._requeue(action)
 
     def pump(self, now: float) -> None:
-        """Send as much as the windows allow; what a worker says it does already is not sent."""
+        """Send as much as the windows allow; what a worker says it does already is not sent.
+
+        A pool without workers gets one task, so that whoever starts workers by the length of its
+        queue sees that there is something to do.
+        """
+        if now < self._send_from:
+            return
         for pool in self.pools.values():
-            window = pool.workers.count() * self._policy.per_worker
+            window = max(pool.workers.count(), 1) * self._policy.per_worker
             while len(pool.out) < window:
                 action = self._next(pool, now)
                 if action is None:
@@ -261,13 +294,15 @@ class Actions:
         action.tries += 1
         facts = f"{action.need.action} {now!r} {self._sendings} {id(self)}"
         action.task_id = sha256(facts.encode())[:32]
+        action.begun = {}
         pool.out.add(action.need.action)
         task = PoolTask(
             task_id=action.task_id,
             action=action.need.action,
             pool=pool.name,
-            service=pool.workers.service or self._service(),
+            service=action.need.service,
             seconds=self._policy.build_seconds,
+            suspect=action.suspect,
             work=action.need.work,
         )
         first = next(iter(action.waiters.values()))
@@ -284,6 +319,19 @@ class Actions:
         """Return an action that is wanted."""
         return self._actions.get(digest)
 
+    def now(self) -> dict[str, PoolNow]:
+        """Return how each pool stands; takes time in proportion to the actions wanted."""
+        waiting = Counter(a.need.pool for a in self._actions.values() if a.sent is None)
+        return {
+            name: PoolNow(
+                pool.workers.count(),
+                pool.workers.count() - pool.workers.idle(),
+                waiting[name],
+                len(pool.out),
+            )
+            for name, pool in self.pools.items()
+        }
+
     def waiting_before(self, job: Job, pool: Pool) -> int:
         """Return how many of the tenant's own jobs go before `job` in `pool`."""
         return _index(pool.queue.waiting(job.tenant), job.key)
@@ -294,3 +342,15 @@ def _index(keys: Iterator[Key], key: Key) -> int:
         if each == key:
             return position
     return 0
+
+
+def _as_begun(standing: WorkerStanding) -> TaskStanding:
+    """Return what a heartbeat says of its task."""
+    return TaskStanding(
+        task_id=standing.task_id or "0" * 32,
+        action=standing.action or "",
+        pool=standing.pool,
+        worker=standing.worker,
+        attempt=1,
+        stage="at an unknown stage",
+    )

@@ -37,7 +37,9 @@ class Policy:
     are planned at a time; a tenant has up to `lookahead` planned jobs of one priority and all have
     `planned` together (one for each tenant always). A pool holds `per_worker` tasks for each
     worker. A worker is gone after `worker_seconds` without a word; a task that no idle worker has
-    seen for `unseen_seconds` is sent again. A task gets `build_seconds`, with `retries`.
+    seen for `unseen_seconds` is sent again. A task gets `build_seconds`, with `retries`. Pools that
+    were never heard of are waited for `pool_seconds` (see `PoolsKnown`). A scheduler that becomes
+    active sends nothing for `settle_seconds`, in which workers say what they do.
     """
 
     tenants: frozenset[str] | None = None
@@ -50,11 +52,13 @@ class Policy:
     lookahead: int = 64
     planned: int = 4096
     per_worker: int = 1
-    worker_seconds: float = 30.0
-    unseen_seconds: float = 60.0
+    worker_seconds: float = 15.0
+    unseen_seconds: float = 20.0
     build_seconds: float = 1800.0
     retries: int = 5
     replans: int = 10
+    pool_seconds: float = 30.0
+    settle_seconds: float = 1.0
 
     def weight(self, tenant: str) -> float:
         """Return the tenant's share; 1 unless said otherwise."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from scheduler.actions import SOURCE, Actions
 from scheduler.effects import Announce, Effect, Key
 from scheduler.fair import FairQueue
 from scheduler.jobs import Job
+from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock
-from scheduler.standing import standing_of
+from scheduler.standing import progress_of, standing_of
 from tinymlaas.contract.messages import JobChanged, JobName, JobStanding
 
 
@@ -24,14 +23,8 @@ class Announcing:
 
     def changed(self, job: Job) -> None:
         """Tell those who watch `job` its state and progress."""
-        progress = job.plan.progress if job.plan else None
         standing = JobStanding(
-            tenant=job.tenant,
-            job_id=job.job_id,
-            state=job.state,
-            stage=progress.stage if progress else None,
-            percent=progress.percent if progress else None,
-            line=progress.line if progress else None,
+            tenant=job.tenant, job_id=job.job_id, state=job.state, **progress_of(job)
         )
         self._tell(standing, job, None)
 
@@ -41,13 +34,13 @@ class Announcing:
         job: Job | None,
         queue: FairQueue[Key],
         actions: Actions,
-        missing: Sequence[str],
+        known: PoolsKnown,
     ) -> None:
         """Tell who asked; state None for a job that is not here (then see the store)."""
         if name.reply is None:
             return
         unknown = JobStanding(tenant=name.tenant, job_id=name.job_id, state=None)
-        standing = standing_of(job, queue, actions, missing) if job else unknown
+        standing = standing_of(job, queue, actions, known) if job else unknown
         self._tell(standing, job, name.reply)
 
     def _tell(self, standing: JobStanding, job: Job | None, reply: str | None) -> None:

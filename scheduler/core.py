@@ -12,45 +12,33 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 
-from scheduler import planning
-from scheduler.actions import Action, Actions
+from scheduler.actions import Actions
 from scheduler.admission import Admission, NotAdmitted, Policy, refusal
 from scheduler.announcing import Announcing
 from scheduler.deadlines import Deadlines
-from scheduler.effects import (
-    Ack,
-    DeadLetter,
-    Effect,
-    Finish,
-    Keep,
-    Key,
-    Look,
-    LookUp,
-    Refuse,
-)
-from scheduler.ends import conclusion, end_event, report_of
+from scheduler.deaths import last_words
+from scheduler.effects import Ack, Answer, DeadLetter, Effect, Keep, Key, Recall, Refuse, Remember
+from scheduler.ending import Ending
+from scheduler.ends import refused_event, report_of
 from scheduler.jobs import Job, Plan, Step
-from scheduler.planning import Boards, Need
+from scheduler.meter import Meter, PoolNow, Unmetered
+from scheduler.planner import Planner
+from scheduler.planning import Boards
+from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock, Delivery, Facts, Token
-from scheduler.requests import read_request
+from scheduler.requests import read_request, same_order
 from scheduler.turns import Turns
-from tinymlaas.contract.errors import Rejection
-from tinymlaas.contract.jobs import Inspection, Outcome
-from tinymlaas.contract.messages import (
-    CompileOrder,
-    JobEnded,
-    JobName,
-    JobState,
-)
+from scheduler.wanted import Action
+from tinymlaas.contract.jobs import Outcome
+from tinymlaas.contract.messages import JobEnded, JobName, JobState
 from tinymlaas.contract.pool_messages import (
-    PREPARE_POOL,
     BuildTask,
+    PoolDescription,
     TaskEnd,
     TaskStanding,
     TaskStatus,
     WorkerStanding,
 )
-from tinymlaas.contract.report import CandidateReport, CompileResult
 from tinymlaas.contract.wire import MalformedMessage
 
 _EARLY_CANCELS = 10_000
@@ -59,32 +47,67 @@ _EARLY_CANCELS = 10_000
 class Core:
     """Everything the scheduler decides. All methods are called by one thread; see `drain`."""
 
-    def __init__(self, policy: Policy, clock: Clock, boards: Boards, pools: Sequence[str]) -> None:
-        """Plan for `pools`: nothing is planned before each of them has said what it is."""
+    def __init__(
+        self,
+        policy: Policy,
+        clock: Clock,
+        boards: Boards,
+        pools: Sequence[str],
+        service: str = "unknown",
+        meter: Meter | None = None,
+    ) -> None:
+        """Expect `pools`; `service` is the version of our own part of the work."""
         self._policy = policy
         self._clock = clock
-        self._boards = boards
-        self._expected = tuple(pools)
+        self._pools = tuple(pools)
         self._effects: list[Effect] = []
+        self._meter = meter or Unmetered()
         self._admission = Admission(policy)
         self._jobs: dict[Key, Job] = {}
         self._deadlines = Deadlines(self._jobs)
         self._turns = Turns(policy)
         self._cancelled_early: OrderedDict[Key, None] = OrderedDict()
-        self.actions = Actions(policy, self._effects, self._service)
+        self.known = PoolsKnown(pools, service)
+        self.actions = Actions(policy, self._effects, self._meter)
         self._announcing = Announcing(self._effects, clock)
-        self.ended: Counter[JobState] = Counter()
-        self.events: Counter[str] = Counter()
+        self._ending = Ending(
+            self._jobs, self._effects, clock, self._turns, self.actions, self._meter
+        )
+        self._planner = Planner(
+            self._jobs,
+            self._effects,
+            clock,
+            boards,
+            self._turns,
+            self.actions,
+            self.known,
+            self._announcing,
+            self._ending,
+            self._meter,
+            policy.pool_seconds,
+        )
+        self._planner.disown = self._disown
+        self._events: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def drain(self) -> list[Effect]:
         """Return what is to be done now, in this order, and forget it."""
-        self._plan_more()
+        self._planner.go_on()
         self.actions.pump(self._clock.seconds())
         effects, self._effects[:] = [*self._effects], []
         return effects
+
+    def activated(self) -> None:
+        """Take note that we are the active scheduler, now or again: see `Source.start`."""
+        self._do(Recall(self._pools))
+        self.actions.activated(self._pools, self._clock.seconds())
+
+    def recalled(self, told: Sequence[PoolDescription]) -> None:
+        """Take what the store knows of pools, whose workers may be away."""
+        for each in told:
+            self.known.recall(each)
 
     # Requests
 
@@ -99,29 +122,42 @@ class Core:
         if known is not None and known.mark != job.mark:
             self._refuse(delivery, (f"job {job.job_id} is another order, not finished yet",))
         elif known is not None:
-            known.delivered(delivery.token)
+            known.delivered(job)
         else:
             self._new(job, files)
 
     def _refuse(self, delivery: Delivery, reasons: tuple[str, ...]) -> None:
-        self.events["refused"] += 1
+        self._events["refused"] += 1
         found = refusal(delivery.body, delivery.reply_to, reasons)
         if found is None:
             self._do(DeadLetter(delivery.token, "; ".join(reasons)))
         else:
             self._do(Refuse(delivery.token, *found))
 
+    def _disown(self, job: Job, reason: str) -> None:
+        """Refuse a job whose id another order had that has ended: the record is of that one."""
+        self._ending.drop_plan(job)
+        self._jobs.pop(job.key, None)
+        self._admission.release(job.tenant, job.order)
+        self._events["refused"] += 1
+        for token in job.tokens:
+            if job.replies:
+                self._do(Refuse(token, job.replies[-1], refused_event(job, (reason,))))
+            else:
+                self._do(DeadLetter(token, reason))
+
     def _new(self, job: Job, files: tuple[bytes, ...]) -> None:
         self._jobs[job.key] = job
-        self.events["accepted"] += 1
+        self._events["accepted"] += 1
         try:
             self._admission.admit(job.tenant, job.order)
         except NotAdmitted as error:
-            self._admission_failed(job, error)
+            self._ending.end(job, JobState.REJECTED, error.reasons)
+            job.order = b""  # it was never counted in
             return
         if job.key in self._cancelled_early:
             del self._cancelled_early[job.key]
-            self._end(job, JobState.CANCELLED, ("cancelled before it was begun",))
+            self._ending.end(job, JobState.CANCELLED, ("cancelled before it was begun",))
             return
         if job.deadline is not None:
             self._deadlines.add(job.deadline, job.key)
@@ -129,10 +165,6 @@ class Core:
             self._do(Keep(job.key, files))
         else:
             self._wait(job)
-
-    def _admission_failed(self, job: Job, error: NotAdmitted) -> None:
-        self._end(job, JobState.REJECTED, error.reasons)
-        job.order = b""  # it was never counted in
 
     def kept(self, key: Key) -> None:
         """Have a request planned in its turn, now that the store has its files."""
@@ -144,108 +176,54 @@ class Core:
         job.step = Step.WAITING
         self._turns.wait(job)
 
-    # Planning
-
-    def missing_pools(self) -> list[str]:
-        """Return the pools that have not yet said what they are; nothing is planned until then."""
-        return [name for name in self._expected if self._described(name) is None]
-
-    def _described(self, name: str) -> object | None:
-        workers = self.actions.pool(name).workers
-        return workers.description or (workers.service if name == PREPARE_POOL else None)
-
-    def _service(self) -> str:
-        for pool in self.actions.pools.values():
-            if pool.workers.service is not None:
-                return pool.workers.service
-        return "unknown"
-
-    def _plan_more(self) -> None:
-        if not len(self._turns.queue) or self.missing_pools():
-            return
-        while (key := self._turns.next()) is not None:
-            job = self._jobs[key]
-            job.step = Step.LOOKING
-            job.plan = Plan(CompileOrder.model_validate_json(job.order))
-            self._turns.planned(job, 1)
-            self._turns.asking(key)
-            self._do(Look(key, job.plan.order))
+    # Answers of the store
 
     def looked(self, key: Key, facts: Facts) -> None:
         """Take what the store knows of a job."""
         job = self._at(key, Step.LOOKING)
-        if job is None or job.plan is None:
-            return
-        if facts.record is not None:
-            self._finish(job, facts.record)
-        elif facts.missing:
-            listed = ", ".join(facts.missing)
-            self._end(job, JobState.REJECTED, (f"not in the store: {listed}; upload it first",))
-        elif job.plan.order.calibration is not None:
-            self._prepare(job, planning.quantising(job.plan.order, self._service()))
-        elif facts.inspection is None:
-            self._prepare(job, planning.inspecting(job.plan.order, None, self._service()))
-        else:
-            self._candidates(job, facts.inspection)
+        if job is not None:
+            self._planner.looked(job, facts)
 
-    def _prepare(self, job: Job, need: Need) -> None:
-        self._step(job, Step.PREPARING)
-        self._plan_of(job).wants = {need.action}
-        self.actions.want(job, [need])
-        self._announcing.changed(job)
-
-    def _candidates(self, job: Job, inspection: Inspection) -> None:
-        plan, service = self._plan_of(job), self._service()
-        described = [
-            pool.workers.description
-            for pool in self.actions.pools.values()
-            if pool.workers.description is not None
-        ]
-        try:
-            steps = planning.building(plan.order, inspection, described, self._boards, service)
-        except Rejection as error:
-            self._end(job, JobState.REJECTED, error.reasons)
+    def recorded(self, key: Key, record: JobEnded) -> None:
+        """Take the record of a job that has ended already: its request was delivered again."""
+        job = self._at(key, Step.LOOKING_UP)
+        if job is None:
             return
-        plan.reports = [step if isinstance(step, CandidateReport) else None for step in steps]
-        plan.needs = {s.action: s for s in steps if isinstance(s, Need)}
-        plan.places = {s.action: i for i, s in enumerate(steps) if isinstance(s, Need)}
-        if plan.places:
-            self._step(job, Step.LOOKING_UP)
-            self._turns.asking(job.key)
-            self._do(LookUp(job.key, tuple(plan.places)))
+        if same_order(job, record):
+            self._ending.finish(job, record)
         else:
-            self._conclude(job)
+            self._disown(job, f"job {job.job_id} was another order, which has ended")
 
     def found(self, key: Key, outcomes: Mapping[str, Outcome]) -> None:
         """Take the outcomes the store has; what it has not is built."""
         job = self._at(key, Step.LOOKING_UP)
-        if job is None:
-            return
-        plan = self._plan_of(job)
-        for action, outcome in outcomes.items():
-            report = outcome.report.model_copy(update={"cached": True})
-            plan.reports[plan.places[action]] = report
-            self.events["hit"] += 1
-        needs = [need for action, need in plan.needs.items() if action not in outcomes]
-        plan.needs = {}
-        if not needs:
-            self._conclude(job)
-            return
-        self._step(job, Step.BUILDING)
-        plan.wants = {need.action for need in needs}
-        self.actions.want(job, needs)
-        self._announcing.changed(job)
+        if job is not None:
+            self._planner.found(job, outcomes)
+
+    def saved(self, key: Key, record: JobEnded) -> bool:
+        """Return whether `record`, which the store has as the end of a job, is to be published."""
+        job = self._jobs.get(key)
+        if job is None or same_order(job, record):
+            return True
+        self._disown(job, f"job {job.job_id} was another order, which has ended")
+        return False
+
+    def finished(self, key: Key, state: JobState) -> None:
+        """Let go of a job whose record is kept and published; `state` is what the record says."""
+        self._ending.finished(key, state, self._admission)
 
     # Workers
 
     def heard(self, standing: WorkerStanding) -> None:
         """Take a worker's heartbeat."""
+        news = self.known.heard(standing)
+        if news is not None:
+            self._do(Remember(news))
         self.actions.heard(standing, self._clock.seconds())
 
     def progressed(self, standing: TaskStanding) -> None:
         """Take a running task's progress; all jobs that want it are told."""
-        now = self._clock.seconds()
-        action = self.actions.progressed(standing.action, standing.task_id, now)
+        action = self.actions.progressed(standing, self._clock.seconds())
         for job in list(action.waiters.values()) if action else ():
             self._plan_of(job).progress = standing
             self._announcing.changed(job)
@@ -253,43 +231,40 @@ class Core:
     def task_ended(self, end: TaskEnd) -> None:
         """Take the end of a task for all jobs that want its action."""
         action = self.actions.ended(end, self._clock.seconds())
+        self._meter.task_ended(end)
         if action is None:
-            self.events["retried" if end.status is TaskStatus.RETRY else "unwanted"] += 1
+            again = end.status in (TaskStatus.RETRY, TaskStatus.SUSPECT)
+            self._events["retried" if again else "unwanted"] += 1
             return
-        self.events[end.status] += 1
+        self._events[end.status] += 1
         for job in list(action.waiters.values()):
-            self._plan_of(job).wants.discard(end.action)
+            plan = self._plan_of(job)
+            plan.wants.discard(end.action)
+            if end.status is TaskStatus.QUARANTINED:
+                plan.last_words = last_words(action.died) or plan.last_words
             if end.status is TaskStatus.STALE:
-                self._replan(job)
+                self._planner.replan(job, self._policy.replans)
             elif isinstance(action.need.work, BuildTask):
                 self._built(job, action, end)
             else:
                 self._prepared(job, end)
 
-    def _replan(self, job: Job) -> None:
-        """Plan anew: the farm's version has changed, so the same order makes other actions now."""
-        job.replans += 1
-        if job.replans > self._policy.replans:
-            reason = "workers of several versions answer: try again when the farm is updated"
-            self._end(job, JobState.FAILED, (reason,))
-            return
-        self._drop_plan(job)
-        self._wait(job)
-
     def _prepared(self, job: Job, end: TaskEnd) -> None:
         plan = self._plan_of(job)
         plan.log = end.log
         if end.status is TaskStatus.QUARANTINED:
-            self._end(job, JobState.QUARANTINED, end.reasons)
+            self._ending.end(job, JobState.QUARANTINED, end.reasons)
         elif end.refused:
-            self._end(job, JobState.REJECTED, end.reasons)
+            self._ending.end(job, JobState.REJECTED, end.reasons)
         elif end.quantisation is not None:
-            digest, service = end.quantisation.model_digest, self._service()
-            self._prepare(job, planning.inspecting(plan.order, digest, service))
+            about = {"model": plan.order.model.filename, "cached": end.cached}
+            plan.quantisation = end.quantisation.report.model_copy(update=about)
+            self._planner.inspect(job, end.quantisation.model_digest)
         elif end.inspection is not None:
-            self._candidates(job, end.inspection)
+            self._planner.inspected(job, end.inspection)
         else:
-            self._end(job, JobState.FAILED, end.reasons or ("the model could not be prepared",))
+            reasons = end.reasons or ("the model could not be prepared",)
+            self._ending.end(job, JobState.FAILED, reasons)
 
     def _built(self, job: Job, action: Action, end: TaskEnd) -> None:
         plan = self._plan_of(job)
@@ -299,9 +274,9 @@ class Core:
             plan.log = end.log
         plan.reports[plan.places[end.action]] = report_of(action, end)
         if not plan.wants:
-            self._conclude(job)
+            self._ending.conclude(job)
 
-    # Ends
+    # Clients and the clock
 
     def cancel(self, name: JobName, token: Token) -> None:
         """Take a cancel; its message is acknowledged with the job's end."""
@@ -315,7 +290,7 @@ class Core:
             return
         job.tokens = (*job.tokens, token)
         if job.step is not Step.ENDING:
-            self._end(job, JobState.CANCELLED, ("cancelled",))
+            self._ending.end(job, JobState.CANCELLED, ("cancelled",))
 
     def tick(self) -> None:
         """Look at the clock, about every second: deadlines, retries, silent workers."""
@@ -323,53 +298,15 @@ class Core:
         for deadline, key in self._deadlines.due(now):
             job = self._jobs.get(key)
             if job is not None and job.deadline == deadline and job.step is not Step.ENDING:
-                self._end(job, JobState.FAILED, (f"its deadline passed while it was {job.state}",))
-        self.actions.tick(now)
-
-    def _conclude(self, job: Job) -> None:
-        state, result = conclusion(self._plan_of(job))
-        self._end(job, state, result.reasons, result)
-
-    def _end(
-        self,
-        job: Job,
-        state: JobState,
-        reasons: tuple[str, ...],
-        result: CompileResult | None = None,
-    ) -> None:
-        self._finish(job, end_event(job, state, reasons, result, self._clock.utc()))
-
-    def _finish(self, job: Job, event: JobEnded) -> None:
-        self._turns.withdraw(job)
-        self._drop_plan(job)
-        job.step, job.ended = Step.ENDING, event.data.state
-        self._do(Finish(job.key, event, job.reply))
-
-    def _drop_plan(self, job: Job) -> None:
-        self._turns.answered(job.key)
-        if job.plan is not None:
-            self.actions.leave(job, sorted(job.plan.wants))
-            job.plan = None
-            self._turns.planned(job, -1)
-
-    def finished(self, key: Key, state: JobState) -> None:
-        """Let go of a job whose record is kept and published; `state` is what the record says."""
-        job = self._jobs.pop(key, None)
-        if job is None:
-            return
-        if job.order:
-            self._admission.release(job.tenant, job.order)
-        self.ended[state] += 1
-        for token in job.tokens:
-            self._do(Ack(token))
+                reason = f"its deadline passed while it was {job.state}"
+                self._ending.end(job, JobState.FAILED, (reason,))
+        for end in self.actions.tick(now):
+            self.task_ended(end)
 
     def status(self, name: JobName) -> None:
         """Answer how a job stands; state None for one that is not here (see the store)."""
         job = self._jobs.get((name.tenant, name.job_id))
-        missing = self.missing_pools()
-        self._announcing.answer(name, job, self._turns.queue, self.actions, missing)
-
-    # Small things
+        self._announcing.answer(name, job, self._turns.queue, self.actions, self.known)
 
     def acknowledge(self, token: Token) -> None:
         """Have a message acknowledged."""
@@ -379,9 +316,40 @@ class Core:
         """Have a message kept aside."""
         self._do(DeadLetter(token, "; ".join(reasons)))
 
+    # What others may know
+
+    def answer(self, reply: str, body: bytes) -> None:
+        """Have somebody answered who has asked for more than a job's standing."""
+        self._do(Answer(reply, body))
+
+    @property
+    def events(self) -> Counter[str]:
+        """How often what has happened: requests, hits, and tasks by how they ended."""
+        return self._events + Counter(hit=self._planner.hits)
+
+    @property
+    def ended(self) -> Counter[JobState]:
+        """How many jobs have ended in each state."""
+        return self._ending.count
+
     def states(self) -> Counter[JobState]:
         """Return how many unfinished jobs are in each state."""
         return Counter(job.state for job in self._jobs.values())
+
+    def states_by_tenant(self) -> Counter[tuple[str, JobState]]:
+        """Return how many unfinished jobs each tenant has in each state."""
+        return Counter((job.tenant, job.state) for job in self._jobs.values())
+
+    def waiting_by_tenant(self) -> Counter[str]:
+        """Return how many jobs of each tenant wait for their turn."""
+        queued = JobState.QUEUED
+        return Counter(job.tenant for job in self._jobs.values() if job.state is queued)
+
+    def pools_now(self) -> dict[str, PoolNow]:
+        """Return how each pool stands."""
+        for name in self._pools:
+            self.actions.pool(name)
+        return self.actions.now()
 
     def _at(self, key: Key, step: Step) -> Job | None:
         """Return the job if it is at `step`; it may have ended while the answer was under way."""
@@ -394,10 +362,6 @@ class Core:
     def _plan_of(self, job: Job) -> Plan:
         assert job.plan is not None  # noqa: S101 - for the type checker: the step says so
         return job.plan
-
-    def _step(self, job: Job, step: Step) -> None:
-        job.step = step
-        self._turns.answered(job.key)
 
     def _do(self, effect: Effect) -> None:
         self._effects.append(effect)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scheduler.ports import Token
 from tinymlaas.contract.messages import CompileOrder, JobChanged, JobEnded
+from tinymlaas.contract.pool_messages import PoolDescription
 
 Key = tuple[str, str]  # tenant and job id
 
@@ -75,6 +76,28 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """Have every worker of a pool say that it lives."""
+
+    pool: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep what is known of a pool; may be lost."""
+
+    told: PoolDescription
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Ask the store what is known of `pools`; answer with `Core.recalled`."""
+
+    pools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Publish how a job stands, or answer with it on `reply`; may be lost."""
 
@@ -83,12 +106,39 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """Send an answer to who has asked; may be lost."""
+
+    reply: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """Save the record, publish the one that is kept, answer with `Core.finished`."""
+    """Save the record, publish the one that is kept, answer with `Core.finished`.
+
+    `log` is a log that the record names and that is not in the store yet.
+    """
 
     key: Key
     event: JobEnded
-    reply: str | None
+    replies: tuple[str, ...]
+    log: bytes | None = None
 
 
-Effect = Ack | DeadLetter | Refuse | Keep | Look | LookUp | Send | Kill | Announce | Finish
+Effect = (
+    Ack
+    | DeadLetter
+    | Refuse
+    | Keep
+    | Look
+    | LookUp
+    | Send
+    | Kill
+    | Call
+    | Remember
+    | Recall
+    | Announce
+    | Answer
+    | Finish
+)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from scheduler.actions import SOURCE, Action
+from scheduler.actions import SOURCE
 from scheduler.choice import conclude
 from scheduler.jobs import Job, Plan
-from tinymlaas.contract.digest import digest_of
-from tinymlaas.contract.messages import JobEnd, JobEnded, JobState
+from scheduler.wanted import Action
+from tinymlaas.contract.digest import digest_of, sha256
+from tinymlaas.contract.messages import CompileOrder, JobEnd, JobEnded, JobState
 from tinymlaas.contract.pool_messages import BuildTask, TaskEnd
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, ResultStatus
 
@@ -27,6 +28,7 @@ def conclusion(plan: Plan) -> tuple[JobState, CompileResult]:
     """
     reports = [report for report in plan.reports if report is not None]
     result = conclude(reports, plan.order.objective, plan.order.race)
+    result = result.model_copy(update={"quantisation": plan.quantisation})
     if result.chosen is not None:
         module = reports[result.chosen].module_digest
         path = f"modules/{module}/module.zip" if module else None
@@ -40,18 +42,24 @@ def end_event(
     reasons: tuple[str, ...],
     result: CompileResult | None,
     time: datetime,
+    last_words: bytes | None = None,
 ) -> JobEnded:
-    """Return the final event of `job`; whoever makes it, its id is the same."""
-    order = job.plan.order if job.plan else None
-    device = order.device.name if order and order.device else None
+    """Return the final event of `job`; whoever makes it, its id is the same.
+
+    It names its build's log, or `last_words`.
+    """
+    log = job.plan.log if job.plan else None
+    order = job.plan.order if job.plan else CompileOrder.model_validate_json(job.order)
+    device = order.device.name if order.device else None
     end = JobEnd(
         tenant=job.tenant,
         job_id=job.job_id,
         state=state,
         reasons=reasons,
         result=result,
-        board=order.board or device if order else None,
-        log=job.plan.log if job.plan else None,
+        board=order.board or device,
+        log=log or (sha256(last_words) if last_words else None),
+        order=order.model_copy(update={"reply": None}),
     )
     return JobEnded(
         id=digest_of([job.tenant, job.job_id, "end"])[:32],
@@ -61,6 +69,12 @@ def end_event(
         tracestate=job.tracestate,
         data=end,
     )
+
+
+def refused_event(job: Job, reasons: tuple[str, ...]) -> JobEnded:
+    """Return what the sender of a request that makes no job is told; it is no record of a job."""
+    end = JobEnd(tenant=job.tenant, job_id=job.job_id, state=JobState.REJECTED, reasons=reasons)
+    return JobEnded(id=f"refusal-{job.job_id}", source=SOURCE, data=end)
 
 
 def report_of(action: Action, end: TaskEnd) -> CandidateReport:

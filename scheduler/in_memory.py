@@ -49,8 +49,11 @@ class MemorySource:
             self._waiting.append((next(self._tags), body, reply_to))
             self._flow()
 
-    def start(self, deliver: Callable[[Delivery], None]) -> None:
+    def start(
+        self, deliver: Callable[[Delivery], None], active: Callable[[], None] = lambda: None
+    ) -> None:
         """See `Source.start`. One consumer at a time: the one before loses its messages to us."""
+        active()
         with self._lock:
             self.stop()
             self._epoch += 1
@@ -92,8 +95,9 @@ class JoinedSources:
         """Join `sources`, each of another name."""
         self._sources = {source.name: source for source in sources}
 
-    def start(self, deliver: Callable[[Delivery], None]) -> None:
+    def start(self, deliver: Callable[[Delivery], None], active: Callable[[], None]) -> None:
         """See `Source.start`."""
+        active()
         for source in self._sources.values():
             source.start(deliver)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from scheduler.core import Core
+from scheduler.overview import answer
 from scheduler.ports import Delivery
 from tinymlaas.contract.messages import CancelRequested, StatusAsked
 from tinymlaas.contract.pool_messages import TaskEnded, TaskProgressed, WorkerSeen
+from tinymlaas.contract.queue_messages import QueueAsked
 from tinymlaas.contract.wire import MAX_BYTES, MAX_TRUSTED_BYTES, MalformedMessage, loads, parse
 
 
@@ -35,12 +37,16 @@ class Intake:
     def control(self, delivery: Delivery) -> None:
         """Take a cancel or a question of a client."""
         try:
-            if _kind(delivery.body, MAX_BYTES) == CancelRequested.TYPE:
+            kind = _kind(delivery.body, MAX_BYTES)
+            if kind == CancelRequested.TYPE:
                 name = parse(delivery.body, CancelRequested).data
                 self._core.cancel(name, delivery.token)
+                return
+            if kind == QueueAsked.TYPE:
+                self._core.answer(*answer(self._core, parse(delivery.body, QueueAsked)))
             else:
                 self._core.status(parse(delivery.body, StatusAsked).data)
-                self._core.acknowledge(delivery.token)
+            self._core.acknowledge(delivery.token)
         except MalformedMessage as error:
             self._core.set_aside(delivery.token, error.reasons)
 

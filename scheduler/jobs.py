@@ -10,6 +10,7 @@ from scheduler.planning import Need
 from scheduler.ports import Token
 from tinymlaas.contract.messages import CompileOrder, JobState
 from tinymlaas.contract.pool_messages import TaskStanding
+from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.report import CandidateReport
 
 
@@ -20,16 +21,19 @@ class Step(IntEnum):
     WAITING = 1
     LOOKING = 2
     PREPARING = 3
-    LOOKING_UP = 4
-    BUILDING = 5
-    ENDING = 6
+    HELD = 4  # until pools are known that it needs
+    LOOKING_UP = 5
+    BUILDING = 6
+    ENDING = 7
 
 
+_REPLIES = 8  # that are told of one job's end; more than a client that comes back needs
 _STATES = {
     Step.KEEPING: JobState.QUEUED,
     Step.WAITING: JobState.QUEUED,
     Step.LOOKING: JobState.PLANNING,
     Step.PREPARING: JobState.PLANNING,
+    Step.HELD: JobState.PLANNING,
     Step.LOOKING_UP: JobState.PLANNING,
     Step.BUILDING: JobState.COMPILING,
 }
@@ -40,7 +44,8 @@ class Plan:
     """What a planned job needs: reports by candidate (None while it is built), in order.
 
     `places` says which candidate an action is; `needs` are those whose outcomes are being looked
-    up, `wants` the actions waited for.
+    up, `wants` the actions waited for. `last_words` is what is left of the logs of workers that
+    died at one of them.
     """
 
     order: CompileOrder
@@ -50,12 +55,15 @@ class Plan:
     wants: set[str] = field(default_factory=set)
     quarantined: list[str] = field(default_factory=list)
     log: str | None = None
+    last_words: bytes | None = None
+    quantisation: QuantisationReport | None = None
     progress: TaskStanding | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One job. `order` is the order's JSON, every file by reference; `mark` its digest's start.
+    """One job. `order` is the order's JSON, every file by reference and without the reply queue,
+    for the same order may be sent by several who want to be told; `mark` is its digest's start.
 
     `deadline` is in the clock's seconds. `plan` is None while the job only waits.
     """
@@ -68,7 +76,7 @@ class Job:
     tokens: tuple[Token, ...]
     received: float
     deadline: float | None
-    reply: str | None
+    replies: tuple[str, ...]
     traceparent: str | None
     tracestate: str | None
     step: Step = Step.KEEPING
@@ -86,8 +94,10 @@ class Job:
         """What others are told."""
         return self.ended or _STATES[self.step]
 
-    def delivered(self, token: Token) -> None:
+    def delivered(self, other: Job) -> None:
         """Note one more delivery of the same request; tokens of earlier connections are void."""
+        (token,) = other.tokens
+        self.replies = tuple(dict.fromkeys(self.replies + other.replies))[-_REPLIES:]
         same = (t for t in self.tokens if (t.source, t.epoch) == (token.source, token.epoch))
         others = (t for t in self.tokens if t.source != token.source)
         self.tokens = (*others, *same, token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import StoreError
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import CompileOrder, JobEnded, Payload
+from tinymlaas.contract.pool_messages import PoolDescription
 
 _INSPECTIONS, _OUTCOMES, _FILES = 256, 2048, 8192
 # Retention may remove what we remember; it leaves alone what was used within far longer than this.
@@ -68,17 +70,19 @@ class StoreLibrary:
 
     def look(self, tenant: str, job_id: str, order: CompileOrder, service: str) -> Facts:
         """See `Library.look`."""
-        record = self._record(tenant, job_id)
-        if record is not None:
-            return Facts(record=record)
         lacking = [each for each in order.payloads() if not self._has(tenant, each)]
-        missing = tuple(f"{each.filename} {each.digest[:12]}…" for each in lacking)
-        if missing or order.calibration is not None:
+        if lacking:
+            missing = tuple(f"{each.filename} {each.digest[:12]}…" for each in lacking)
             return Facts(missing=missing)
-        facts = inspection_facts(order, service)
-        return Facts(inspection=self._inspection(order.model.digest, facts))
+        if order.calibration is None:
+            facts = inspection_facts(order, service)
+            inspection = self._inspection(order.model.digest, facts)
+            if inspection is not None:
+                return Facts(inspection=inspection)
+        return Facts(record=self.record(tenant, job_id))
 
-    def _record(self, tenant: str, job_id: str) -> JobEnded | None:
+    def record(self, tenant: str, job_id: str) -> JobEnded | None:
+        """See `Library.record`."""
         try:
             data = self._store.get(keys.job_result(tenant, job_id))
         except ObjectNotFound:
@@ -126,12 +130,34 @@ class StoreLibrary:
         self._outcomes.put(action, found)
         return found
 
-    def save(self, record: JobEnded) -> JobEnded:
+    def pools(self, names: Sequence[str]) -> Sequence[PoolDescription]:
+        """See `Library.pools`. One that is damaged is not known."""
+        found = []
+        for name in names:
+            with contextlib.suppress(ObjectNotFound, ValidationError):
+                data = self._store.get(keys.pool_description(name))
+                found.append(PoolDescription.model_validate_json(data))
+        return found
+
+    def remember(self, told: PoolDescription) -> None:
+        """See `Library.remember`."""
+        key, data = keys.pool_description(told.pool), told.model_dump_json().encode()
+        if self._store.put_if_absent(key, data):
+            return
+        with contextlib.suppress(ObjectNotFound):
+            if self._store.get(key) == data:
+                return
+        self._store.delete(key)  # a compiler was upgraded
+        self._store.put_if_absent(key, data)
+
+    def save(self, record: JobEnded, log: bytes | None = None) -> JobEnded:
         """See `Library.save`."""
+        if log is not None:
+            self._store.put(keys.blob_of(log), log)
         tenant, job_id = record.data.tenant, record.data.job_id
         if self._store.put_if_absent(keys.job_result(tenant, job_id), record.encoded()):
             return record
-        kept = self._record(tenant, job_id)
+        kept = self.record(tenant, job_id)
         if kept is None:
             raise StoreError(f"the record of job {job_id} is there and is not")
         return kept

@@ -20,7 +20,7 @@ from tinymlaas.contract.pool_messages import (
     QuantiseTask,
     Work,
 )
-from tinymlaas.contract.report import CandidateReport
+from tinymlaas.contract.report import CandidateReport, CandidateStatus
 
 AUTO = "auto"
 
@@ -29,11 +29,15 @@ Boards = Callable[[str], DeviceProfile]
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One piece of work: what comes out is named `action`, `pool` can do it."""
+    """One piece of work: what comes out is named `action`, `pool` can do it.
+
+    `service` is the version of our part of the work that the name was made for.
+    """
 
     action: str
     pool: str
     work: Work
+    service: str
 
 
 def inspection_facts(order: CompileOrder, service: str) -> str:
@@ -58,7 +62,7 @@ def quantising(order: CompileOrder, service: str) -> Need:
         "activations": calibration.activations,
         "inspection": inspection_facts(order, service),
     }
-    return Need(digest_of(facts), PREPARE_POOL, task)
+    return Need(digest_of(facts), PREPARE_POOL, task, service)
 
 
 def inspecting(order: CompileOrder, quantised: str | None, service: str) -> Need:
@@ -66,7 +70,8 @@ def inspecting(order: CompileOrder, quantised: str | None, service: str) -> Need
     own = ModelFile(digest=quantised, filename="quantised.tflite") if quantised else None
     model = own or _file(order.model, order.tenant)
     facts = {"inspect": model.digest, "facts": inspection_facts(order, service)}
-    return Need(digest_of(facts), PREPARE_POOL, InspectTask(model=model, shapes=order.shapes))
+    task = InspectTask(model=model, shapes=order.shapes)
+    return Need(digest_of(facts), PREPARE_POOL, task, service)
 
 
 def _file(payload: Payload, tenant: str) -> ModelFile:
@@ -78,9 +83,11 @@ def building(
     inspection: Inspection,
     described: Sequence[CompilerDescription],
     boards: Boards,
-    service: str,
+    service_of: Callable[[str], str],
 ) -> list[Need | CandidateReport]:
     """Return for each candidate the build it needs, or its rejection from facts alone.
+
+    `service_of` says which version of our part of the work a pool has.
 
     Raises:
         Rejection: board, compiler, kernels or options are not acceptable.
@@ -104,15 +111,23 @@ def building(
             name=order.name,
             target=target,
             shapes=dict(order.shapes),
-            service=service,
+            service=service_of(step.compiler.name),
         )
-        plan.append(_build(job, step.compiler))
+        plan.append(_build(job, step.compiler, service_of(step.compiler.name)))
     return plan
 
 
-def _build(job: CandidateJob, compiler: CompilerDescription) -> Need:
+def _build(job: CandidateJob, compiler: CompilerDescription, service: str) -> Need:
     task = BuildTask(job=job, version=compiler.version, build=compiler.build)
-    return Need(job.action_digest, compiler.name, task)
+    return Need(job.action_digest, compiler.name, task, service)
+
+
+def away(pool: str) -> CandidateReport:
+    """Return the report for a compiler whose pool nobody has heard of."""
+    reason = f"pool {pool} was away and is not known yet: start a worker of it, then ask again"
+    return CandidateReport(
+        compiler=pool, kernels="", status=CandidateStatus.FAILED, reasons=(reason,)
+    )
 
 
 def wanted(choice: str, described: Sequence[CompilerDescription]) -> list[CompilerDescription]:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import CompileOrder, JobEnded
+from tinymlaas.contract.pool_messages import PoolDescription
 
 
 class Token(NamedTuple):
@@ -38,8 +39,13 @@ Confirmed = Callable[[Exception | None], None]
 class Source(Protocol):
     """The queues we consume. Unacknowledged messages come again after any failure."""
 
-    def start(self, deliver: Callable[[Delivery], None]) -> None:
-        """Begin to deliver. `deliver` may block for a while: then no more is to be read."""
+    def start(self, deliver: Callable[[Delivery], None], active: Callable[[], None]) -> None:
+        """Begin to deliver. `deliver` may block for a while: then no more is to be read.
+
+        `active` is called before the first delivery, and again whenever deliveries begin anew as
+        after a loss of the connection: we are the active scheduler now, and what waited in the
+        queues of pools has been dropped.
+        """
         ...
 
     def stop(self) -> None:
@@ -81,7 +87,9 @@ class EventPublisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the store knows of an order: its job's record, the files it lacks, the inspection."""
+    """What the store knows of an order: the files it lacks, the inspection, and, where that is
+    unknown, its job's record.
+    """
 
     record: JobEnded | None = None
     missing: tuple[str, ...] = ()
@@ -103,8 +111,25 @@ class Library(Protocol):
         """Return the stored outcomes of those of `actions` that have one."""
         ...
 
-    def save(self, record: JobEnded) -> JobEnded:
-        """Keep `record` as how its job ended, unless there is a record; return the one kept."""
+    def record(self, tenant: str, job_id: str) -> JobEnded | None:
+        """Return how a job has ended, or None if it has not. Asked before anything is built; where
+        nothing has to be, `save` tells of it too.
+        """
+        ...
+
+    def pools(self, names: Sequence[str]) -> Sequence[PoolDescription]:
+        """Return what was remembered of those of the pools that are known."""
+        ...
+
+    def remember(self, told: PoolDescription) -> None:
+        """Keep what is known of a pool, for schedulers that start while it has no worker."""
+        ...
+
+    def save(self, record: JobEnded, log: bytes | None = None) -> JobEnded:
+        """Keep `record` as how its job ended, unless there is a record; return the one kept.
+
+        A `log` is stored first, where the record names it.
+        """
         ...
 
 

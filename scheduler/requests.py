@@ -6,8 +6,24 @@ from scheduler.admission import reply_queue
 from scheduler.jobs import Job
 from scheduler.ports import Clock, Delivery
 from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.messages import CompileRequested
+from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobEnded
 from tinymlaas.contract.wire import parse
+
+
+def encoded_order(order: CompileOrder) -> bytes:
+    """Return what is asked as JSON; who is to be told is no part of it."""
+    return order.model_copy(update={"reply": None}).model_dump_json(exclude_defaults=True).encode()
+
+
+def mark_of(encoded: bytes) -> bytes:
+    """Return what tells one order from another."""
+    return bytes.fromhex(sha256(encoded))[:16]
+
+
+def same_order(job: Job, record: JobEnded) -> bool:
+    """Return whether `record` is of this job and not of an earlier one with another order."""
+    order = record.data.order
+    return order is None or mark_of(encoded_order(order)) == job.mark
 
 
 def read_request(delivery: Delivery, clock: Clock) -> tuple[Job, tuple[bytes, ...]]:
@@ -18,20 +34,21 @@ def read_request(delivery: Delivery, clock: Clock) -> tuple[Job, tuple[bytes, ..
     """
     message = parse(delivery.body, CompileRequested)
     order = message.data.by_reference()
-    encoded = order.model_dump_json(exclude_defaults=True).encode()
+    encoded = encoded_order(order)
     now, deadline = clock.seconds(), None
+    reply = order.reply or reply_queue(delivery.reply_to)
     if order.deadline is not None:
         deadline = now + (order.deadline - clock.utc()).total_seconds()
     job = Job(
         tenant=order.tenant,
         job_id=message.id,
         order=encoded,
-        mark=bytes.fromhex(sha256(encoded))[:16],
+        mark=mark_of(encoded),
         priority=order.priority,
         tokens=(delivery.token,),
         received=now,
         deadline=deadline,
-        reply=order.reply or reply_queue(delivery.reply_to),
+        replies=(reply,) if reply else (),
         traceparent=message.traceparent,
         tracestate=message.tracestate,
     )

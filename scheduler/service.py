@@ -12,7 +12,8 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -36,6 +37,7 @@ from tinymlaas.contract.messages import JobEnded, routing_key
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
 _BATCH = 256
+_LETTER_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 5.0
 
@@ -89,6 +91,7 @@ class Service:
             Role.WORKERS: intake.pool_event,
         }
         self.last_turn = ports.clock.seconds()
+        self.failed = False
 
     def stop(self) -> None:
         """Have `run` return soon. May be called by any thread or signal handler."""
@@ -96,9 +99,16 @@ class Service:
         self._inbox.put(lambda: None)
 
     def run(self) -> None:
-        """Schedule until `stop`. What is unfinished then stays in the broker for the next one."""
+        """Schedule until `stop`. What is unfinished then stays in the broker for the next one.
+
+        A fault of the core's ends it too, with `failed` set: its state may be half changed, and
+        the next scheduler begins with what broker and store have, which is sound.
+        """
         ports = self._ports
-        ports.source.start(lambda delivery: self._inbox.put(partial(self._take, delivery)))
+        ports.source.start(
+            lambda delivery: self._inbox.put(partial(self._take, delivery)),
+            lambda: self._inbox.put(self._core.activated),
+        )
         tick_at = ports.clock.seconds()
         while not self._stopping.is_set():
             now = self.last_turn = ports.clock.seconds()
@@ -128,6 +138,8 @@ class Service:
 
     def _take(self, delivery: Delivery) -> None:
         """Have the core take a message; one that it stumbles over must not come again for ever."""
+        if self.failed:
+            return
         try:
             self._takers[self._ports.roles[delivery.token.source]](delivery)
         except Exception as error:
@@ -135,6 +147,9 @@ class Service:
             self._ports.source.dead_letter(
                 delivery.token, f"a fault of the scheduler: {type(error).__name__}"
             )
+            self.failed = True
+            self._stopping.set()
+            time.sleep(_LETTER_SECONDS)  # what is not out by then comes to the next one again
 
     # Effects
 
@@ -157,20 +172,40 @@ class Service:
                     lambda facts: self._core.looked(key, facts),
                 )
             case do.LookUp(key, actions):
-                self._ask(
-                    lambda: ports.library.outcomes(actions),
-                    lambda outcomes: self._core.found(key, outcomes),
-                )
-            case do.Send():
-                self._send(effect)
-            case do.Kill(pool, body):
-                ports.pools.kill(pool, body)
+                self._ask(lambda: self._known(key, actions), lambda answer: answer())
+            case do.Send() | do.Kill() | do.Call() | do.Remember() | do.Recall():
+                self._do_for_pools(effect)
             case do.Announce():
                 self._announce(effect)
+            case do.Answer(reply, body):
+                ports.events.reply(reply, body)
             case do.Finish():
                 self._ask(
-                    lambda: ports.library.save(effect.event), lambda kept: self._tell(effect, kept)
+                    lambda: ports.library.save(effect.event, effect.log),
+                    lambda kept: self._saved(effect, kept),
                 )
+
+    def _do_for_pools(self, effect: do.Send | do.Kill | do.Call | do.Remember | do.Recall) -> None:
+        ports = self._ports
+        match effect:
+            case do.Send():
+                self._send(effect)
+            case do.Kill(pool, body) | do.Call(pool, body):
+                ports.pools.kill(pool, body)
+            case do.Remember(told):
+                self._ask(lambda: ports.library.remember(told), lambda _: None)
+            case do.Recall(pools):
+                self._ask(lambda: ports.library.pools(pools), self._core.recalled)
+
+    def _known(self, key: do.Key, actions: Sequence[str]) -> Callable[[], None]:
+        """Return what the core is to be told. A job that has ended is found out before anything is
+        built for it; where nothing has to be, keeping its record tells, with one call less.
+        """
+        outcomes = self._ports.library.outcomes(actions)
+        record = self._ports.library.record(*key) if len(outcomes) < len(actions) else None
+        if record is not None:
+            return partial(self._core.recorded, key, record)
+        return partial(self._core.found, key, outcomes)
 
     def _announce(self, effect: do.Announce) -> None:
         standing, body = effect.event.data, effect.event.encoded()
@@ -195,6 +230,10 @@ class Service:
 
         self._ports.pools.send(effect.pool, effect.body, self._back(confirmed))
 
+    def _saved(self, effect: do.Finish, kept: JobEnded) -> None:
+        if self._core.saved(effect.key, kept):
+            self._tell(effect, kept)
+
     def _tell(self, effect: do.Finish, kept: JobEnded, tries: int = 0) -> None:
         """Publish the record that is kept, until the broker has it; then the job is over."""
 
@@ -203,8 +242,8 @@ class Service:
                 _log.warning("the end of a job is not published: %s", error)
                 self._again(tries, lambda: self._tell(effect, kept, tries + 1))
                 return
-            if effect.reply is not None:  # a client that has gone finds the record in the store
-                self._ports.events.reply(effect.reply, body)
+            for reply in effect.replies:  # a client that has gone finds the record in the store
+                self._ports.events.reply(reply, body)
             self._core.finished(effect.key, end.state)
 
         end, body = kept.data, kept.encoded()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-from scheduler.actions import Actions, Pool
+from scheduler.actions import Actions
 from scheduler.effects import Key
 from scheduler.fair import FairQueue
 from scheduler.jobs import Job, Step
+from scheduler.pools_known import PoolsKnown
+from scheduler.wanted import Pool
 from tinymlaas.contract.messages import JobStanding
 
 
 def standing_of(
-    job: Job, queue: FairQueue[Key], actions: Actions, missing: Sequence[str]
+    job: Job, queue: FairQueue[Key], actions: Actions, known: PoolsKnown
 ) -> JobStanding:
     """Return the standing of `job`; takes time in proportion to the tenant's waiting jobs."""
     plan = job.plan
@@ -20,20 +22,22 @@ def standing_of(
     waits: list[str] = []
     estimate: float | None = None
     if job.step is Step.KEEPING:
-        waits.append("its files are being stored")
+        waits.append("the store, which is taking its files")
     elif job.step is Step.WAITING:
         position = next((i for i, key in enumerate(queue.waiting(job.tenant)) if key == job.key), 0)
-        waits += [f"pool {name}, which has not started" for name in missing]
-        waits.append(f"{position} jobs of {job.tenant} that were sent before or come first")
+        waits.append(f"its turn; {_ahead(position)}")
+    elif plan is not None and job.step is Step.HELD:
+        needed = known.needed(plan.order.compiler)
+        waits += [f"pool {name}, of which no worker has started yet" for name in needed]
     elif plan is not None and plan.wants:
         names = {a.need.pool for digest in plan.wants if (a := actions.get(digest))}
         pools = [actions.pool(name) for name in sorted(names)]
         position = max(actions.waiting_before(job, pool) for pool in pools) if pools else None
         waits += [_what(job, pool, actions) for pool in pools]
         estimates = [_seconds(job, pool, actions) for pool in pools]
-        known = [each for each in estimates if each is not None]
-        estimate = max(known) if len(known) == len(estimates) and known else None
-    progress = plan.progress if plan else None
+        guesses = [each for each in estimates if each is not None]
+        estimate = max(guesses) if len(guesses) == len(estimates) and guesses else None
+    progress = progress_of(job)
     return JobStanding(
         tenant=job.tenant,
         job_id=job.job_id,
@@ -41,10 +45,22 @@ def standing_of(
         position=position,
         waits_for=tuple(waits),
         estimate_seconds=estimate,
-        stage=progress.stage if progress else None,
-        percent=progress.percent if progress else None,
-        line=progress.line if progress else None,
+        **progress,
     )
+
+
+def progress_of(job: Job) -> dict[str, Any]:
+    """Return what a standing says of the work that is being done for `job` now."""
+    told = job.plan.progress if job.plan else None
+    if told is None or job.plan is None or told.action not in job.plan.wants:
+        return {}
+    return {"pool": told.pool, "stage": told.stage, "percent": told.percent, "line": told.line}
+
+
+def _ahead(count: int) -> str:
+    if not count:
+        return "it is the tenant's next"
+    return f"{count:,} job{'s' * (count > 1)} of the tenant before it"
 
 
 def _running(job: Job, pool: Pool, actions: Actions) -> int:
@@ -57,15 +73,19 @@ def _running(job: Job, pool: Pool, actions: Actions) -> int:
 def _what(job: Job, pool: Pool, actions: Actions) -> str:
     workers = pool.workers.count()
     running = _running(job, pool, actions)
+    wants = job.plan.wants if job.plan else set()
+    judged = [a for d in wants if (a := actions.get(d)) and a.suspected is not None]
+    if judged:
+        return f"pool {pool.name}, which finds out whether this kills its workers"
     if not workers:
-        return f"pool {pool.name}: it has no workers now"
+        return f"pool {pool.name}, which has no workers now"
     if running:
-        return f"pool {pool.name}: {running} of its builds run"
-    before = actions.waiting_before(job, pool)
-    return (
-        f"pool {pool.name}: all {workers} workers are busy, {before} jobs of {job.tenant} before "
-        f"it, {pool.queue.tenants()} tenants take turns"
-    )
+        return f"pool {pool.name}, which is at it"
+    busy = "whose worker is" if workers == 1 else f"whose {workers} workers are"
+    tenants = pool.queue.tenants()
+    turns = f", {tenants} tenants take turns" if tenants > 1 else ""
+    ahead = _ahead(actions.waiting_before(job, pool))
+    return f"pool {pool.name}, {busy} busy; {ahead}{turns}"
 
 
 def _seconds(job: Job, pool: Pool, actions: Actions) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.pool_messages import WorkerStanding
 
 
@@ -16,14 +15,12 @@ class _Worker:
 
 
 class WorkersSeen:
-    """The live workers of one pool, and what the latest of them said the pool is."""
+    """The live workers of one pool."""
 
     def __init__(self, worker_seconds: float) -> None:
         """Forget workers not heard for `worker_seconds`."""
         self._limit = worker_seconds
         self._workers: dict[str, _Worker] = {}
-        self.description: CompilerDescription | None = None
-        self.service: str | None = None
 
     def heard(self, standing: WorkerStanding, now: float) -> None:
         """Take a heartbeat."""
@@ -31,14 +28,21 @@ class WorkersSeen:
             self._workers.pop(standing.worker, None)
             return
         self._workers[standing.worker] = _Worker(now, standing.action, standing.task_id or "")
-        self.service = standing.service
-        self.description = standing.description or self.description
 
-    def forget_silent(self, now: float) -> None:
-        """Drop workers that are silent for too long; what they did goes to others by itself."""
-        silent = [n for n, w in self._workers.items() if now - w.seen > self._limit]
-        for name in silent:
+    def forget_silent(self, now: float) -> list[tuple[str, str | None]]:
+        """Drop workers that are silent for too long and return each with the action it was at.
+
+        What they did goes to others by itself.
+        """
+        silent = [(n, w.action) for n, w in self._workers.items() if now - w.seen > self._limit]
+        for name, _ in silent:
             del self._workers[name]
+        return silent
+
+    def last_word(self, worker: str) -> float | None:
+        """Return when `worker` was last heard, None if it is not known any more."""
+        known = self._workers.get(worker)
+        return known.seen if known is not None else None
 
     def count(self) -> int:
         """Return how many live."""

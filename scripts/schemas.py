@@ -16,6 +16,7 @@ from tinymlaas.contract.compiler import (
     Unsupported,
 )
 from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.job_status import FetchedModule, JobStatus, Submitted
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
 from tinymlaas.contract.messages import (
@@ -27,6 +28,7 @@ from tinymlaas.contract.messages import (
 )
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.pool_messages import (
+    RollCalled,
     TaskEnded,
     TaskKilled,
     TaskProgressed,
@@ -34,18 +36,18 @@ from tinymlaas.contract.pool_messages import (
     WorkerSeen,
 )
 from tinymlaas.contract.quantisation import QuantisationReport
+from tinymlaas.contract.queue_messages import QueueAsked, QueueReport, QueueTold
 from tinymlaas.contract.report import (
-    CompileRequest,
     CompileResult,
     ErrorReport,
     RunReport,
     VerifyReport,
 )
+from tinymlaas.contract.store_report import StoreReport
 
 FOLDER = Path(__file__).parents[1] / "tinymlaas" / "contract" / "schemas"
 SCHEMAS: dict[str, type[Model]] = {
     "candidate-job": CandidateJob,
-    "compile-request": CompileRequest,
     "compile-result": CompileResult,
     "compiled": Compiled,
     "compiler-description": CompilerDescription,
@@ -56,18 +58,26 @@ SCHEMAS: dict[str, type[Model]] = {
     "event-compile": CompileRequested,
     "event-job-ended": JobEnded,
     "event-job-state": JobChanged,
+    "event-roll-call": RollCalled,
+    "event-queue": QueueAsked,
+    "event-queue-state": QueueTold,
     "event-status": StatusAsked,
     "event-task": TaskSent,
     "event-task-ended": TaskEnded,
     "event-task-killed": TaskKilled,
     "event-task-progress": TaskProgressed,
     "event-worker": WorkerSeen,
+    "fetched-module": FetchedModule,
     "inspection": Inspection,
+    "job-status": JobStatus,
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,
     "outcome": Outcome,
     "quantisation-report": QuantisationReport,
+    "queue-report": QueueReport,
     "run-report": RunReport,
+    "store-report": StoreReport,
+    "submitted": Submitted,
     "support": Support,
     "task": CompileTask,
     "unsupported": Unsupported,

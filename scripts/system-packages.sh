@@ -23,6 +23,15 @@ missing_of() {
   LC_ALL=C comm -13 <(installed_of "$@" | LC_ALL=C sort -u) <(printf '%s\n' "$@" | LC_ALL=C sort -u)
 }
 
+# Debian starts a broker of the whole machine when it installs one; we start private ones only. Masked
+# beforehand it is not started, now or at the next boot.
+keep_broker_off() {
+  case " $* " in *" rabbitmq-server "*) ;; *) return 0 ;; esac
+  [ -d "${SYSTEMD_FOLDER:-/run/systemd/system}" ] || return 0
+  "${root[@]}" systemctl mask --quiet rabbitmq-server.service || return 0
+  say "the machine's own RabbitMQ service stays off (systemctl unmask rabbitmq-server turns it on)"
+}
+
 known_to_apt() { apt-cache show --no-all-versions "$1" >/dev/null 2>&1; }
 
 # How to become root: nothing, or sudo. Only someone at a terminal is ever asked for a password.
@@ -56,6 +65,7 @@ main() {
   for package in $(missing_of "${wanted[@]}"); do
     if known_to_apt "$package"; then missing+=("$package"); fi
   done
+  keep_broker_off "${missing[@]}"
   "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" </dev/null >&2 ||
     die "apt-get could not install: ${missing[*]}; see its message above"
 }

@@ -7,6 +7,9 @@
     accuracies/<request digest>/outcome.json        how often a module is right on labelled samples
     modules/<archive sha256>/module.zip             the module archive itself
     modules/<archive sha256>/provenance/<key fingerprint>.intoto.jsonl
+    tenants/<tenant>/blobs/<sha256>                 what a tenant has uploaded
+    jobs/<tenant>/<job id>/result.json              the record of how a job ended
+    pools/<pool>/description.json                   what a worker pool can do
 
 A `Key` can only be made for a path of this layout, so no adapter ever sees a path that leaves its
 root. Keys whose last digest is that of the content carry it (`Key.sha256`); every read checks it.
@@ -22,6 +25,7 @@ from tinymlaas.contract.errors import StoreError
 
 _DIGEST = "[0-9a-f]{64}"
 _TENANT = "[a-z0-9][a-z0-9-]{0,31}"
+_POOL = "[a-z][a-z0-9-]{0,31}"
 _JOB = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _LAYOUT = tuple(
     re.compile(pattern)
@@ -35,6 +39,7 @@ _LAYOUT = tuple(
         rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
         rf"tenants/{_TENANT}/blobs/(?P<sha256>{_DIGEST})",
         rf"jobs/{_TENANT}/{_JOB}/result\.json",
+        rf"pools/{_POOL}/description\.json",
     )
 )
 _PREFIX = re.compile(r"([a-z0-9][a-z0-9.-]*/)*([a-z0-9][a-z0-9.-]*)?")
@@ -136,3 +141,8 @@ def tenant_blob(tenant: str, digest: str) -> Key:
 def job_result(tenant: str, job_id: str) -> Key:
     """Key of the record of how a tenant's job ended."""
     return Key(f"jobs/{tenant}/{job_id}/result.json")
+
+
+def pool_description(pool: str) -> Key:
+    """Key of what is known of a worker pool."""
+    return Key(f"pools/{pool}/description.json")

@@ -1,4 +1,4 @@
-"""The object store in an S3 bucket, by boto3: the farm's.
+"""The object store in an S3 bucket: the farm's. By boto3; small requests go past it (`s3_direct`).
 
 Writes whose key names their content are plain PUTs, for it does not matter who is first; all
 others are conditional (If-None-Match). The SHA-256 is checked on every read of a content-addressed
@@ -19,6 +19,7 @@ from storage import port
 from storage.keys import Key, checked_prefix
 from storage.port import ObjectInfo, ObjectNotFound, StoreUnavailable
 from storage.s3_client import code_of, errors, is_missing, make_client, status_of
+from storage.s3_direct import DirectS3, direct_for
 from storage.s3_probe import check_conditional_writes
 from tinymlaas.contract.errors import StoreError
 
@@ -42,20 +43,41 @@ def open_s3(
         StoreUnavailable: the server does not answer.
         StoreError: it refuses us, has no such bucket, or does not do conditional writes.
     """
-    client = make_client(endpoint, region)
+    client, credentials = make_client(endpoint, region)
     _open_bucket(client, bucket, create=create)
     check_conditional_writes(client, bucket)
-    return S3Store(client, bucket)
+    return S3Store(client, bucket, direct=direct_for(client, credentials, bucket))
+
+
+def reopen_s3(bucket: str, *, endpoint: str | None = None, region: str | None = None) -> S3Store:
+    """Return the store that `open_s3` has opened before on this server: nothing is asked of it.
+
+    Raises:
+        StoreError: boto3 is missing, or endpoint or region are malformed.
+    """
+    client, credentials = make_client(endpoint, region)
+    return S3Store(client, bucket, direct=direct_for(client, credentials, bucket))
 
 
 class S3Store:
     """`ObjectStore` in a bucket; safe to share between threads. Made by `open_s3`."""
 
-    def __init__(self, client: Any, bucket: str, *, part_bytes: int = PART_BYTES) -> None:
-        """Use `client`, a boto3 S3 client; larger objects than `part_bytes` go up in parts."""
+    def __init__(
+        self,
+        client: Any,
+        bucket: str,
+        *,
+        part_bytes: int = PART_BYTES,
+        direct: DirectS3 | None = None,
+    ) -> None:
+        """Use `client`, a boto3 S3 client; larger objects than `part_bytes` go up in parts.
+
+        What `direct` can do is not asked of `client`, which is slower.
+        """
         self.client = client
         self.bucket = bucket
         self._part_bytes = part_bytes
+        self._direct = direct
 
     def put(self, key: Key, data: bytes) -> None:
         """See `ObjectStore.put`. Repeating it makes the object young again for `gc`."""
@@ -63,7 +85,7 @@ class S3Store:
         with errors("write", key.path):
             if len(data) > self._part_bytes:
                 self._put_in_parts(key, bytes(data))
-            else:
+            elif not self._put_directly(key, bytes(data)):
                 self.client.put_object(Bucket=self.bucket, Key=key.path, Body=bytes(data))
 
     def put_if_absent(self, key: Key, data: bytes) -> bool:
@@ -90,6 +112,9 @@ class S3Store:
 
     def head(self, key: Key) -> ObjectInfo | None:
         """See `ObjectStore.head`."""
+        known = self._direct.head(key.path) if self._direct else None
+        if known is not None:
+            return ObjectInfo(key, known.length) if known.status == 200 else None
         answer = self._head(key)
         return None if answer is None else ObjectInfo(key, int(answer["ContentLength"]))
 
@@ -171,14 +196,24 @@ class S3Store:
     def _read(self, key: Key) -> bytes:
         from botocore.exceptions import ClientError
 
+        missing = f"the store has no object {key.path}"
+        known = self._direct.get(key.path) if self._direct else None
+        if known is not None and known.status == 200:
+            return known.body
+        if known is not None and known.status == 404:
+            raise ObjectNotFound(missing)
         with errors("read", key.path):
             try:
                 answer = self.client.get_object(Bucket=self.bucket, Key=key.path)
                 return bytes(answer["Body"].read())
             except ClientError as error:
                 if is_missing(error):
-                    raise ObjectNotFound(f"the store has no object {key.path}") from None
+                    raise ObjectNotFound(missing) from None
                 raise
+
+    def _put_directly(self, key: Key, data: bytes) -> bool:
+        answer = self._direct.put(key.path, data) if self._direct else None
+        return answer is not None and answer.status == 200
 
     def _list(self, prefix: str) -> Iterator[tuple[ObjectInfo, datetime]]:
         pages = self.client.get_paginator("list_objects_v2")
@@ -195,6 +230,14 @@ class S3Store:
         """Return True if we wrote it, False if it was there, None if we should try again."""
         from botocore.exceptions import ClientError
 
+        if self._direct is not None:
+            headers = {"if-none-match": "*", f"x-amz-meta-{_WRITER}": writer}
+            known = self._direct.put(key.path, data, headers)
+            if known is not None and known.status == 412:
+                return repeated and self._is_ours(key, writer)
+            if known is not None:
+                return True if known.status == 200 else None
+            repeated = True  # it may have been written all the same
         try:
             self.client.put_object(
                 Bucket=self.bucket,

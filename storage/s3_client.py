@@ -22,11 +22,11 @@ _PASSING = {"SlowDown", "RequestTimeout", "ConditionalRequestConflict", "Operati
 _PASSING_STATUS = {408, 425, 429}
 
 
-def make_client(endpoint: str | None, region: str | None) -> Any:
-    """Return a boto3 S3 client, safe to share between threads.
+def make_client(endpoint: str | None, region: str | None) -> tuple[Any, Any]:
+    """Return a boto3 S3 client, safe to share between threads, and its credentials or None.
 
     `endpoint` None is AWS itself. Credentials come from where boto3 looks for them
-    (AWS_ACCESS_KEY_ID and so on).
+    (AWS_ACCESS_KEY_ID and so on), and renew themselves where they are temporary.
 
     Raises:
         StoreError: boto3 is missing, or endpoint or region are malformed.
@@ -51,7 +51,8 @@ def make_client(endpoint: str | None, region: str | None) -> Any:
     session = boto3.Session()
     region = region or session.region_name or DEFAULT_REGION
     try:
-        return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        client = session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+        return client, session.get_credentials()
     except (ValueError, BotoCoreError) as error:
         raise StoreError(
             f"no S3 client for endpoint {endpoint}, region {region}: {error}"

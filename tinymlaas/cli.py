@@ -10,19 +10,35 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tinymlaas import __version__, render, stopping
+from tinymlaas import __version__, cli_farm, cli_jobs, cli_store, render, stopping
+from tinymlaas.cli_arguments import (
+    BoardOption,
+    CalibrationOption,
+    CompilerOption,
+    Int8Option,
+    JsonOption,
+    KeyOption,
+    MaxErrorOption,
+    MaxFlashOption,
+    MaxInstructionsOption,
+    MaxRamOption,
+    ModelPath,
+    ModulePath,
+    ObjectiveOption,
+    OutputOption,
+    SetOption,
+    ShapeOption,
+)
 from tinymlaas.cli_errors import explain
 from tinymlaas.cli_options import (
     Output,
-    parse_bytes,
-    parse_objective,
     parse_options,
+    parse_race,
     parse_shapes,
 )
 from tinymlaas.cli_plot import check_plot, draw_plot
 from tinymlaas.cli_quantize import lines, quantize
 from tinymlaas.contract.errors import InvalidBoard
-from tinymlaas.contract.race import Limits, Race
 from tinymlaas.contract.report import CompileResult, ResultStatus, VerifyReport
 
 app = typer.Typer(
@@ -34,56 +50,30 @@ app = typer.Typer(
 boards_app = typer.Typer(help="Boards: list them, show one, check a profile of your own.")
 keys_app = typer.Typer(help="The signing key.", no_args_is_help=True)
 app.command()(quantize)
+cli_jobs.add_to(app)
+app.add_typer(cli_farm.app, name="farm")
+app.add_typer(cli_store.app, name="store")
 app.add_typer(boards_app, name="boards")
 app.add_typer(keys_app, name="keys")
 
 out = render.console()
 err = render.console(stderr=True)
 
-# `readable=False`: whether a file can be read we say ourselves, in one line and as JSON.
-ModelPath = Annotated[
-    Path, typer.Argument(metavar="MODEL", readable=False, help="An ONNX or TFLite file.")
-]
-ModulePath = Annotated[
-    Path, typer.Argument(metavar="MODULE", readable=False, help="A module archive.")
-]
-ShapeOption = Annotated[
-    list[str] | None,
-    typer.Option("--shape", metavar="NAME=D,D,…", help="Fix an input's shape; repeatable."),
-]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option("--key", metavar="PUB", readable=False, help="The signer's public key (PEM)."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-
 
 @app.command("compile")
 def compile_command(
     model: ModelPath,
-    board: Annotated[str, typer.Option(help="A board's name, or a profile ending in .toml.")],
-    compiler: Annotated[str, typer.Option(help="auto, NAME or NAME/KERNELS.")] = "auto",
-    objective: Annotated[
-        str, typer.Option(help="What to make small: latency, flash, ram, or latency=2,ram=1.")
-    ] = "latency",
+    board: BoardOption,
+    compiler: CompilerOption = "auto",
+    objective: ObjectiveOption = "latency",
     shape: ShapeOption = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Set a compiler's option; repeatable."),
-    ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="Only quantised to int8.")] = False,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.npz", readable=False, help="Samples to quantise with."),
-    ] = None,
-    max_flash: Annotated[str | None, typer.Option(metavar="BYTES", help="As 512k or 1M.")] = None,
-    max_ram: Annotated[str | None, typer.Option(metavar="BYTES", help="As 64k.")] = None,
-    max_instructions: Annotated[
-        int | None, typer.Option(min=0, help="Per inference, at most.")
-    ] = None,
-    max_error: Annotated[
-        float | None, typer.Option(min=0, help="From the model given, of the output's range.")
-    ] = None,
+    option: SetOption = None,
+    int8: Int8Option = False,
+    calibration: CalibrationOption = None,
+    max_flash: MaxFlashOption = None,
+    max_ram: MaxRamOption = None,
+    max_instructions: MaxInstructionsOption = None,
+    max_error: MaxErrorOption = None,
     min_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of --data that must be right.")
     ] = None,
@@ -95,9 +85,7 @@ def compile_command(
         Path | None,
         typer.Option(metavar="FILE.png", readable=False, help="Flash over instructions."),
     ] = None,
-    directory: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the module goes.")
-    ] = Path(),
+    directory: OutputOption = Path(),
     as_json: JsonOption = False,
 ) -> None:
     """Compile a model into a verified, signed inference module for a board."""
@@ -105,22 +93,11 @@ def compile_command(
     try:
         from tinymlaas import local, quantising
 
-        limits = Limits(
-            flash_bytes=parse_bytes("--max-flash", max_flash),
-            ram_bytes=parse_bytes("--max-ram", max_ram),
-            instructions=max_instructions,
-            error=max_error,
-            accuracy=min_accuracy,
+        heaviest, race = parse_race(
+            objective, max_flash, max_ram, max_instructions, max_error, min_accuracy
         )
-        heaviest, weights = parse_objective(objective)
-        wish = local.Wish(
-            compiler,
-            heaviest,
-            parse_shapes(shape or ()),
-            parse_options(option or ()),
-            Race(weights=weights, limits=limits),
-            data,
-        )
+        shapes = parse_shapes(shape or ())
+        wish = local.Wish(compiler, heaviest, shapes, parse_options(option or ()), race, data)
         check_plot(plot)
         with (
             output.progress() as progress,

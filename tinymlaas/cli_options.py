@@ -15,6 +15,7 @@ from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.progress import Progress, Silent
+from tinymlaas.contract.race import Limits, Race
 from tinymlaas.contract.report import Objective
 
 _LONGEST_SHOWN = 80
@@ -81,6 +82,30 @@ def parse_objective(text: str) -> tuple[Objective, dict[Objective, float]]:
         if not 0 < weights[objective] <= 1000:
             raise UsageError(f"--objective {text}: the weight of {objective} must be above 0")
     return max(weights, key=lambda each: weights[each]), weights
+
+
+def parse_race(
+    objective: str,
+    max_flash: str | None,
+    max_ram: str | None,
+    max_instructions: int | None,
+    max_error: float | None,
+    min_accuracy: float | None = None,
+) -> tuple[Objective, Race]:
+    """Return the heaviest objective and the race that the options ask for.
+
+    Raises:
+        UsageError: see `parse_objective` and `parse_bytes`.
+    """
+    heaviest, weights = parse_objective(objective)
+    limits = Limits(
+        flash_bytes=parse_bytes("--max-flash", max_flash),
+        ram_bytes=parse_bytes("--max-ram", max_ram),
+        instructions=max_instructions,
+        error=max_error,
+        accuracy=min_accuracy,
+    )
+    return heaviest, Race(weights=weights, limits=limits)
 
 
 def _objective(name: str, text: str) -> Objective:

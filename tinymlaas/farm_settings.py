@@ -44,16 +44,34 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> FarmSetting
             f"no farm: set {' and '.join(missing)}; 'tinymlaas farm up --private --state DIR' "
             "starts one here and writes them to DIR/env"
         )
-    tenant = environment.get(TENANT_VARIABLE) or "default"
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", tenant):
-        raise UsageError(f"{TENANT_VARIABLE} must be up to 32 of a-z, 0-9 and -, not '{tenant}'")
-    prefix = environment.get(PREFIX_VARIABLE, "")
-    if not re.fullmatch(r"([a-z0-9][a-z0-9.-]{0,31})?", prefix):
-        raise UsageError(f"{PREFIX_VARIABLE} must be up to 32 of a-z, 0-9, . and -, not '{prefix}'")
+    tenant = checked_tenant(environment.get(TENANT_VARIABLE) or "default", TENANT_VARIABLE)
     return FarmSettings(
         amqp_url=environment[AMQP_VARIABLE],
         bucket=environment[BUCKET_VARIABLE],
         endpoint=environment.get(ENDPOINT_VARIABLE) or None,
-        prefix=prefix,
+        prefix=prefix_from_environment(environment),
         tenant=tenant,
     )
+
+
+def prefix_from_environment(environment: Mapping[str, str] = os.environ) -> str:
+    """Return what goes before all names on the broker.
+
+    Raises:
+        UsageError: it is malformed.
+    """
+    prefix = environment.get(PREFIX_VARIABLE, "")
+    if not re.fullmatch(r"([a-z0-9][a-z0-9.-]{0,31})?", prefix):
+        raise UsageError(f"{PREFIX_VARIABLE} must be up to 32 of a-z, 0-9, . and -, not '{prefix}'")
+    return prefix
+
+
+def checked_tenant(name: str, what: str) -> str:
+    """Return `name` if a tenant may be called so; `what` says where it was given.
+
+    Raises:
+        UsageError: none may.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
+        raise UsageError(f"{what} must be up to 32 of a-z, 0-9 and -, not '{name[:80]}'")
+    return name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tinymlaas.contract.errors import UsageError
@@ -33,3 +35,41 @@ def read_input(path: Path, what: str, limit: int) -> bytes:
     if len(data) > limit:
         raise UsageError(f"the {what} {path} is larger than {limit:,} bytes")
     return data
+
+
+def symbol_prefix(path: Path) -> str:
+    """Return a C identifier made of the file's stem: the prefix of the module's symbols."""
+    stem = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")[:40] or "model"
+    return stem if stem[0].isalpha() else f"m_{stem}"
+
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_duration(text: str, what: str) -> timedelta:
+    """Parse ``90s``, ``30m``, ``2h``, ``30d`` or ``4w``; `what` names the option.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    found = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())
+    if found is None:
+        raise UsageError(f"{what} {text[:80]}: write a number with s, m, h, d or w, as in 30d")
+    return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
+
+
+def parse_moment(text: str, what: str) -> datetime:
+    """Parse a duration from now, or an RFC 3339 time with its offset; `what` names the option.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip().upper())
+    except ValueError:
+        moment = None
+    if moment is None:
+        return datetime.now(UTC) + parse_duration(text, what)
+    if moment.tzinfo is None:
+        raise UsageError(f"{what} {text[:80]}: say the time zone, as in 2026-01-31T12:00:00Z")
+    return moment

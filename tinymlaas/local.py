@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,19 +31,17 @@ from tinymlaas.contract.report import (
     Objective,
 )
 from tinymlaas.delivery import check_directory, deliver
-from tinymlaas.inputs import Form, read_input
+from tinymlaas.inputs import Form, read_input, symbol_prefix
 from tinymlaas.keys import notice, own_key
 from tinymlaas.settings import Settings, from_environment
 from workers import child, guardian
 from workers.build import Workbench, build, module_of
 from workers.compilers.registry import Registry, discover
 from workers.models.limits import DEFAULT_LIMITS
-from workers.sources import source_digest
+from workers.sources import service_digest
 
 _INSPECT_SECONDS = 120.0
 _THREADS = 2
-# The sources of all that may change a module's bytes or numbers; see `action digest`.
-_SERVICE = ("workers", "storage", "tinymlaas.contract")
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -108,12 +105,6 @@ def open_service(progress: Progress | None = None) -> LocalService:
     return LocalService(from_environment(), progress or Silent())
 
 
-def symbol_prefix(path: Path) -> str:
-    """Return a C identifier made of the file's stem: the prefix of the module's symbols."""
-    stem = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_")[:40] or "model"
-    return stem if stem[0].isalpha() else f"m_{stem}"
-
-
 class LocalService:
     """The scheduler's decisions and the workers' stages, called one after the other."""
 
@@ -122,7 +113,7 @@ class LocalService:
         self._settings = settings
         self._progress = progress
         self._store = DirectoryStore(settings.store)
-        self._service = source_digest(*_SERVICE)
+        self._service = service_digest()
 
     def compilers(self) -> CompilerList:
         """Return all compilers found."""

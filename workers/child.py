@@ -20,6 +20,7 @@ import threading
 import time
 import types
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -33,11 +34,26 @@ _LOG_TAIL = 400
 
 _context = multiprocessing.get_context("forkserver")
 _main_hidden = threading.Lock()
+_one_log: Path | None = None
 
 
 def preload(*modules: str) -> None:
     """Have the fork server import `modules` before its first fork (no effect once it runs)."""
     _context.set_forkserver_preload([__name__, *modules])
+
+
+def all_logs_to(log: Path) -> None:
+    """Have all tools that this process starts append to `log`, whatever file is named for them.
+
+    For a process that does one task, whose log somebody follows.
+    """
+    global _one_log  # noqa: PLW0603 - as stdout is, it is the whole process's
+    _one_log = log
+
+
+def log_of(log: Path) -> Path:
+    """Return the file that a tool's output goes to: `log`, or the one log of the process."""
+    return _one_log or log
 
 
 @contextlib.contextmanager
@@ -49,9 +65,13 @@ def _quiet(log: Path) -> Iterator[None]:
         yield
 
 
-def _child(function: str, args: tuple[Any, ...], log: str, answer: Connection) -> None:
+def _child(
+    function: str, args: tuple[Any, ...], scratch: str, log: str, answer: Connection
+) -> None:
     os.setsid()  # a session of our own: the parent can kill all that we may start
-    tempfile.tempdir = str(Path(log).parent)  # goes away with the parent's, however we end
+    tempfile.tempdir = scratch  # goes away with the parent's, however we end
+    # Else a fork server of our own would have its socket in our parent's folder, to be removed.
+    multiprocessing.current_process()._config.pop("tempdir", None)  # type: ignore[attr-defined]
     module, _, name = function.partition(":")
     with _quiet(Path(log)):
         try:
@@ -79,15 +99,17 @@ def call(function: str, *args: Any, seconds: float, log: Path, what: str) -> Any
         CompilerCrashed: any other exception, a signal, or the time limit.
     """
     _guard_server()
+    scratch, log = log.parent, log_of(log)
+    before = _size(log)
     receiver, sender = _context.Pipe(duplex=False)
-    process = _context.Process(target=_child, args=(function, args, str(log), sender), daemon=True)
-    with _no_main():
-        _start(process)
+    arguments = (function, args, str(scratch), str(log), sender)
+    process = _context.Process(target=_child, args=arguments, daemon=True)
+    launch(process)
     sender.close()
     assert process.pid is not None  # noqa: S101 - for the type checker: it was started
     with guardian.group(process.pid):
         try:
-            ok, value = _await_answer(receiver, process, seconds, log, what)
+            ok, value = _await_answer(receiver, process, seconds, (log, before), what)
         finally:
             receiver.close()
             _stop(process)
@@ -111,14 +133,28 @@ def _no_main() -> Iterator[None]:
             sys.modules["__main__"] = ours
 
 
-def _start(process: ForkServerProcess) -> None:
+def launch(process: ForkServerProcess) -> None:
+    """Start `process`, which runs what is importable by its name.
+
+    Raises:
+        CompilerCrashed: it cannot be started.
+    """
+    _guard_server()
     try:
-        process.start()
+        with _no_main():
+            process.start()
     except OSError as error:  # the fork server's socket has a path of at most 107 bytes
         raise CompilerCrashed(
             f"no child process can be started with temporary files in {tempfile.gettempdir()}: "
             f"{error.strerror or error}; set TMPDIR to a short path"
         ) from None
+
+
+def warm_up() -> None:
+    """Start the fork server now, so that the first child need not wait for what is preloaded."""
+    _guard_server()
+    with _no_main():
+        forkserver.ensure_running()
 
 
 @functools.cache
@@ -128,7 +164,11 @@ def _guard_server() -> None:
 
 
 def _await_answer(
-    receiver: Connection, process: ForkServerProcess, seconds: float, log: Path, what: str
+    receiver: Connection,
+    process: ForkServerProcess,
+    seconds: float,
+    log: tuple[Path, int],
+    what: str,
 ) -> tuple[bool, Any]:
     if not receiver.poll(seconds):
         raise CompilerCrashed(f"{what} took longer than {seconds:g} s and was stopped")
@@ -140,16 +180,25 @@ def _await_answer(
     return ok, value
 
 
-def _cause(exitcode: int | None, log: Path, what: str) -> str:
+def _cause(exitcode: int | None, log: tuple[Path, int], what: str) -> str:
     if exitcode is not None and exitcode < 0:
         return f"{what} was killed by {signal.Signals(-exitcode).name}"
-    return f"{what} crashed: {last_line(log)}"
+    return f"{what} crashed: {last_line(*log)}"
 
 
-def last_line(log: Path) -> str:
-    """Return the last non-blank line of `log`, shortened, or a remark that there is none."""
+def _size(log: Path) -> int:
+    with contextlib.suppress(OSError):
+        return log.stat().st_size
+    return 0
+
+
+def last_line(log: Path, since: int = 0) -> str:
+    """Return the last non-blank line of `log`, shortened, or a remark that there is none.
+
+    What the file held before its byte `since` is somebody else's.
+    """
     with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(max(log.stat().st_size - 2 * _LOG_TAIL, 0))
+        file.seek(max(log.stat().st_size - 2 * _LOG_TAIL, since))
         lines = file.read(2 * _LOG_TAIL).decode(errors="replace").split("\n")
         if said := [line.strip() for line in lines if line.strip()]:
             return said[-1][-_LOG_TAIL:]

@@ -1,12 +1,14 @@
 """One worker of a pool: takes a task message, says how it goes, answers with how it ended.
 
 The broker's adapter calls `PoolWorker.handle` with each message and acknowledges it when that
-returns. Killed at any moment, the worker has its task delivered to another; after `DEATHS` of these
-the task is held to be the cause, and is answered with ``quarantined``.
+returns. Killed at any moment, the worker has its task delivered to another. One that is delivered a
+third time is not tried but given back (``suspect``): the scheduler judges what became of its
+workers, as a count of deliveries cannot tell a death from a lost connection.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -26,6 +28,7 @@ from tinymlaas.contract.messages import Event
 from tinymlaas.contract.pool_messages import (
     BuildTask,
     PoolTask,
+    RollCalled,
     TaskEnd,
     TaskEnded,
     TaskKilled,
@@ -40,9 +43,11 @@ from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, parse
 from workers import child
 from workers.task_process import Opener, Watch, run_task
 
-DEATHS = 2
+DELIVERIES = 2  # of one sending that are tried; of a suspect task it is one
 _KILLS_REMEMBERED = 1000
+_ENDS_REMEMBERED = 100
 _LINE = 400
+_TAIL_SECONDS = 1.0  # between two looks at a running task's log
 # Imported once by the fork server, not by each task: 0.7 s less for every one of them.
 _PRELOADED = ("workers.task_process", "workers.stages")
 # Where a build is when it begins a stage, in percent of its usual time; the rest is not known.
@@ -112,9 +117,10 @@ class PoolWorker:
         self._lock = threading.Lock()
         self._killed: OrderedDict[str, None] = OrderedDict()
         self._task: PoolTask | None = None
-        self._standing: TaskStanding | None = None
+        self._ends: OrderedDict[str, TaskEnd] = OrderedDict()
         self._beat_at = 0.0
         self._leaving = False
+        self._giving_up = False
         self.busy_seconds = 0.0
 
     def handle(self, body: bytes, deliveries: int = 1) -> TaskEnd:
@@ -131,7 +137,8 @@ class PoolWorker:
             self._task = task
         self.hello()
         try:
-            end = self._answer(task, deliveries, message)
+            end = self._ends.get(task.task_id) or self._answer(task, deliveries, message)
+            self._remember(end)
             event = TaskEnded(
                 id=f"{task.task_id}-end",
                 source=self._source(),
@@ -149,16 +156,28 @@ class PoolWorker:
         return end
 
     def kill(self, body: bytes) -> None:
-        """Give up the task that the message names, now or when it comes.
+        """Give up the task that the message names, now or when it comes; or answer a roll call.
 
         Raises:
-            MalformedMessage: it names none.
+            MalformedMessage: it is neither.
         """
+        if RollCalled.TYPE.encode() in body:
+            parse(body, RollCalled)
+            self.hello()
+            return
         task_id = parse(body, TaskKilled).data.task_id
         with self._lock:
             self._killed[task_id] = None
             while len(self._killed) > _KILLS_REMEMBERED:
                 self._killed.popitem(last=False)
+
+    def _remember(self, end: TaskEnd) -> None:
+        """Keep the end of a task whose message may come again: a connection that is lost while it
+        runs makes it come once more, to us as likely as to another.
+        """
+        self._ends[end.task_id] = end
+        while len(self._ends) > _ENDS_REMEMBERED:
+            self._ends.popitem(last=False)
 
     def hello(self) -> None:
         """Tell the scheduler that we live and what we do; to be called every few seconds."""
@@ -171,7 +190,7 @@ class PoolWorker:
             description=self._who.description,
             action=task.action if task else None,
             task_id=task.task_id if task else None,
-            leaving=self._leaving and task is None,
+            leaving=self._leaving and (task is None or self._giving_up),
         )
         name = f"{self._who.worker}-{self._beat_at:.3f}"
         self._mention(WorkerSeen(id=name, source=self._source(), data=standing))
@@ -179,6 +198,11 @@ class PoolWorker:
     def leave(self) -> None:
         """Say that nothing more is taken; a running task still ends."""
         self._leaving = True
+        self.hello()
+
+    def give_up(self) -> None:
+        """Say that we end now, with our task: it goes to another, and has not been our death."""
+        self._leaving = self._giving_up = True
         self.hello()
 
     def _answer(self, task: PoolTask, deliveries: int, message: Event) -> TaskEnd:
@@ -198,10 +222,9 @@ class PoolWorker:
             return end.model_copy(update={"status": TaskStatus.RETRY, "reasons": error.reasons})
         if outcome is not None:
             return end.model_copy(update={"outcome": outcome, "cached": True})
-        if deliveries > DEATHS:
-            reason = f"it killed its worker {deliveries - 1} times and is not tried again by itself"
-            facts = {"status": TaskStatus.QUARANTINED, "reasons": (reason,)}
-            return end.model_copy(update=facts)
+        if deliveries > (1 if task.suspect else DELIVERIES):
+            reason = f"it was delivered {deliveries - 1} times before and never came to an end"
+            return end.model_copy(update={"status": TaskStatus.SUSPECT, "reasons": (reason,)})
         stale = self._stale(task)
         if stale is not None:
             return end.model_copy(update={"status": TaskStatus.STALE, "reasons": (stale,)})
@@ -245,14 +268,13 @@ class PoolWorker:
             attempt=deliveries,
             stage="starting",
         )
-        steps = 0
+        steps = itertools.count(1)
 
-        def stage(what: str, line: str | None) -> None:
-            nonlocal steps
-            steps += 1
-            said = {"stage": what, "percent": _PERCENT.get(what), "line": line and line[:_LINE]}
+        def told(what: str, tail: str | None) -> None:
+            line = _last_line(tail)
+            said = {"stage": what, "percent": _PERCENT.get(what), "line": line, "tail": tail}
             event = TaskProgressed(
-                id=f"{task.task_id}-{steps}",
+                id=f"{task.task_id}-{next(steps)}",
                 source=self._source(),
                 traceparent=message.traceparent,
                 data=first.model_copy(update=said),
@@ -263,8 +285,8 @@ class PoolWorker:
             if time.monotonic() - self._beat_at >= self._limits.heartbeat_seconds:
                 self.hello()
 
-        stage("starting", None)
-        watch = Watch(stage, lambda: self._wanted(task), beat)
+        told("starting", None)
+        watch = Watch(told, lambda: self._wanted(task), beat, _TAIL_SECONDS)
         memory = self._limits.memory_bytes
         end, log = run_task(task, self._who.worker, self._opener, memory, watch)
         return end.model_copy(update={"log": self._kept(log)})
@@ -285,3 +307,8 @@ class PoolWorker:
 
     def _source(self) -> str:
         return f"tinymlaas/workers/{self._who.worker}"
+
+
+def _last_line(tail: str | None) -> str | None:
+    said = [line.strip() for line in (tail or "").split("\n") if line.strip()]
+    return said[-1][-_LINE:] if said else None

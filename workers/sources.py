@@ -7,6 +7,8 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 
+# The sources of all that may change a module's bytes or numbers; see `action digest`.
+_SERVICE = ("workers", "storage", "tinymlaas.contract")
 _SUFFIXES = {".py", ".c", ".h", ".S", ".ld", ".j2", ".json"}
 
 
@@ -28,3 +30,8 @@ def source_digest(*names: str) -> str:
             content = path.read_bytes()
             digest.update(f"{name}/{path.relative_to(root)}:{len(content)}:".encode() + content)
     return digest.hexdigest()
+
+
+def service_digest() -> str:
+    """Return the version of our own part of the work: the digest of its sources."""
+    return source_digest(*_SERVICE)

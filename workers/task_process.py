@@ -20,10 +20,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from tinymlaas.contract.pool_messages import PoolTask, TaskEnd, TaskStatus
-from workers import guardian
+from tinymlaas.contract.pool_messages import MAX_TAIL, PoolTask, TaskEnd, TaskStatus
+from workers import child, guardian
 from workers.build import Workbench
-from workers.child import last_line
+from workers.child import last_line, launch
 from workers.tasks import perform
 
 POLL_SECONDS = 0.1
@@ -70,9 +70,11 @@ def _run(
     multiprocessing.current_process()._config.pop("tempdir", None)  # type: ignore[attr-defined]
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    with (Path(folder) / "log").open("ab", buffering=0) as sink:
+    log = Path(folder) / "log"
+    with log.open("ab", buffering=0) as sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
+    child.all_logs_to(log)
     try:
         bench = replace(opener.open(), progress=_Reporter(pipe))
         end = perform(PoolTask.model_validate_json(task), worker, bench)
@@ -86,12 +88,14 @@ def _run(
 class Watch:
     """What the parent looks at while it waits.
 
-    `stage` gets each stage and the log's last line; `wanted` says whether to go on.
+    `told` gets each stage, and every `tail_seconds` the end of the log if there is more of it;
+    `wanted` says whether to go on.
     """
 
-    stage: Callable[[str, str | None], None]
+    told: Callable[[str, str | None], None]
     wanted: Callable[[], bool]
     beat: Callable[[], None]
+    tail_seconds: float = 1.0
 
 
 def run_task(
@@ -103,7 +107,7 @@ def run_task(
         encoded = task.model_dump_json().encode()
         arguments = (opener, encoded, worker, memory, str(folder), sender)
         process = _context.Process(target=_run, args=arguments)
-        process.start()
+        launch(process)
         sender.close()
         assert process.pid is not None  # noqa: S101 - for the type checker: it was started
         with guardian.group(process.pid):
@@ -112,7 +116,7 @@ def run_task(
             finally:
                 receiver.close()
                 _end(process)
-        return end, _tail(folder / "log")
+        return end, _tail(folder / "log", _LOG_BYTES)
 
 
 def _await(
@@ -133,12 +137,14 @@ def _await(
     def spent() -> float:
         return time.monotonic() - began
 
+    follow = _Follower(log, watch)
     while True:
         if not watch.wanted():
             return ended.model_copy(update={"status": TaskStatus.KILLED, "seconds": spent()})
         if spent() > task.seconds:
             return failed(f"the task took longer than {task.seconds:g} s and was stopped")
         watch.beat()
+        follow.look(spent())
         if not receiver.poll(POLL_SECONDS):
             continue
         try:
@@ -150,7 +156,37 @@ def _await(
             return said.model_copy(update={"seconds": spent()})
         if isinstance(said, tuple):
             return failed(f"the task needs more than {said[1]:,} bytes of memory")
-        watch.stage(said, last_line(log) if log.exists() and log.stat().st_size else None)
+        follow.stage(said)
+
+
+class _Follower:
+    """Tells stages as they come, and the log as it grows."""
+
+    def __init__(self, log: Path, watch: Watch) -> None:
+        self._log = log
+        self._watch = watch
+        self._stage = "starting"
+        self._size = 0
+        self._next = 0.0
+
+    def stage(self, what: str) -> None:
+        self._stage = what
+        self._tell()
+
+    def look(self, now: float) -> None:
+        """Tell the log's end if it has grown, not too often."""
+        if now < self._next:
+            return
+        self._next = now + self._watch.tail_seconds
+        with contextlib.suppress(OSError):
+            if self._log.stat().st_size != self._size:
+                self._tell()
+
+    def _tell(self) -> None:
+        said = _tail(self._log, MAX_TAIL)
+        with contextlib.suppress(OSError):
+            self._size = self._log.stat().st_size
+        self._watch.told(self._stage, said.decode(errors="replace") or None)
 
 
 def _cause(exitcode: int | None, log: Path) -> str:
@@ -172,8 +208,9 @@ def _end(process: Any) -> None:
     process.close()
 
 
-def _tail(log: Path) -> bytes:
+def _tail(log: Path, most: int) -> bytes:
+    """Return the last bytes of the log, `most` at most."""
     with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(max(log.stat().st_size - _LOG_BYTES, 0))
-        return file.read()
+        file.seek(max(log.stat().st_size - most, 0))
+        return file.read(most)
     return b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from pathlib import Path
 
 from tinymlaas.boards.check import load_file
@@ -22,7 +23,18 @@ class BoardList(Model):
 
 def names() -> list[str]:
     """Return the names of the boards shipped, in alphabetical order."""
-    return sorted(path.stem for path in PROFILES.glob(f"*{_SUFFIX}"))
+    return list(_names())
+
+
+@functools.cache
+def _names() -> tuple[str, ...]:
+    return tuple(sorted(path.stem for path in PROFILES.glob(f"*{_SUFFIX}")))
+
+
+@functools.cache
+def _shipped(name: str) -> DeviceProfile:
+    """Return a shipped board; read once, for a scheduler asks for every job."""
+    return load_file(PROFILES / f"{name}{_SUFFIX}")
 
 
 def get(name_or_path: str) -> DeviceProfile:
@@ -34,7 +46,7 @@ def get(name_or_path: str) -> DeviceProfile:
     """
     if name_or_path.endswith(_SUFFIX):
         return load_file(Path(name_or_path))
-    known = names()
+    known = _names()
     if name_or_path not in known:
         near = difflib.get_close_matches(name_or_path.lower(), known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -42,7 +54,7 @@ def get(name_or_path: str) -> DeviceProfile:
             f"no board is called '{name_or_path}'; {hint}"
             "`tinymlaas boards` lists all, and a profile of your own may be given as FILE.toml"
         )
-    return load_file(PROFILES / f"{name_or_path}{_SUFFIX}")
+    return _shipped(name_or_path)
 
 
 def all_boards() -> list[DeviceProfile]:

@@ -18,8 +18,7 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, model_va
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CIdentifier
 from tinymlaas.contract.device import DeviceProfile
-from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.jobs import Sha256
+from tinymlaas.contract.digest import Sha256, sha256
 from tinymlaas.contract.quantisation import Activations
 from tinymlaas.contract.race import Race
 from tinymlaas.contract.report import CompileResult, Objective
@@ -253,7 +252,7 @@ class JobStanding(Model):
 
     `position` counts the jobs that go before it, from 0; `waits_for` says in words what it waits
     for; `estimate_seconds` is a guess from the last builds, None where there is no ground for one.
-    `percent` and `line` are of the latest progress of any of its builds.
+    `stage`, `percent` and `line` are of the latest progress of any of its builds, that in `pool`.
     """
 
     tenant: TenantName
@@ -262,6 +261,7 @@ class JobStanding(Model):
     position: int | None = None
     waits_for: tuple[str, ...] = ()
     estimate_seconds: float | None = None
+    pool: str | None = None
     stage: str | None = None
     percent: int | None = None
     line: str | None = None
@@ -279,7 +279,8 @@ class JobChanged(Event):
 class JobEnd(Model):
     """How a job ended; `result` is what ``compile --json`` prints, with `module` a store's key.
 
-    `log` names the log of the build that ended it badly, where there is one.
+    `log` names the log of the build that ended it badly, where there is one. `order` is what was
+    asked, every file by reference, so that it can be asked again.
     """
 
     tenant: TenantName
@@ -289,6 +290,7 @@ class JobEnd(Model):
     result: CompileResult | None = None
     board: str | None = None
     log: Sha256 | None = None
+    order: CompileOrder | None = None
 
 
 class JobEnded(Event):

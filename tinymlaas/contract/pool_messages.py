@@ -9,7 +9,8 @@ from pydantic import Field
 
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompilerDescription
-from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome, Sha256
+from tinymlaas.contract.digest import Sha256
+from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.messages import Event, Shape, TenantName, TensorName
 from tinymlaas.contract.quantisation import Activations, QuantisationOutcome
 
@@ -18,6 +19,8 @@ WorkerName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}$")
 TaskId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 PREPARE_POOL = "prepare"  # inspects and quantises models; the other pools are named as compilers
+
+MAX_TAIL = 2000  # characters of a running task's log that are told
 
 
 class ModelFile(Model):
@@ -62,7 +65,8 @@ class PoolTask(Model):
     """One piece of work. `action` names what comes out, `task_id` this one sending of it.
 
     `service` is the version of our own part of the work: a worker of another one must not answer
-    under this action. `seconds` is the wall-clock limit.
+    under this action. `seconds` is the wall-clock limit. A `suspect` task has seen workers die:
+    it is tried once with each sending, any other twice.
     """
 
     task_id: TaskId
@@ -70,6 +74,7 @@ class PoolTask(Model):
     pool: PoolName
     service: str
     seconds: Annotated[float, Field(gt=0)]
+    suspect: bool = False
     work: Work
 
 
@@ -99,7 +104,8 @@ class TaskKilled(Event):
 class TaskStatus(StrEnum):
     """done: the outcome says how, also where it is a refusal. failed: our fault. retry: our fault
     and worth another try. killed: nobody wanted it. stale: the worker has another version of
-    compiler or service. quarantined: it has killed its workers and was not tried again.
+    compiler or service. suspect: it was delivered too often without an end and not tried this
+    time; the scheduler judges why. quarantined: it has killed its workers, as the scheduler found.
     """
 
     DONE = "done"
@@ -107,6 +113,7 @@ class TaskStatus(StrEnum):
     RETRY = "retry"
     KILLED = "killed"
     STALE = "stale"
+    SUSPECT = "suspect"
     QUARANTINED = "quarantined"
 
 
@@ -140,7 +147,10 @@ class TaskEnded(Event):
 
 
 class TaskStanding(Model):
-    """How far a running task is: `stage`, percent if known, and the log's last line."""
+    """How far a running task is: `stage`, percent if known, the log's last line and its end.
+
+    `attempt` counts the deliveries of this sending.
+    """
 
     task_id: TaskId
     action: Sha256
@@ -150,6 +160,7 @@ class TaskStanding(Model):
     stage: str
     percent: Annotated[int, Field(ge=0, le=100)] | None = None
     line: str | None = None
+    tail: Annotated[str, Field(max_length=MAX_TAIL)] | None = None
 
 
 class TaskProgressed(Event):
@@ -181,3 +192,25 @@ class WorkerSeen(Event):
     TYPE: ClassVar[str] = "tinymlaas.pool.hello.v1"
     type: Literal["tinymlaas.pool.hello.v1"] = "tinymlaas.pool.hello.v1"
     data: WorkerStanding
+
+
+class RollCall(Model):
+    """Whose turn it is to say that they live."""
+
+    pool: PoolName
+
+
+class RollCalled(Event):
+    """A scheduler that has become active has every worker of a pool say hello at once."""
+
+    TYPE: ClassVar[str] = "tinymlaas.pool.rollcall.v1"
+    type: Literal["tinymlaas.pool.rollcall.v1"] = "tinymlaas.pool.rollcall.v1"
+    data: RollCall
+
+
+class PoolDescription(Model):
+    """What is known of a pool whose workers may all be away: kept in the store."""
+
+    pool: PoolName
+    service: str
+    description: CompilerDescription | None = None

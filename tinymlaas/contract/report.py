@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
-
-from pydantic import Field
 
 from tinymlaas.contract.base import Model
-from tinymlaas.contract.compiler import CIdentifier
-from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verification
 from tinymlaas.contract.quantisation import QuantisationReport
 
@@ -20,17 +15,6 @@ class Objective(StrEnum):
     LATENCY = "latency"
     FLASH = "flash"
     RAM = "ram"
-
-
-class CompileRequest(Model):
-    """One job: a model by digest, a device, and what is wanted of the module."""
-
-    model_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    name: CIdentifier
-    device: DeviceProfile
-    compiler: str = "auto"
-    objective: Objective = Objective.LATENCY
-    shapes: dict[str, tuple[int, ...]] = {}
 
 
 class CandidateStatus(StrEnum):

@@ -38,7 +38,7 @@ def parse(data: bytes, kind: type[M], limit: int = MAX_BYTES) -> M:
     try:
         return kind.model_validate_json(data, strict=True)
     except ValidationError as error:
-        raise MalformedMessage(_first(error)) from None
+        raise MalformedMessage(faults(error)) from None
 
 
 def loads(data: bytes, limit: int = MAX_BYTES) -> Any:
@@ -88,7 +88,7 @@ def _too_deep() -> MalformedMessage:
     return MalformedMessage(f"the message is nested more than {MAX_DEPTH} levels deep")
 
 
-def _first(error: ValidationError) -> str:
+def faults(error: ValidationError) -> str:
     """Return the first faults of `error` with their places, without what was sent."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
     told = [_fault(fault["loc"], fault["msg"]) for fault in faults[:_LISTED]]

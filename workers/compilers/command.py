@@ -21,8 +21,7 @@ from tinymlaas.contract.compiler import (
     Support,
 )
 from tinymlaas.contract.errors import CompilerCrashed, UsageError
-from workers import guardian
-from workers.child import last_line
+from workers import child, guardian
 from workers.compilers.output import MAX_JSON_BYTES, parse, read_compiled, read_unsupported
 from workers.compilers.plugin import EXIT_UNSUPPORTED, TASK_FILE
 
@@ -108,8 +107,9 @@ class CommandCompiler:
     def _run(self, args: tuple[str, ...], seconds: float) -> tuple[int, bytes, str]:
         """Return exit status, stdout and the last line of stderr of one run."""
         with guardian.scratch("compiler") as scratch:
-            answer, log = scratch / "stdout", scratch / "stderr"
-            with answer.open("wb") as output, log.open("wb") as errors:
+            answer, log = scratch / "stdout", child.log_of(scratch / "stderr")
+            with answer.open("wb") as output, log.open("ab") as errors:
+                before = errors.tell()
                 try:
                     process = subprocess.Popen(
                         [*self._argv(), *args],
@@ -124,7 +124,7 @@ class CommandCompiler:
                     raise CompilerCrashed(f"{self.name}: cannot be started: {error}") from None
             status = self._wait(process, args[0], seconds)
             with answer.open("rb") as said:
-                return status, said.read(MAX_JSON_BYTES + 1), last_line(log)
+                return status, said.read(MAX_JSON_BYTES + 1), child.last_line(log, before)
 
     def _wait(self, process: subprocess.Popen[bytes], verb: str, seconds: float) -> int:
         """Return the exit status; whatever is left of the process's group by then is killed."""

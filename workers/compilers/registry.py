@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,3 +72,29 @@ def discover(folders: Iterable[Path] = ()) -> Registry:
         else:
             compilers[found.name] = found
     return Registry(compilers, unavailable)
+
+
+def names(folders: Iterable[Path] = ()) -> list[str]:
+    """Return the names of the compilers there are, without asking any of them.
+
+    Raises:
+        UsageError: a folder holds no sound ``compiler.toml``.
+    """
+    ours = [name for name, entry in _IN_TREE.items() if importlib.util.find_spec(entry.requires)]
+    return sorted({*ours, *(command.load(folder.resolve()).name for folder in folders)})
+
+
+def one(name: str, folders: Sequence[Path] = ()) -> Compiler:
+    """Return the compiler called `name`, not yet asked anything: for a pool that has only that.
+
+    Raises:
+        UsageError: there is none, or a folder holds no sound ``compiler.toml``.
+    """
+    if name in _IN_TREE:
+        return discover().get(name)
+    for folder in folders:
+        found = command.load(folder.resolve())
+        if found.name == name:
+            return found
+    known = ", ".join(names(folders)) or "none"
+    raise UsageError(f"no compiler is called '{name}'; there are: {known}")

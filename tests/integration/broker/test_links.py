@@ -16,7 +16,7 @@ from broker.declaring import declare
 from broker.errors import BrokerError, BrokerUnavailable, NotRouted
 from broker.farm import FarmPublisher, SchedulerSource, events_of, kills_of
 from broker.publisher import Message, Publisher
-from broker.topology import REQUEST_DELIVERIES, Names, Queue, topology
+from broker.topology import REQUEST_DELIVERIES, TASK_DELIVERIES, Names, Queue, topology
 from tests.integration.broker.helpers import Received, count, opened, to, until
 from tinymlaas.services.rabbitmq import RabbitMQ
 
@@ -97,7 +97,7 @@ def test_heartbeats_go_on_while_a_message_is_worked_on(amqp_url: str, names: Nam
 def test_what_is_not_acknowledged_comes_again_and_is_counted(amqp_url: str, names: Names) -> None:
     with opened(amqp_url) as publisher:
         publisher.publish_and_wait(to(names.pool("p"), b"x"), 30)
-    for earlier in range(3):
+    for earlier in range(TASK_DELIVERIES):
         with Received(amqp_url, names.pool("p"), ack=False) as received:
             assert received.get().earlier == earlier
     with Received(amqp_url, names.pool_dead("p")) as dead:

@@ -129,3 +129,9 @@ def test_a_wrong_file_is_refused_with_all_reasons(tmp_path) -> None:
         catalog.get(str(path))
     assert len(error.value.reasons) == 2
     assert all(reason.startswith(f"{path}:") for reason in error.value.reasons)
+
+
+def test_a_shipped_profile_is_read_once() -> None:
+    assert catalog.get("rpi-pico") is catalog.get("rpi-pico")
+    catalog.names().clear()
+    assert "rpi-pico" in catalog.names()

@@ -22,6 +22,8 @@ from tinymlaas.contract.pool_messages import (
     InspectTask,
     ModelFile,
     PoolTask,
+    RollCall,
+    RollCalled,
     TaskEnd,
     TaskEnded,
     TaskKill,
@@ -75,8 +77,8 @@ def build_task(behaviour: str, version: str = "1", **changes: object) -> PoolTas
     found = inspection(summary(Relu=DType.FLOAT32))
     job = job_for(candidate, found, name=behaviour, target=BOARD, shapes={}, service="s")
     work = BuildTask(job=job.model_copy(update={"compiler": behaviour}), version=version, build="b")
-    whole = {"service": "s", "seconds": 60.0} | changes
-    return PoolTask(task_id="1" * 32, action=job.action_digest, pool="cc", work=work, **whole)
+    whole = {"task_id": "1" * 32, "service": "s", "seconds": 60.0} | changes
+    return PoolTask(action=job.action_digest, pool="cc", work=work, **whole)
 
 
 def message(task: PoolTask) -> bytes:
@@ -97,7 +99,8 @@ def test_a_refusal_is_an_outcome_and_is_kept(bench: Bench) -> None:
     assert bench.store.head(keys.action_outcome(end.action)) is not None
     assert end.log is not None
     assert b"refuses says hello" in bench.store.get(keys.blob(end.log))
-    again = bench.do("refuses", deliveries=9)
+    assert bench.do("refuses", deliveries=9) == end, "a message that comes again changes nothing"
+    again = bench.do("refuses", deliveries=9, task_id="2" * 32)
     assert again.cached, "what is stored is answered, however often it was delivered"
 
 
@@ -180,13 +183,24 @@ def test_a_kill_may_come_first(bench: Bench) -> None:
     kill = TaskKill(task_id=task.task_id, action=task.action)
     bench.worker.kill(TaskKilled(id="k", source="s", data=kill).encoded())
     assert bench.worker.handle(message(task)).status is TaskStatus.KILLED
-    assert bench.worker.handle(message(task)).status is TaskStatus.DONE, "once only"
+    again = task.model_copy(update={"task_id": "2" * 32})
+    assert bench.worker.handle(message(again)).status is TaskStatus.DONE, "once only"
 
 
-def test_after_two_deaths_a_task_is_quarantined(bench: Bench) -> None:
-    end = bench.do("refuses", deliveries=3)
-    assert end.status is TaskStatus.QUARANTINED
-    assert end.reasons == ("it killed its worker 2 times and is not tried again by itself",)
+@pytest.mark.parametrize(("suspect", "deliveries"), [(False, 3), (True, 2)])
+def test_a_task_that_was_delivered_too_often_is_given_back(
+    bench: Bench, suspect: bool, deliveries: int
+) -> None:
+    end = bench.do("refuses", deliveries=deliveries, suspect=suspect)
+    assert end.status is TaskStatus.SUSPECT
+    assert end.reasons[0].startswith(f"it was delivered {deliveries - 1} times before")
+    assert end.outcome is None
+
+
+def test_a_roll_call_is_answered_at_once(bench: Bench) -> None:
+    call = RollCalled(id="r", source="s", data=RollCall(pool="cc"))
+    bench.worker.kill(call.encoded())
+    assert said(bench) == [None]
 
 
 @pytest.mark.parametrize("changes", [{"version": "2"}, {"service": "t"}])
@@ -199,7 +213,9 @@ def test_what_cannot_be_told_is_to_be_delivered_again(bench: Bench) -> None:
     with pytest.raises(ConnectionError):
         bench.do("refuses")
     bench.outbox.broken = False
-    assert bench.do("refuses", deliveries=2).cached
+    end = bench.do("refuses", deliveries=2)
+    assert bench.outbox.ends == [end]
+    assert end.status is TaskStatus.DONE
 
 
 def test_what_is_no_task_is_refused(bench: Bench) -> None:
@@ -219,11 +235,11 @@ def test_a_stored_outcome_without_its_module_does_not_count(bench: Bench) -> Non
 
 def test_a_model_is_inspected_or_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, PREPARE_POOL)
-    for data, refused in ((tiny_onnx(), False), (b"no model", True)):
+    for number, (data, refused) in enumerate(((tiny_onnx(), False), (b"no model", True))):
         model = ModelFile(digest=sha256(data), tenant="a", filename="m")
         bench.store.put(keys.tenant_blob("a", model.digest), data)
         task = PoolTask(
-            task_id="2" * 32,
+            task_id=f"{number}" * 32,
             action=model.digest,
             pool=PREPARE_POOL,
             service="s",
@@ -242,6 +258,14 @@ def test_a_leaving_worker_says_so(bench: Bench) -> None:
     (event,) = bench.outbox.mentioned
     assert isinstance(event, WorkerSeen)
     assert event.data.leaving
+
+
+def test_who_gives_up_its_task_has_not_died_of_it(bench: Bench) -> None:
+    bench.worker._task = build_task("refuses")
+    bench.worker.leave()
+    bench.worker.give_up()
+    leaving = [e.data.leaving for e in bench.outbox.mentioned if isinstance(e, WorkerSeen)]
+    assert leaving == [False, True]
 
 
 def test_a_store_that_fails_before_the_task_is_begun(

@@ -112,6 +112,19 @@ def test_apt_is_not_asked_if_nothing_is_missing(machine: Machine) -> None:
     assert machine.calls("apt-get") == []
 
 
+def test_no_broker_of_the_whole_machine_is_started(machine: Machine, tmp_path: Path) -> None:
+    machine.fake("systemctl", NOTE)
+    with_systemd = {"SYSTEMD_FOLDER": str(tmp_path)}
+    result = machine.run("system-packages.sh", MISSING="rabbitmq-server", **with_systemd)
+    assert result.returncode == 0, result.stderr
+    assert machine.calls("systemctl") == ["systemctl mask --quiet rabbitmq-server.service"]
+    order = (machine.folder / "calls").read_text()
+    assert order.index("systemctl mask") < order.index("install --yes")
+    for missing, folder in (("simavr", tmp_path), ("rabbitmq-server", tmp_path / "none")):
+        machine.run("system-packages.sh", MISSING=missing, SYSTEMD_FOLDER=str(folder))
+        assert machine.calls("systemctl") == []
+
+
 def test_root_installs_just_what_is_missing(machine: Machine) -> None:
     result = machine.run("system-packages.sh", MISSING="simavr gcc-avr")
     assert result.returncode == 0, result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -213,8 +214,16 @@ def test_a_job_that_kills_its_worker_twice_is_quarantined_and_its_neighbours_fin
     world = World(deadly=lambda task: "bad" in task.work.job.task.name)
     world.submit(request("a", "1", name="bad"))
     world.submit(request("a", "2", name="good"))
+    world.beats(60)
     world.run()
     assert states(world) == {"1": JobState.QUARANTINED, "2": JobState.DONE}
+    end = next(event.data for event in world.events if event.data.job_id == "1")
+    assert re.fullmatch(
+        r"it killed its worker 2 times: cc-\d+ while compiling \(at work\); cc-\d+ while .*",
+        end.reasons[0],
+    )
+    assert world.logs[end.log or ""].count(b"begun\nat work") == 2
+    assert end.order is not None, "so that it can be sent again"
     assert [task.work.job.task.name for _, _, task in world.started].count("bad") == 2
     world.deadly = lambda task: False  # replay after a fix
     world.submit(request("a", "3", name="bad"))
@@ -225,11 +234,12 @@ def test_a_job_that_kills_its_worker_twice_is_quarantined_and_its_neighbours_fin
 def test_a_quarantined_candidate_does_not_spoil_the_others() -> None:
     world = World(pools={"cc": 1, "dd": 1}, deadly=lambda task: task.pool == "dd")
     world.submit(request("a", "1"))
+    world.beats(60)
     world.run()
     (event,) = world.events
     assert event.data.state is JobState.DONE
     assert event.data.result is not None
-    assert event.data.result.candidates[1].reasons == ("killed its worker twice",)
+    assert event.data.result.candidates[1].reasons[0].startswith("it killed its worker 2 times")
 
 
 def test_what_may_be_cured_by_another_try_is_tried_again_and_not_for_ever() -> None:
@@ -287,28 +297,28 @@ def test_status_says_what_a_job_waits_for() -> None:
     told = [event.data for reply, event in world.replies if reply == "reply.me"]
     assert [each.state for each in told] == ["compiling", "compiling", "queued", "queued", None]
     assert [each.position for each in told[1:4]] == [0, 0, 1]
-    assert told[0].waits_for == ("pool cc: 1 of its builds run",)
-    assert "all 1 workers are busy" in told[1].waits_for[0]
+    assert told[0].waits_for == ("pool cc, which is at it",)
+    assert told[1].waits_for == ("pool cc, whose worker is busy; it is the tenant's next",)
 
 
-def test_nothing_is_planned_before_all_pools_are_known() -> None:
+def test_a_pool_without_workers_has_one_task_in_its_queue() -> None:
+    """So that whoever starts workers by the length of the queue sees it, and cancels count."""
     world = World()
-    world.core._expected = (*world.core._expected, "late")
-    world.submit(request("a", "1"))
+    world.dispatch = lambda: None  # type: ignore[method-assign]
     world.settle()
-    assert world.core.missing_pools() == ["late"]
-    assert world.core.states() == {JobState.QUEUED: 1}
-
-
-def test_a_leaving_worker_takes_nothing_more() -> None:
-    world = World()
     world._hello(world.workers[0], leaving=True)
-    world.submit(request("a", "1"))
+    for number in range(3):
+        world.submit(request("a", f"{number}", name=f"n{number}"))
     world.settle()
-    assert not world.started
+    assert len(world.queues["cc"]) == 1
+    world.core.status(JobName(tenant="a", job_id="1", reply="reply.me"))
+    world.settle()
+    assert world.replies[-1][1].data.waits_for == ("pool cc, which has no workers now",)
+    del world.dispatch
     world._hello(world.workers[0])
+    world.dispatch()
     world.run()
-    assert states(world) == {"1": JobState.DONE}
+    assert set(states(world).values()) == {JobState.DONE}
 
 
 def test_a_heartbeat_that_comes_after_its_tasks_end_is_not_believed() -> None:

@@ -34,6 +34,7 @@ from tinymlaas.contract.pool_messages import (
     BuildTask,
     TaskEnd,
     TaskEnded,
+    TaskKilled,
     TaskSent,
     TaskStatus,
     WorkerSeen,
@@ -128,7 +129,7 @@ class Farm:
 @contextmanager
 def scheduler(farm: Farm) -> Iterator[Core]:
     clock = SystemClock()
-    core = Core(Policy(), clock, board, ["cc", PREPARE_POOL])
+    core = Core(Policy(settle_seconds=0.1), clock, board, ["cc", PREPARE_POOL], SERVICE)
     service = Service(core, farm.ports(), SERVICE)
     thread = threading.Thread(target=service.run)
     thread.start()
@@ -168,6 +169,48 @@ def test_another_scheduler_takes_over_and_ends_what_was_begun() -> None:
         farm.until(lambda: len(farm.ends()) == 10 and not len(farm.requests))
     assert set(farm.ends().values()) == {JobState.DONE}
     assert before <= len(farm.built) == len({*farm.built})
+
+
+@pytest.mark.parametrize("again", ["n0", "other"])
+def test_an_id_used_again_gets_the_record_and_nothing_is_built(again: str) -> None:
+    farm = Farm()
+    with scheduler(farm):
+        farm.hello()
+        farm.requests.put(request("a", "1", name="n0").encoded())
+        farm.until(lambda: len(farm.ends()) == 1 and not len(farm.requests))
+    with scheduler(farm):
+        farm.hello()
+        farm.requests.put(request("a", "1", name=again).encoded())
+        farm.until(lambda: not len(farm.requests))
+    bodies = [body for _, body in farm.events.published if b"job.result.v1" in body]
+    assert len(bodies) == (2 if again == "n0" else 1)
+    assert {*bodies} == {farm.store.get(keys.job_result("a", "1"))}
+    assert [reason for _, reason in farm.requests.dead] == (
+        [] if again == "n0" else ["job 1 was another order, which has ended"]
+    )
+    assert len(farm.built) == 1
+
+
+def test_a_fault_of_the_core_ends_the_scheduler_and_the_next_one_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    farm = Farm()
+    farm.requests.put(request("a", "1").encoded())
+    core = Core(Policy(), SystemClock(), board, ["cc", PREPARE_POOL], SERVICE)
+    service = Service(core, farm.ports(), SERVICE)
+
+    def stumble(*_: object) -> None:
+        raise KeyError("half done")
+
+    monkeypatch.setattr(core, "heard", stumble)
+    farm.hello()
+    service.run()
+    assert service.failed
+    assert [reason for _, reason in farm.pool.dead] == ["a fault of the scheduler: KeyError"]
+    with scheduler(farm):
+        farm.hello()
+        farm.until(lambda: not len(farm.requests))
+    assert farm.ends() == {"1": JobState.DONE}
 
 
 def test_a_store_that_is_away_delays_and_loses_nothing() -> None:
@@ -215,7 +258,8 @@ def test_cancel_and_status_come_through_the_control_queue() -> None:
     with scheduler(farm) as core:
         farm.hello()
         farm.requests.put(request("a", "1").encoded())
-        farm.until(lambda: core.states().get(JobState.PLANNING) == 1, work=False)
+        farm.until(lambda: any(farm.pools.tasks.values()), work=False)
+        assert core.states() == {JobState.PLANNING: 1}
         name = JobName(tenant="a", job_id="1", reply="reply.me")
         farm.control.put(StatusAsked(id="q", source="c", data=name).encoded())
         farm.control.put(b"{}")
@@ -225,5 +269,6 @@ def test_cancel_and_status_come_through_the_control_queue() -> None:
         farm.until(lambda: not len(farm.control), work=False)
     assert farm.ends() == {"1": JobState.CANCELLED}
     assert b'"state":"planning"' in farm.events.queues["reply.me"][0]
-    assert len(farm.pools.kills) == 1
+    kills = [body for _, body in farm.pools.kills if TaskKilled.TYPE.encode() in body]
+    assert len(kills) == 1
     assert len(farm.control.dead) == 1

@@ -10,7 +10,7 @@ import heapq
 import itertools
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,16 +20,19 @@ from scheduler.core import Core
 from scheduler.ports import Delivery, Facts, Token
 from tests.unit.scheduler.facts import BOARD, compiler, inspection, summary
 from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import UnknownBoard
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobEnded, Payload
 from tinymlaas.contract.pool_messages import (
     PREPARE_POOL,
     BuildTask,
+    PoolDescription,
     PoolTask,
     TaskEnd,
     TaskKilled,
     TaskSent,
+    TaskStanding,
     TaskStatus,
     WorkerStanding,
 )
@@ -89,12 +92,15 @@ class World:
         self.queues: dict[str, deque[tuple[PoolTask, int]]] = {}
         self.records: dict[do.Key, JobEnded] = {}
         self.outcomes: dict[str, Outcome] = {}
+        self.told: dict[str, PoolDescription] = {}
+        self.logs: dict[str, bytes] = {}
         self.files: set[tuple[str, int]] = set()
         self.events: list[JobEnded] = []
         self.replies: list[tuple[str, Any]] = []
         self.compiled: Counter[str] = Counter()
         self.recompiled: list[str] = []
         self.started: list[tuple[float, str, PoolTask]] = []
+        self.answers: list[tuple[str, bytes]] = []
         self.epoch = 0
         self._tag = itertools.count(1)
         self.inspections: set[str] = set()
@@ -125,6 +131,17 @@ class World:
             what()
         self.now = max(self.now, min(until, self.now))
 
+    def beats(self, until: int, every: int = 3) -> None:
+        """Have workers say that they live, and the core look at the clock, until then."""
+        for second in range(1, until, every):
+            self.at(self.now + second, self.beat)
+
+    def beat(self) -> None:
+        """Have every worker say that it lives."""
+        for worker in self.workers:
+            self._hello(worker)
+        self.core.tick()
+
     def unfinished(self) -> bool:
         return bool(self.unacked or any(self.queues.values()) or any(w.task for w in self.workers))
 
@@ -133,7 +150,10 @@ class World:
     def kill_scheduler(self) -> None:
         """Begin with an empty scheduler; the broker delivers again what was not acknowledged."""
         self.epoch += 1
-        self.core = Core(self.policy, self, board, [*self.pools, PREPARE_POOL])
+        policy = replace(self.policy, settle_seconds=0.0)
+        self.core = Core(policy, self, board, [*self.pools, PREPARE_POOL], SERVICE)
+        self.queues.clear()
+        self.core.activated()
         for tag, old in list(self.unacked.items()):
             again = Delivery(Token("requests", self.epoch, tag), old.body, old.reply_to)
             self.unacked[tag] = again
@@ -178,14 +198,26 @@ class World:
                 self.dispatch()
             case do.Kill(pool, body):
                 self._kill(pool, parse(body, TaskKilled).data.task_id)
+            case do.Call(pool, _):
+                for worker in self.workers:
+                    if worker.pool == pool:
+                        self._hello(worker)
+            case do.Remember(told):
+                self.told[told.pool] = told
+            case do.Recall(pools):
+                core.recalled([told for pool, told in self.told.items() if pool in pools])
+            case do.Answer(reply, body):
+                self.answers.append((reply, body))
             case do.Announce(event, reply):
                 self.replies.append((reply or "topic", event))
-            case do.Finish(key, event, reply):
+            case do.Finish(key, event, replies, log):
+                if log is not None:
+                    self.logs[sha256(log)] = log
                 kept = self.records.setdefault(key, event)
-                self.events.append(kept)
-                if reply:
-                    self.replies.append((reply, kept))
-                core.finished(key, kept.data.state)
+                if core.saved(key, kept):
+                    self.events.append(kept)
+                    self.replies += [(reply, kept) for reply in replies]
+                    core.finished(key, kept.data.state)
 
     def _of(self, look: do.Look, found: Any) -> Any:
         """An inspection of the very model that is asked for."""
@@ -219,13 +251,25 @@ class World:
     def _start(self, worker: Worker) -> None:
         task = worker.task
         assert task is not None
-        if worker.deliveries > 2:
-            self.end(worker, TaskStatus.QUARANTINED, reasons=("killed its worker twice",))
-            return
         stored = self.outcomes.get(task.action)
         if stored is not None:
             self.end(worker, TaskStatus.DONE, outcome=stored, cached=True)
             return
+        if worker.deliveries > (1 if task.suspect else 2):
+            self.end(worker, TaskStatus.SUSPECT)
+            return
+        self.core.progressed(
+            TaskStanding(
+                task_id=task.task_id,
+                action=task.action,
+                pool=task.pool,
+                worker=worker.name,
+                attempt=worker.deliveries,
+                stage="compiling",
+                line="at work",
+                tail="begun\nat work",
+            )
+        )
         self.started.append((self.now, worker.name, task))
         life = worker.life
         done = self.now + self.seconds_of(task)
@@ -235,11 +279,12 @@ class World:
             self.at(done, lambda: worker.life == life and self._done(worker))
 
     def kill_worker(self, worker: Worker) -> None:
-        """SIGKILL: the broker delivers its task again."""
+        """SIGKILL: the broker delivers its task again, and a new worker takes its place."""
         task, worker.task = worker.task, None
         worker.life += 1
+        worker.name = f"{worker.pool}-{next(self._order)}"
         if task is not None:
-            self.queues[worker.pool].appendleft((task, worker.deliveries))
+            self.queues.setdefault(worker.pool, deque()).appendleft((task, worker.deliveries))
         self.dispatch()
 
     def _kill(self, pool: str, task_id: str) -> None:

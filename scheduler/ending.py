@@ -1,0 +1,82 @@
+"""How a job leaves: its plan is dropped, its end recorded and published, then it is let go."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from scheduler.actions import Actions
+from scheduler.admission import Admission
+from scheduler.effects import Ack, Effect, Finish, Key
+from scheduler.ends import conclusion, end_event
+from scheduler.jobs import Job, Step
+from scheduler.meter import Meter
+from scheduler.ports import Clock
+from scheduler.turns import Turns
+from tinymlaas.contract.messages import JobEnded, JobState
+from tinymlaas.contract.report import CompileResult
+
+
+class Ending:
+    """Ends `jobs`; what has to be done in the world is appended to `effects`."""
+
+    def __init__(
+        self,
+        jobs: dict[Key, Job],
+        effects: list[Effect],
+        clock: Clock,
+        turns: Turns,
+        actions: Actions,
+        meter: Meter,
+    ) -> None:
+        """Share the core's parts."""
+        self._jobs = jobs
+        self._effects = effects
+        self._clock = clock
+        self._turns = turns
+        self._actions = actions
+        self._meter = meter
+        self.count: Counter[JobState] = Counter()
+
+    def conclude(self, job: Job) -> None:
+        """End a job all of whose candidates have an outcome."""
+        assert job.plan is not None  # noqa: S101 - for the type checker: it has candidates
+        state, result = conclusion(job.plan)
+        self.end(job, state, result.reasons, result)
+
+    def end(
+        self,
+        job: Job,
+        state: JobState,
+        reasons: tuple[str, ...],
+        result: CompileResult | None = None,
+    ) -> None:
+        """End a job as `state` says, unless the store has another end of it."""
+        log = job.plan.last_words if job.plan and state is JobState.QUARANTINED else None
+        self.finish(job, end_event(job, state, reasons, result, self._clock.utc(), log), log)
+
+    def finish(self, job: Job, event: JobEnded, log: bytes | None = None) -> None:
+        """Have `event` recorded as the end of `job`."""
+        self._turns.withdraw(job)
+        self.drop_plan(job)
+        job.step, job.ended = Step.ENDING, event.data.state
+        self._effects.append(Finish(job.key, event, job.replies, log))
+
+    def drop_plan(self, job: Job) -> None:
+        """Forget what a job needs; what nobody else wants is given up."""
+        self._turns.answered(job.key)
+        if job.plan is not None:
+            self._actions.leave(job, sorted(job.plan.wants))
+            job.plan = None
+            self._turns.planned(job, -1)
+
+    def finished(self, key: Key, state: JobState, admission: Admission) -> None:
+        """Let go of a job whose record is kept and published; `state` is what the record says."""
+        job = self._jobs.pop(key, None)
+        if job is None:
+            return
+        if job.order:
+            admission.release(job.tenant, job.order)
+        self.count[state] += 1
+        self._meter.ended(job.tenant, state, self._clock.seconds() - job.received)
+        for token in job.tokens:
+            self._effects.append(Ack(token))

@@ -1,0 +1,128 @@
+"""`tinymlaas farm up --private`: one command, and jobs go through."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.roots.running_up import Client, Up, farm_up, page
+from tests.services import stub_compiler
+from tests.services.stub_compiler import Stub
+from tests.unit.scaffold.project import ROOT
+from workers import guardian
+
+VARIABLES = ("TINYMLAAS_AMQP_URL", "TINYMLAAS_S3_ENDPOINT", "TINYMLAAS_S3_BUCKET",
+             "TINYMLAAS_KEYS", "TINYMLAAS_QUEUE_PREFIX", "AWS_ACCESS_KEY_ID",
+             "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "TINYMLAAS_METRICS_SCHEDULER",
+             "TINYMLAAS_METRICS_PREPARE", "TINYMLAAS_METRICS_STUB")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with guardian.scratch("test-up") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stub(folder: Path) -> Stub:
+    return stub_compiler.install(folder / "stub")
+
+
+@pytest.fixture(scope="module")
+def up(folder: Path, stub: Stub) -> Iterator[Up]:
+    variables = {"TINYMLAAS_COMPILERS": str(stub.folder)}
+    with farm_up(folder / "state", "--private", "--pool", "stub", variables=variables) as running:
+        yield running
+
+
+def values(url: str) -> dict[tuple[str, ...], float]:
+    status, text = page(url)
+    assert status == 200
+    return {
+        (sample.name, *(sample.labels[key] for key in sorted(sample.labels))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def labels(url: str) -> set[str]:
+    families = text_string_to_metric_families(page(url)[1])
+    return {label for family in families for sample in family.samples for label in sample.labels}
+
+
+def test_the_env_file_has_all_a_client_needs(up: Up) -> None:
+    assert stat.S_IMODE((up.state / "env").stat().st_mode) == 0o600
+    assert set(up.env) == set(VARIABLES)
+    shell = ["sh", "-c", '. "$1" && env', "sh", str(up.state / "env")]
+    sourced = subprocess.run(shell, env={}, capture_output=True, text=True, check=True).stdout
+    exported = dict(line.split("=", 1) for line in sourced.splitlines() if "=" in line)
+    assert {name: exported[name] for name in VARIABLES} == up.env
+    assert Path(up.env["TINYMLAAS_KEYS"]).is_relative_to(up.state)
+
+
+def test_a_job_goes_through_and_is_counted(up: Up, stub: Stub) -> None:
+    with Client(up.env) as client:
+        client.submit("one", stub.order("acme", "one"))
+        client.await_states({"one": "done"})
+        client.submit("two", stub.order("acme", "one"))
+        client.await_states({"two": "done"})
+    assert stub.begun().count("one") == 1
+    scheduler, worker = up.env["TINYMLAAS_METRICS_SCHEDULER"], up.env["TINYMLAAS_METRICS_STUB"]
+    up.until(lambda: values(scheduler)["tinymlaas_jobs_ended_total", "done", "standard"] >= 2)
+    found = values(scheduler)
+    assert found["tinymlaas_job_seconds_count", "done", "standard"] >= 2
+    assert found["tinymlaas_job_wait_seconds_count", "standard"] >= 2
+    assert found["tinymlaas_compile_seconds_count", "stub", "built"] >= 1
+    assert found["tinymlaas_compile_seconds_sum", "stub", "built"] > 0
+    assert found["tinymlaas_prepare_seconds_count", "done"] == 1
+    assert found["tinymlaas_cache_hits_total", "scheduler"] >= 1
+    assert found["tinymlaas_scheduler_active",] == 1
+    assert found["process_resident_memory_bytes",] > 0
+    up.until(lambda: values(scheduler)["tinymlaas_pool_workers", "stub", "idle"] == 1)
+    of_worker = values(worker)
+    assert of_worker["tinymlaas_worker_busy_seconds_total",] > 0
+    assert of_worker["tinymlaas_worker_tasks_total", "built"] >= 1
+    assert of_worker["tinymlaas_module_bytes_sum",] > 0
+    known = {"compiler", "found_by", "le", "outcome", "pool", "process", "service", "state"}
+    known |= {"tenant_class", "version"}
+    assert labels(scheduler) | labels(worker) <= known
+
+
+def test_health_of_each_process(up: Up) -> None:
+    urls = [url for name, url in up.env.items() if name.startswith("TINYMLAAS_METRICS_")]
+    assert len(urls) == 3
+    for url in urls:
+        base = url.removesuffix("/metrics")
+        assert page(f"{base}/healthz")[0] == 200
+        assert page(f"{base}/readyz")[0] == 200
+    scheduler = up.env["TINYMLAAS_METRICS_SCHEDULER"].removesuffix("/metrics")
+    up.until(lambda: page(f"{scheduler}/readyz")[1] == "active\n")
+
+
+def test_a_second_farm_on_the_same_state_is_refused(up: Up) -> None:
+    command = [sys.executable, "-m", "tinymlaas", "farm", "up", "--private", "--state"]
+    done = subprocess.run(
+        [*command, str(up.state)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "belong to a process that runs" in done.stderr
+    assert (up.state / "env").exists()
+
+
+@pytest.mark.parametrize("member", ["scheduler", "worker stub"])
+def test_who_is_killed_is_started_again_and_works(up: Up, stub: Stub, member: str) -> None:
+    os.kill(up.pids()[member], signal.SIGKILL)
+    up.await_said(f"{member} was killed by SIGKILL; starting it again")
+    job = f"after_{member.replace(' ', '_')}"
+    with Client(up.env) as client:
+        client.submit(job, stub.order("acme", job))
+        client.await_states({job: "done"})

@@ -1,0 +1,191 @@
+"""Composition root of ``python -m scheduler``: the core on RabbitMQ and S3."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from broker.consumer import Delivery as BrokerDelivery
+from broker.consumer import Token as BrokerToken
+from broker.farm import FarmPublisher, SchedulerSource
+from broker.publisher import Publisher
+from broker.topology import Names
+from scheduler.core import Core
+from scheduler.in_memory import SystemClock
+from scheduler.library import StoreLibrary
+from scheduler.ports import Delivery, Token
+from scheduler.service import Ports, Role, Service
+from tinymlaas.boards import catalog
+from tinymlaas.contract.errors import RetryableFailure
+from tinymlaas.contract.pool_messages import PREPARE_POOL
+from tinymlaas.farm.environment import Environment, from_environment
+from tinymlaas.farm.policy import read_policy
+from tinymlaas.farm.process import Stop, guarded, log_to_stderr
+from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
+from tinymlaas.farm.web import Health, Pages, serve
+from tinymlaas.telemetry import SchedulerMetrics
+from workers.compilers import registry
+from workers.sources import service_digest
+
+_LOOK_SECONDS = 0.5
+_STALE_SECONDS = 30.0
+_log = logging.getLogger(__name__)
+
+
+class BrokerSource:
+    """`scheduler.ports.Source` over the broker's: neither layer knows the other's types."""
+
+    def __init__(self, inner: SchedulerSource) -> None:
+        """Wrap `inner`."""
+        self._inner = inner
+
+    def start(self, deliver: Callable[[Delivery], None], active: Callable[[], None]) -> None:
+        """See `Source.start`."""
+
+        def converted(each: BrokerDelivery) -> None:
+            deliver(Delivery(Token(*each.token), each.body, each.reply_to))
+
+        self._inner.start(converted, active)
+
+    def stop(self) -> None:
+        """See `Source.stop`."""
+        self._inner.stop()
+
+    def ack(self, token: Token) -> None:
+        """See `Source.ack`."""
+        self._inner.ack(BrokerToken(*token))
+
+    def dead_letter(self, token: Token, reason: str) -> None:
+        """See `Source.dead_letter`."""
+        self._inner.dead_letter(BrokerToken(*token), reason)
+
+
+def roles(names: Names) -> dict[str, Role]:
+    """Return what comes from which queue."""
+    return {
+        names.compile_requests: Role.REQUESTS,
+        names.control: Role.CONTROL,
+        names.outcomes: Role.WORKERS,
+        names.seen: Role.WORKERS,
+    }
+
+
+def default_pools(environment: Environment) -> tuple[str, ...]:
+    """Return the pools that are expected: those named, or of the compilers installed here."""
+    if environment.pools is not None:
+        return environment.pools
+    return (*registry.names(environment.own.compilers), PREPARE_POOL)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a scheduler until SIGTERM; return the process's status."""
+    parser = argparse.ArgumentParser(prog="python -m scheduler", description=__doc__)
+    parser.add_argument("--http-port", type=int, metavar="PORT", help="metrics (0: any free)")
+    asked = parser.parse_args(arguments)
+
+    def run() -> None:
+        environment = from_environment()
+        if asked.http_port is not None:
+            environment = replace(environment, http_port=asked.http_port)
+        log_to_stderr("scheduler", environment.log_level)
+        stop = Stop()
+        try:
+            _Scheduler(environment, stop).run()
+        except Interrupted:
+            _log.info("stopped before it had begun")
+
+    return guarded(run)
+
+
+class _MeteredCore(Core):
+    """Has what there is now counted each second, by the thread that may look."""
+
+    metrics: SchedulerMetrics
+
+    def tick(self) -> None:
+        """See `Core.tick`."""
+        super().tick()
+        self.metrics.look(self.states_by_tenant(), self.pools_now())
+
+
+class _Scheduler:
+    """All parts of one scheduler, put together."""
+
+    def __init__(self, environment: Environment, stop: Stop) -> None:
+        policy, classes = read_policy(environment.policy)
+        pools = default_pools(environment)
+        version = service_digest()
+        self._stop = stop
+        self._metrics = SchedulerMetrics(version, classes.of)
+        self._open = False
+        self._service: Service | None = None
+        url = serve(
+            Pages(self._metrics.page, self._alive, self._ready),
+            environment.http_host,
+            environment.http_port,
+        )
+        _log.info("metrics at %s/metrics; pools: %s", url, ", ".join(pools))
+        services = open_services(environment.farm, pools, stop)
+        amqp = environment.farm.amqp_url
+        self._publisher = Publisher(amqp, "scheduler")
+        self._source = SchedulerSource(amqp, self._publisher, services.names, pools=pools)
+        sender = FarmPublisher(self._publisher, services.names)
+        clock = SystemClock()
+        core = _MeteredCore(policy, clock, catalog.get, pools, version, self._metrics)
+        core.metrics = self._metrics
+        ports = Ports(
+            BrokerSource(self._source),
+            roles(services.names),
+            sender,
+            sender,
+            StoreLibrary(services.store),
+            clock,
+        )
+        self._clock = clock
+        self._service = Service(core, ports, version)
+        self._redeclaring = Redeclaring(
+            amqp, services.wanted, self._publisher, self._source.consumer
+        )
+
+    def run(self) -> None:
+        """Schedule until told to stop; what is unfinished then stays in the broker."""
+        assert self._service is not None  # noqa: S101 - made by __init__
+        self._publisher.open()
+        loop = threading.Thread(target=self._service.run, name="scheduler")
+        loop.start()
+        self._open = True
+        state = ""
+        while not self._stop.wait(_LOOK_SECONDS) and loop.is_alive():
+            self._redeclaring.look()
+            self._metrics.active(self._source.consumer.is_ready)
+            now = self._ready().said
+            if now != state:
+                _log.info("%s", now)
+                state = now
+        broke = not self._stop.asked
+        self._service.stop()
+        loop.join()
+        self._source.close()
+        self._publisher.close()
+        if broke:
+            raise RetryableFailure("the scheduler's loop broke; see the log for where")
+        _log.info("stopped; unfinished requests stay in the broker for the next scheduler")
+
+    def _alive(self) -> Health:
+        """Stale only if the loop is stuck: that a service is away is no reason to restart us."""
+        if self._service is None or not self._open:
+            return Health(True, "starting")
+        age = self._clock.seconds() - self._service.last_turn
+        return Health(age < _STALE_SECONDS, f"the loop's last turn was {age:.1f} s ago")
+
+    def _ready(self) -> Health:
+        if self._service is None:
+            return Health(False, "waiting for RabbitMQ and the store")
+        if not self._publisher.is_ready:
+            return Health(False, "no connection to RabbitMQ")
+        if not self._source.consumer.is_ready:
+            return Health(True, "standby: takes over when no other scheduler is active")
+        return Health(True, "active")

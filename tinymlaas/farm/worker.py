@@ -1,0 +1,241 @@
+"""Composition root of ``python -m workers``: one worker of one pool on RabbitMQ and S3.
+
+SIGTERM drains it: it takes nothing more, ends its task and leaves. A second one, or the end of
+--drain-seconds, kills it with its task, which the broker then gives to another worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from broker.consumer import Consumer, Delivery
+from broker.dramatiq_broker import QuorumBroker, make_actor, make_worker
+from broker.farm import FarmPublisher, kills_of
+from broker.publisher import Publisher
+from storage import keys
+from tinymlaas.contract.compiler import CompilerDescription
+from tinymlaas.contract.errors import StoreError, UsageError
+from tinymlaas.contract.pool_messages import PREPARE_POOL, TaskEnd
+from tinymlaas.contract.wire import MalformedMessage
+from tinymlaas.farm.bench import Place
+from tinymlaas.farm.environment import Environment, from_environment, parse_pools
+from tinymlaas.farm.outbox import BrokerOutbox
+from tinymlaas.farm.process import Stop, die, guarded, log_to_stderr
+from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
+from tinymlaas.farm.web import Health, Pages, serve
+from tinymlaas.keys import own_key
+from tinymlaas.telemetry import WorkerMetrics
+from workers import child
+from workers.compilers import registry
+from workers.pool import Identity, Limits, PoolWorker
+from workers.sources import service_digest
+from workers.task_process import Opener
+
+_HELLO_SECONDS = 5.0
+_TURN_SECONDS = 1.0
+_STALE_SECONDS = 30.0
+_PRELOADED = ("workers.task_process", "workers.stages", "tinymlaas.farm.bench")
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a worker until SIGTERM; return the process's status."""
+    parser = argparse.ArgumentParser(prog="python -m workers", description="one worker of a pool")
+    parser.add_argument(
+        "--pool", required=True, metavar="NAME", help="a compiler, or prepare (inspects, quantises)"
+    )
+    parser.add_argument("--http-port", type=int, metavar="PORT", help="metrics (0: any free)")
+    parser.add_argument(
+        "--drain-seconds", type=float, metavar="S", help="what a task may still take after SIGTERM"
+    )
+    asked = parser.parse_args(arguments)
+
+    def run() -> None:
+        environment = from_environment()
+        changes = {"http_port": asked.http_port, "drain_seconds": asked.drain_seconds}
+        given = {name: value for name, value in changes.items() if value is not None}
+        environment = replace(environment, **given)
+        pools = parse_pools(asked.pool)
+        if len(pools) != 1:
+            raise UsageError("--pool: name one pool; every worker is of one")
+        log_to_stderr(f"worker {pools[0]}", environment.log_level)
+        worker: list[_Worker] = []
+        stop = Stop(lambda: worker[0].give_up() if worker else die())
+        try:
+            worker.append(_Worker(environment, pools[0], stop))
+            worker[0].run()
+        except Interrupted:
+            _log.info("stopped before it had begun")
+
+    return guarded(run)
+
+
+def worker_name(pool: str) -> str:
+    """Return a name that no other worker has: pool, host, process, and some chance."""
+    host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:40]
+    return f"{pool}@{host}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class _Worker:
+    """All parts of one worker, put together."""
+
+    def __init__(self, environment: Environment, pool: str, stop: Stop) -> None:
+        self._environment = environment
+        self._stop = stop
+        self._turn = time.monotonic()
+        self._worker: PoolWorker | None = None
+        self._idle = True
+        version = service_digest()
+        self._metrics = WorkerMetrics(version, pool)
+        url = serve(
+            Pages(self._metrics.page, self._alive, self._ready),
+            environment.http_host,
+            environment.http_port,
+        )
+        _log.info("metrics at %s/metrics", url)
+        described = _description(pool, environment)
+        own_key(environment.own)  # a key that cannot be used is told now, not by the first task
+        farm = environment.farm
+        services = open_services(farm, [pool], stop)
+        name = worker_name(pool)
+        self._store = services.store
+        self._publisher = Publisher(farm.amqp_url, name)
+        self._worker = PoolWorker(
+            Identity(pool, name, version, described),
+            _opener(pool, environment),
+            services.store,
+            BrokerOutbox(FarmPublisher(self._publisher, services.names)),
+            Limits(memory_bytes=environment.job_memory, heartbeat_seconds=_HELLO_SECONDS),
+        )
+        child.preload(*_PRELOADED)
+        child.warm_up()
+        self._kills = Consumer(farm.amqp_url, f"{name} kills", [kills_of(pool, services.names)])
+        self._broker = QuorumBroker(farm.amqp_url, name)
+        queue = services.names.pool(pool)
+        make_actor(self._broker, queue, self._work)
+        self._pool = make_worker(self._broker, queue)
+        self._redeclaring = Redeclaring(
+            farm.amqp_url, services.wanted, self._publisher, self._kills
+        )
+
+    def run(self) -> None:
+        """Work until told to stop, then drain."""
+        assert self._worker is not None  # noqa: S101 - made by __init__
+        self._publisher.open()
+        self._kills.start(self._kill)
+        self._publisher.await_ready(_STALE_SECONDS)
+        self._worker.hello()
+        self._pool.start()
+        _log.info("takes tasks")
+        said = time.monotonic()
+        while not self._stop.wait(_TURN_SECONDS):
+            self._turn = time.monotonic()
+            self._redeclaring.look()
+            if self._turn - said >= _HELLO_SECONDS:
+                said = self._turn
+                self._worker.hello()
+        self._drain(self._worker)
+
+    def _drain(self, worker: PoolWorker) -> None:
+        busy = not self._idle
+        _log.info("draining%s", ": its task goes on, a second signal kills it" if busy else "")
+        if self._environment.drain_seconds is not None:
+            timer = threading.Timer(self._environment.drain_seconds, self.give_up)
+            timer.daemon = True
+            timer.start()
+        worker.leave()
+        self._pool.stop()
+        worker.leave()
+        self._kills.close()
+        self._publisher.close()
+        self._broker.close()
+        _log.info("drained")
+
+    def give_up(self) -> None:
+        """End at once. Having said so, for who falls silent with a task is thought to have died
+        of it; the broker gives the task to another.
+        """
+        if self._worker is not None:
+            _log.warning("ending now; another worker gets the task")
+            self._worker.give_up()
+            self._publisher.close()
+        die()
+
+    def _work(self, body: str, earlier: int) -> None:
+        """Do one task; called by dramatiq's thread, the message is acknowledged when we return."""
+        assert self._worker is not None  # noqa: S101 - made by __init__
+        self._idle = False
+        began = time.monotonic()
+        try:
+            with self._metrics.working():
+                end = self._worker.handle(body.encode(), earlier + 1)
+        finally:
+            self._idle = True
+        self._say(end, time.monotonic() - began)
+        self._count(end)
+
+    def _count(self, end: TaskEnd) -> None:
+        self._metrics.task_ended(end)
+        digest = end.outcome.archive_digest if end.outcome and not end.cached else None
+        if digest is not None:
+            with contextlib.suppress(StoreError):  # it is told already; this is only a number
+                info = self._store.head(keys.module_archive(digest))
+                self._metrics.module(info.size if info else 0)
+
+    def _say(self, end: TaskEnd, seconds: float) -> None:
+        cached = " (was stored)" if end.cached else ""
+        reasons = f": {'; '.join(end.reasons)}" if end.reasons else ""
+        _log.info("%s %s%s in %.2f s%s", end.action[:12], end.status, cached, seconds, reasons)
+
+    def _kill(self, delivery: Delivery) -> None:
+        assert self._worker is not None  # noqa: S101 - made by __init__
+        try:
+            self._worker.kill(delivery.body)
+        except MalformedMessage as error:
+            _log.warning("a message that kills nothing: %s", error)
+        self._kills.ack(delivery.token)
+
+    def _alive(self) -> Health:
+        """Stale if the loop is stuck; that a service we need is away is no reason to restart us."""
+        if self._worker is None or self._stop.asked:
+            return Health(True, "starting or draining")
+        turn = time.monotonic() - self._turn
+        return Health(turn < _STALE_SECONDS, f"the loop's last turn was {turn:.1f} s ago")
+
+    def _ready(self) -> Health:
+        if self._worker is None:
+            return Health(False, "waiting for RabbitMQ and the store")
+        if self._stop.asked:
+            return Health(False, "draining")
+        if not (self._publisher.is_ready and self._kills.is_ready):
+            return Health(False, "no connection to RabbitMQ")
+        return Health(True, "idle" if self._idle else "busy")
+
+
+def _description(pool: str, environment: Environment) -> CompilerDescription | None:
+    """Return what the pool's compiler says of itself; None for the pool that has none.
+
+    Raises:
+        UsageError: there is no such compiler.
+        CompilerCrashed: it cannot say.
+    """
+    if pool == PREPARE_POOL:
+        return None
+    return registry.one(pool, environment.own.compilers).describe()
+
+
+def _opener(pool: str, environment: Environment) -> Opener:
+    compiler = None if pool == PREPARE_POOL else pool
+    farm = environment.farm
+    place = Place(compiler, farm.bucket, farm.endpoint, environment.own)
+    return Opener("tinymlaas.farm.bench:open_bench", place)

@@ -1,0 +1,133 @@
+"""What a person reads of jobs on a farm; made from contract types only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinymlaas import render
+from tinymlaas.contract.job_status import FetchedModule, JobStatus
+from tinymlaas.contract.messages import JobState
+from tinymlaas.contract.queue_messages import QueueReport
+from tinymlaas.contract.report import CompileResult, ResultStatus
+from tinymlaas.contract.store_report import StoreReport
+
+_UNFINISHED = (JobState.QUEUED, JobState.PLANNING, JobState.COMPILING)
+_UNITS = ((86_400, "days"), (3_600, "hours"), (60, "min"))
+
+
+def seconds(value: float) -> str:
+    """Return a duration in the largest unit of which there are two or more."""
+    for size, unit in _UNITS:
+        if value >= 2 * size:
+            return f"{value / size:.0f} {unit}"
+    return f"{value:.0f} s"
+
+
+def change(status: JobStatus) -> str:
+    """Return how a job stands as one line."""
+    parts = []
+    if status.stage:
+        percent = "" if status.percent is None else f" {status.percent}%"
+        line = f": {status.line}" if status.line else ""
+        who = f"{status.pool}: " if status.pool else ""
+        parts.append(f"{who}{status.stage}{percent}{line}")
+    elif status.waits_for:
+        parts.append(f"waits for {', '.join(status.waits_for)}")
+    if status.estimate_seconds is not None:
+        parts.append(f"about {seconds(status.estimate_seconds)} left")
+    return f"{status.status}: {'; '.join(parts)}" if parts else str(status.status)
+
+
+def standing(status: JobStatus) -> Iterator[str]:
+    """Yield the lines that say how a job stands, aligned as those of a finished module."""
+    yield f"job         {status.job_id}"
+    yield f"tenant      {status.tenant}"
+    yield f"status      {status.status}"
+    for what in status.waits_for:
+        yield f"waits for   {what}"
+    if status.position is not None:
+        yield f"position    {status.position}"
+    if status.estimate_seconds is not None:
+        yield f"estimate    about {seconds(status.estimate_seconds)} (from the last builds)"
+    if status.stage:
+        percent = "" if status.percent is None else f" {status.percent}%"
+        who = f"{status.pool}: " if status.pool else ""
+        yield f"stage       {who}{status.stage}{percent}"
+    if status.line:
+        yield f"log         {status.line}"
+
+
+def result(status: JobStatus) -> RenderableType:
+    """Return the report of a finished job, as `tinymlaas compile` shows it."""
+    found = CompileResult(
+        status=ResultStatus.DONE if status.status is JobState.DONE else ResultStatus.FAILED,
+        reasons=status.reasons,
+        chosen=status.chosen,
+        candidates=status.candidates,
+    )
+    return render.compile_result(found, status.board or "the board")
+
+
+def ending(status: JobStatus) -> Iterator[str]:
+    """Yield the lines that say where the results of a finished job are."""
+    if status.location:
+        yield f"module      {status.location}"
+        yield f"action      {status.action_digest}"
+    if status.log:
+        yield f"log         blob {status.log}"
+
+
+def fetched(found: FetchedModule) -> Iterator[str]:
+    """Yield the lines that say what was fetched."""
+    yield f"module      {found.module}"
+    yield f"provenance  {found.provenance}"
+    yield f"signer      {found.signer}"
+
+
+def queue(report: QueueReport) -> RenderableType:
+    """Return who waits."""
+    parts: list[RenderableType] = []
+    if report.scheduler:
+        parts += [_tenants(report), _pools(report)]
+    parts.append(Text(f"unread      {report.unread:,} requests that no scheduler has taken"))
+    for name, count in report.dead.items():
+        if count:
+            parts.append(Text(f"dead        {count:,} in {name}: look at them"))
+    return Group(*parts)
+
+
+def _tenants(report: QueueReport) -> RenderableType:
+    if not report.tenants:
+        return Text("nobody waits")
+    table = Table("tenant", box=box.SIMPLE_HEAD, pad_edge=False)
+    for state in _UNFINISHED:
+        table.add_column(str(state), justify="right")
+    for each in report.tenants:
+        table.add_row(each.tenant, *(f"{each.jobs.get(state, 0):,}" for state in _UNFINISHED))
+    return table
+
+
+def _pools(report: QueueReport) -> RenderableType:
+    table = Table("pool", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("workers", "busy", "sent", "waiting", "s a task"):
+        table.add_column(heading, justify="right")
+    for pool in report.pools:
+        counts = (pool.workers, pool.busy, pool.sent, pool.waiting)
+        took = "–" if pool.seconds is None else f"{pool.seconds:.1f}"
+        table.add_row(pool.pool, *(f"{count:,}" for count in counts), took)
+    return table
+
+
+def swept(report: StoreReport) -> Iterator[str]:
+    """Yield the lines that say what retention has removed."""
+    yield f"store       {report.store}"
+    would = "would remove" if report.dry_run else "removed"
+    yield f"{would:<12}{report.removed:,} objects, {report.removed_bytes:,} B"
+    yield f"kept        {report.kept:,} objects, {report.kept_bytes:,} B"
+    if report.aborted_uploads:
+        yield f"gave up     {report.aborted_uploads:,} uploads that were never finished"
