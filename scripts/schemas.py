@@ -16,6 +16,7 @@ from tinymlaas.contract.compiler import (
     Unsupported,
 )
 from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.fit import FitReport
 from tinymlaas.contract.job_status import FetchedModule, JobStatus, Submitted
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.manifest import ModuleManifest
@@ -68,6 +69,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "event-task-progress": TaskProgressed,
     "event-worker": WorkerSeen,
     "fetched-module": FetchedModule,
+    "fit-report": FitReport,
     "inspection": Inspection,
     "job-status": JobStatus,
     "model-summary": ModelSummary,

@@ -30,6 +30,7 @@ from tinymlaas.cli_arguments import (
     ShapeOption,
 )
 from tinymlaas.cli_errors import explain
+from tinymlaas.cli_fit import fit
 from tinymlaas.cli_options import (
     Output,
     parse_options,
@@ -50,6 +51,7 @@ app = typer.Typer(
 boards_app = typer.Typer(help="Boards: list them, show one, check a profile of your own.")
 keys_app = typer.Typer(help="The signing key.", no_args_is_help=True)
 app.command()(quantize)
+app.command()(fit)
 cli_jobs.add_to(app)
 app.add_typer(cli_farm.app, name="farm")
 app.add_typer(cli_store.app, name="store")

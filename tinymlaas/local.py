@@ -9,8 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from broker.in_process import run_all
-from scheduler.candidates import Candidate, admit, job_for, list_candidates
+from scheduler.candidates import Candidate, admit, job_for, list_candidates, reasons_against
 from scheduler.choice import conclude
+from scheduler.fitting import Estimated
 from scheduler.planning import AUTO
 from storage import keys
 from storage.directory import DirectoryStore
@@ -20,7 +21,7 @@ from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import CapabilityClass
 from tinymlaas.contract.digest import digest_of, sha256
-from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.errors import TinymlaasError, UsageError
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.race import Race
@@ -37,6 +38,7 @@ from tinymlaas.settings import Settings, from_environment
 from workers import child, guardian
 from workers.build import Workbench, build, module_of
 from workers.compilers.registry import Registry, discover
+from workers.estimating import estimate
 from workers.models.limits import DEFAULT_LIMITS
 from workers.sources import service_digest
 
@@ -166,6 +168,32 @@ class LocalService:
             return None
         return found
 
+    def estimates(self, path: Path, target: CapabilityClass, wish: Wish) -> list[Estimated]:
+        """Return what every candidate will take on a core like `target`'s, however much it has.
+
+        Raises:
+            Rejection: the model is not accepted.
+        """
+        child.preload("workers.models.summary", "workers.compilers.cmsis_nn.plugin")  # once for all
+        registry = discover(self._settings.compilers)
+        inspection = self.inspect(path, wish.shapes)
+        data = self._store.get(keys.blob(inspection.static_digest))
+        target = target.model_copy(update={"memory": ()})
+        listed = list_candidates(_wanted(registry, wish.compiler), options=wish.options, race=True)
+
+        def ask(candidate: Candidate) -> Estimated:
+            reasons = reasons_against(candidate, inspection.summary, target)
+            if reasons:
+                return Estimated(candidate, reasons=tuple(reasons))
+            job = self._job(candidate, inspection, path, target, wish)
+            try:
+                compiler = registry.get(candidate.compiler.name)
+                return Estimated(candidate, estimate(job.task, data, compiler))
+            except TinymlaasError as error:
+                return Estimated(candidate, reasons=error.reasons)
+
+        return run_all(listed, ask, _THREADS)
+
     def compile(self, path: Path, board: str, wish: Wish, directory: Path) -> Answer:
         """Compile `path` for `board`, choose the best candidate and write it into `directory`.
 
@@ -225,18 +253,26 @@ class LocalService:
             described, wish.objective, wish.options, race=wish.compiler == AUTO
         )
         return [
-            job_for(
-                step,
-                inspection,
-                name=symbol_prefix(path),
-                target=target,
-                shapes=dict(wish.shapes),
-                service=self._service,
-            )
-            if isinstance(step, Candidate)
-            else step
+            self._job(step, inspection, path, target, wish) if isinstance(step, Candidate) else step
             for step in admit(listed, inspection.summary, target)
         ]
+
+    def _job(
+        self,
+        candidate: Candidate,
+        inspection: Inspection,
+        path: Path,
+        target: CapabilityClass,
+        wish: Wish,
+    ) -> CandidateJob:
+        return job_for(
+            candidate,
+            inspection,
+            name=symbol_prefix(path),
+            target=target,
+            shapes=dict(wish.shapes),
+            service=self._service,
+        )
 
     def _outcome(self, step: _Step, bench: Workbench, labelled: _Labelled | None) -> Outcome:
         """Build what is to be built and judge it by labelled samples, where there are any."""

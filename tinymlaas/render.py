@@ -150,18 +150,29 @@ def _chosen(report: CandidateReport) -> str:
 
 
 def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str) -> Table:
-    """Return the fit verdict: bytes by section, and each region's use of its length."""
+    """Return the fit verdict: bytes by section, each region's use of its length, and what is free.
+
+    RAM is arena, static data and, where the module was run, its stack.
+    """
     table = _table(title, "region", "section")
-    for heading in ("bytes", "of", "used"):
+    for heading in ("bytes", "of", "used", "free"):
         table.add_column(heading, justify="right")
     rows = list(sections)
     for region in regions:
         for section in rows:
             if section.region == region.region:
-                table.add_row("", section.section, number(section.bytes), "", "")
+                table.add_row("", section.section, number(section.bytes), "", "", "")
         share = region.used / region.length
         style = "bold red" if share > 1 else "bold"
-        cells = (region.region, "", number(region.used), number(region.length), f"{share:.1%}")
+        free = number(region.length - region.used)
+        cells = (
+            region.region,
+            "",
+            number(region.used),
+            number(region.length),
+            f"{share:.1%}",
+            free,
+        )
         table.add_row(*cells, style=style)
     return table
 

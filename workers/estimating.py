@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tinymlaas.contract.compiler import ESTIMATE_ERROR, Estimate
+from tinymlaas.contract.compiler import ESTIMATE_ERROR, CompileTask, Estimate
 from tinymlaas.contract.device import CapabilityClass, MemoryKind
-from tinymlaas.contract.errors import DoesNotFit
+from tinymlaas.contract.errors import DoesNotFit, UnsupportedModel
+from workers import guardian
+from workers.compilers.plugin import TASK_FILE, Compiler
 from workers.toolchains.footprint import kilobytes
 
 
@@ -24,3 +26,19 @@ def check_room(estimate: Estimate, target: CapabilityClass) -> None:
             reasons.append(f"needs {kilobytes(needed)} {what} of {kilobytes(capacity)} (estimated)")
     if reasons:
         raise DoesNotFit(*reasons)
+
+
+def estimate(task: CompileTask, model: bytes, compiler: Compiler) -> Estimate | None:
+    """Return what the module of `task` on the static `model` will take; None if nobody can say.
+
+    Raises:
+        UnsupportedModel: the compiler does not take the task.
+        CompilerCrashed: it gave no valid answer.
+    """
+    with guardian.scratch("estimate") as folder:
+        (folder / TASK_FILE).write_text(task.model_dump_json())
+        (folder / task.model).write_bytes(model)
+        support = compiler.supports(task, folder)
+        if not support.ok:
+            raise UnsupportedModel(*support.reasons)
+        return compiler.estimate(task, folder)

@@ -30,6 +30,8 @@ VERSION = "7.0"
 BUILD = "1"
 MODEL_FILE = "model.c"
 PORTABLE, ARM = "portable", "arm"
+# C is all this makes, and there is no gcc for MSP430 among the toolchains.
+_CORES = tuple(core for core in Core if core is not Core.MSP430)
 _NO_TREE = f"kernels {ARM} are not installed: set {ROOT_VARIABLE} to a CMSIS-NN tree"
 
 
@@ -43,7 +45,7 @@ def describe() -> CompilerDescription:
         name=NAME,
         version=_version(configured()),
         build=BUILD,
-        cores=tuple(Core),
+        cores=_CORES,
         operators=tuple(
             OperatorSupport(format=ModelFormat.TFLITE, dtype=dtype, operators=names, exact=True)
             for dtype, names in OPERATORS.items()

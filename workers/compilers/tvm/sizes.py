@@ -7,6 +7,7 @@ each kind of core and objective (`benchmarks/estimate.py` shows what is left of 
 
 RAM = the activations with all element-wise operators fused + a stack: it was 40 to 160 bytes
 without convolutions and 80 to 600 with, growing with what a kernel keeps in registers and spills.
+An AVR keeps constants in RAM, too.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ _BY_CORE = {
     Core.CORTEX_M7: _THUMB2,
     Core.CORTEX_M33: _THUMB2,
     Core.CORTEX_M55: _THUMB2,
+    Core.AVR: _THUMB2,
 }
 
 
@@ -82,8 +84,10 @@ def sizes(task: CompileTask) -> Estimate:
     )
     activations = summary.estimated_fused_ram_bytes or summary.estimated_ram_bytes
     stack = _STACK_CONVOLUTION if convolutions else _STACK_HARD if hard else _STACK
+    constants = _constants(summary)
+    in_ram = constants if task.target.core is Core.AVR else 0
     return Estimate(
-        flash_bytes=_constants(summary) + text, ram_bytes=activations - STACK_BYTES + stack
+        flash_bytes=constants + text, ram_bytes=activations - STACK_BYTES + stack + in_ram
     )
 
 

@@ -1,0 +1,91 @@
+import pytest
+
+from scheduler.candidates import Candidate
+from scheduler.fitting import Estimated, cheapest_first, fit, verified
+from tests.unit.scheduler.facts import BOARD, compiler
+from tests.unit.scheduler.test_choice import BUILT, VERIFIED, report
+from tinymlaas.contract.compiler import Estimate
+from tinymlaas.contract.device import DeviceProfile
+from tinymlaas.contract.fit import Verdict
+from tinymlaas.contract.manifest import Level
+
+PROFILE = DeviceProfile(
+    name="board",
+    title="t",
+    vendor="v",
+    mcu="m",
+    datasheet="https://x",
+    core=BOARD.core,
+    memory=BOARD.memory,
+)
+
+
+def said(flash: int, ram: int, name: str = "cc") -> Estimated:
+    estimate = Estimate(flash_bytes=flash, ram_bytes=ram)
+    return Estimated(Candidate(compiler(name), "generated", {"o": name}), estimate)
+
+
+@pytest.mark.parametrize(
+    ("flash", "ram", "verdict"),
+    [
+        (869, 1, Verdict.FITS),
+        (1, 869, Verdict.FITS),
+        (870, 1, Verdict.TIGHT),
+        (1000, 1, Verdict.TIGHT),
+        (1176, 1176, Verdict.TIGHT),
+        (1177, 1, Verdict.NO),
+        (1, 1177, Verdict.NO),
+    ],
+)
+def test_the_error_an_estimate_may_have_is_allowed_for(
+    flash: int, ram: int, verdict: Verdict
+) -> None:
+    found = fit(PROFILE, [said(flash, ram)])
+    assert (found.verdict, found.level) == (verdict, Level.ESTIMATED)
+    assert (found.flash_capacity, found.ram_capacity) == (1000, 1000)
+    assert len(found.reasons) == (flash > 1000) + (ram > 1000)
+
+
+def test_the_candidate_that_leaves_most_room_speaks_for_the_board() -> None:
+    refused = Estimated(Candidate(compiler("z"), "generated"), reasons=("no Foo",))
+    found = fit(PROFILE, [said(900, 10, "a"), refused, said(500, 600, "b"), said(10, 700, "c")])
+    assert (found.compiler, found.options) == ("b", {"o": "b"})
+    assert (found.flash_bytes, found.ram_bytes) == (500, 600)
+    nobody = fit(PROFILE, [refused, refused, Estimated(Candidate(compiler("y"), "generated"))])
+    assert (nobody.verdict, nobody.reasons, nobody.level) == (Verdict.NO, ("z: no Foo",), None)
+
+
+def test_the_smallest_board_that_fits_comes_first() -> None:
+    def board(name: str, flash: int, verdict: Verdict):
+        found = fit(PROFILE, [said(1, 1)])
+        return found.model_copy(update={"board": name, "flash_capacity": flash, "verdict": verdict})
+
+    boards = [
+        board("large", 900, Verdict.FITS),
+        board("none", 1, Verdict.NO),
+        board("tight", 10, Verdict.TIGHT),
+        board("small", 90, Verdict.FITS),
+    ]
+    assert [b.board for b in cheapest_first(boards)] == ["small", "large", "tight", "none"]
+
+
+def test_what_was_tried_is_said_as_it_is_known() -> None:
+    estimated = fit(PROFILE, [said(1000, 1)])
+    linked = report(VERIFIED, 7, 90, 80, "other").model_copy(
+        update={"level": Level.SIMULATED, "size_level": Level.LINKED, "module_digest": "a" * 64}
+    )
+    proven = verified(estimated, linked, ())
+    assert (proven.verdict, proven.level, proven.compiler) == (
+        Verdict.FITS,
+        Level.SIMULATED,
+        "other",
+    )
+    assert (proven.flash_bytes, proven.ram_bytes, proven.instructions) == (90, 80, 7)
+    unlinked = report(BUILT, None, 9, 9, reasons=("no gcc",)).model_copy(
+        update={"size_level": Level.ESTIMATED}
+    )
+    standing = verified(estimated, unlinked, ())
+    assert (standing.verdict, standing.flash_bytes) == (Verdict.TIGHT, 1000)
+    assert standing.reasons == ("no gcc",)
+    refuted = verified(estimated, None, ("needs more",))
+    assert (refuted.verdict, refuted.reasons) == (Verdict.NO, ("needs more",))

@@ -1,0 +1,52 @@
+"""The table of boards that can run a model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tinymlaas.contract.fit import BoardFit, FitReport, Verdict
+from tinymlaas.render import millions, number
+
+_STYLES = {Verdict.FITS: "green", Verdict.TIGHT: "yellow", Verdict.NO: "red"}
+_LISTED_REASONS = 8
+
+
+def board_fits(report: FitReport) -> Iterator[RenderableType]:
+    """Yield the table of boards that may run the model, and why the others cannot."""
+    able = [board for board in report.boards if board.verdict is not Verdict.NO]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for heading in ("board", "core", "verdict", "compiler", "known"):
+        table.add_column(heading, no_wrap=heading != "compiler", overflow="fold")
+    for heading in ("flash B", "of", "RAM B", "of", "instr."):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for board in able:
+        table.add_row(*_cells(board))
+    yield table if able else Text(f"no board known can run {report.model}")
+    unable = [board for board in report.boards if board.verdict is Verdict.NO]
+    for board in unable:
+        reasons = "; ".join(board.reasons[:_LISTED_REASONS])
+        yield Text(f"{board.board}: no: {reasons}")
+    counts = Counter(board.verdict for board in report.boards)
+    if counts[Verdict.TIGHT]:
+        yield Text("tight: within the error of the estimate; --verify N compiles to be sure")
+
+
+def _cells(board: BoardFit) -> tuple[RenderableType, ...]:
+    return (
+        board.board,
+        str(board.core),
+        Text(board.verdict.value, style=_STYLES[board.verdict]),
+        board.compiler or "–",
+        "–" if board.level is None else str(board.level),
+        number(board.flash_bytes),
+        number(board.flash_capacity),
+        number(board.ram_bytes),
+        number(board.ram_capacity),
+        millions(board.instructions),
+    )
