@@ -38,6 +38,7 @@ from tinymlaas.contract.pool_messages import (
 )
 from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.queue_messages import QueueAsked, QueueReport, QueueTold
+from tinymlaas.contract.rebuild import RebuildReport
 from tinymlaas.contract.report import (
     CompileResult,
     ErrorReport,
@@ -77,6 +78,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "outcome": Outcome,
     "quantisation-report": QuantisationReport,
     "queue-report": QueueReport,
+    "rebuild-report": RebuildReport,
     "run-report": RunReport,
     "store-report": StoreReport,
     "submitted": Submitted,

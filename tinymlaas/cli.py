@@ -39,6 +39,7 @@ from tinymlaas.cli_options import (
 )
 from tinymlaas.cli_plot import check_plot, draw_plot
 from tinymlaas.cli_quantize import lines, quantize
+from tinymlaas.cli_rebuild import rebuild
 from tinymlaas.contract.errors import InvalidBoard
 from tinymlaas.contract.report import CompileResult, ResultStatus, VerifyReport
 
@@ -52,6 +53,7 @@ boards_app = typer.Typer(help="Boards: list them, show one, check a profile of y
 keys_app = typer.Typer(help="The signing key.", no_args_is_help=True)
 app.command()(quantize)
 app.command()(fit)
+app.command()(rebuild)
 cli_jobs.add_to(app)
 app.add_typer(cli_farm.app, name="farm")
 app.add_typer(cli_store.app, name="store")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage.archive import Archive
 from storage.dsse import MAX_ENVELOPE_BYTES
-from storage.provenance import envelope_name
+from storage.provenance import ExternalParameters, envelope_name
 from storage.stored_zip import MAX_ARCHIVE_BYTES
 from storage.verify import trusted_key, verify_module
 from tinymlaas.contract.manifest import Verification
@@ -23,10 +23,14 @@ _MAX_KEY_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Checked:
-    """A module whose signature and content are sound, and the SHA-256 of the signer's key."""
+    """A module whose signature and content are sound, and the SHA-256 of the signer's key.
+
+    `asked` is what its provenance says was decided by who had it built.
+    """
 
     archive: Archive
     signer: str
+    asked: ExternalParameters
 
 
 def verify(path: Path, key: Path | None) -> Checked:
@@ -48,7 +52,8 @@ def verify(path: Path, key: Path | None) -> Checked:
     else:
         pem = read_input(key, "public key", _MAX_KEY_BYTES)
     verified = verify_module(archive, envelope, [trusted_key(pem)])
-    return Checked(verified.archive, verified.key.fingerprint)
+    asked = verified.statement.predicate.build_definition.external_parameters
+    return Checked(verified.archive, verified.key.fingerprint, asked)
 
 
 def rerun(checked: Checked) -> Verification:

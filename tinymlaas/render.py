@@ -165,15 +165,8 @@ def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str
         share = region.used / region.length
         style = "bold red" if share > 1 else "bold"
         free = number(region.length - region.used)
-        cells = (
-            region.region,
-            "",
-            number(region.used),
-            number(region.length),
-            f"{share:.1%}",
-            free,
-        )
-        table.add_row(*cells, style=style)
+        used = (number(region.used), number(region.length), f"{share:.1%}", free)
+        table.add_row(region.region, "", *used, style=style)
     return table
 
 

@@ -2,17 +2,8 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.integration.cli.runner import Cli
 from tests.integration.race.services import DIGITS
-
-
-@pytest.fixture
-def cli(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    home = tmp_path / "home"
-    home.mkdir()
-    return Cli(home, tmp_path_factory.getbasetemp() / "cache")
 
 
 def test_boards_by_estimate_the_cheapest_verified(cli: Cli) -> None:

@@ -22,18 +22,6 @@ FIELDS = {
 }
 
 
-@pytest.fixture
-def cli(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Cli:
-    home = tmp_path / "home"
-    home.mkdir()
-    return Cli(home, tmp_path_factory.getbasetemp() / "cache")
-
-
-@pytest.fixture
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.getbasetemp() / "cache" / "tinymlaas" / "toolchain"
-
-
 def test_wrong_numbers_never_win_however_fast_and_small(tmp_path: Path, cache: Path) -> None:
     """A compiler whose relu is the identity needs least of all, and is right half the time."""
     cheat = planted(tmp_path, "cheat", "{0}")

@@ -1,0 +1,140 @@
+"""Build a module again from its provenance and say whether it is the same, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scheduler.candidates import Candidate, job_for
+from storage import keys
+from storage.archive import Archive, read_archive
+from storage.directory import DirectoryStore
+from storage.memory import MemoryStore
+from storage.port import ObjectNotFound
+from storage.provenance import ExternalParameters
+from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import Failure, Rejection, UsageError
+from tinymlaas.contract.manifest import CompilerUsed
+from tinymlaas.contract.pool_messages import InspectTask, ModelFile
+from tinymlaas.contract.progress import Progress, Silent
+from tinymlaas.contract.rebuild import Difference, RebuildReport
+from tinymlaas.contract.report import CandidateStatus
+from tinymlaas.inputs import read_input
+from tinymlaas.keys import own_key
+from tinymlaas.settings import Settings, from_environment
+from workers.build import Workbench, build
+from workers.compilers.registry import discover
+from workers.models.limits import DEFAULT_LIMITS
+from workers.sources import service_digest
+from workers.tasks import inspect_stored
+
+_LISTED = 20
+_SILENT = Silent()
+
+
+def rebuild(
+    archive: Archive,
+    asked: ExternalParameters,
+    model: Path | None = None,
+    progress: Progress = _SILENT,
+) -> RebuildReport:
+    """Build again what `archive` holds, with nothing taken from the store but the model.
+
+    `asked` are the parameters its provenance names; `model` is the model file, where the store
+    does not have it any more.
+
+    Raises:
+        UsageError: the model is not at hand, is another one, or the compiler is not.
+        Rejection: the model or candidate is refused today; says why.
+        Failure: a step of ours broke.
+    """
+    settings = from_environment()
+    registry = discover(settings.compilers)
+    used = archive.manifest.compiler
+    described = registry.get(used.name).describe()
+    scratch = MemoryStore()
+    data = _model(archive.manifest.model_digest, model, settings)
+    scratch.put(keys.blob_of(data), data)
+    bench = Workbench(
+        registry, scratch, own_key(settings).signer, settings.toolchain_cache, progress
+    )
+    service = service_digest()
+    file = ModelFile(digest=sha256(data), filename=model.name if model else "model")
+    inspection = inspect_stored(InspectTask(model=file, shapes=asked.shapes), service, bench)
+    job = job_for(
+        Candidate(described, used.kernels, dict(asked.options)),
+        inspection,
+        name=asked.name,
+        target=asked.target,
+        shapes=dict(asked.shapes),
+        service=service,
+    )
+    outcome = build(job, bench)
+    if outcome.archive_digest is None:
+        failed = outcome.report.status is CandidateStatus.FAILED
+        raise (Failure if failed else Rejection)(*outcome.report.reasons)
+    again = read_archive(scratch.get(keys.module_archive(outcome.archive_digest)))
+    return RebuildReport(
+        identical=again.digest == archive.digest,
+        before=archive.digest,
+        now=again.digest,
+        differences=tuple(differences(archive, again)),
+    )
+
+
+def _model(digest: str, path: Path | None, settings: Settings) -> bytes:
+    if path is not None:
+        data = read_input(path, "model", DEFAULT_LIMITS.file_bytes)
+        if sha256(data) != digest:
+            raise UsageError(f"{path} is another model than the module was built from")
+        return data
+    try:
+        return DirectoryStore(settings.store).get(keys.blob(digest))
+    except ObjectNotFound:
+        raise UsageError(
+            f"the store does not have the model {digest[:12]}… any more: give --model FILE"
+        ) from None
+
+
+def differences(before: Archive, now: Archive) -> list[Difference]:
+    """Return what differs, causes first: the compiler, its flags, our version, then the bytes."""
+    found = _compilers(before.manifest.compiler, now.manifest.compiler)
+    if not found and before.manifest.action_digest != now.manifest.action_digest:
+        what = "the action, so tinymlaas itself is another version"
+        found.append(
+            Difference(
+                what=what, before=before.manifest.action_digest, now=now.manifest.action_digest
+            )
+        )
+    paths = sorted({*before.members, *now.members})
+    changed = [path for path in paths if before.members.get(path) != now.members.get(path)]
+    for path in changed[:_LISTED]:
+        found.append(Difference(what=path, before=_seen(before, path), now=_seen(now, path)))
+    if len(changed) > _LISTED:
+        rest = str(len(changed) - _LISTED)
+        found.append(Difference(what="further files", before=rest, now=rest))
+    if not found and before.digest != now.digest:
+        found.append(
+            Difference(what="manifest.json", before=before.manifest_digest, now=now.manifest_digest)
+        )
+    return found
+
+
+def _compilers(before: CompilerUsed, now: CompilerUsed) -> list[Difference]:
+    pairs = (
+        (f"compiler {name}", getattr(before, name), getattr(now, name))
+        for name in CompilerUsed.model_fields
+    )
+    return [
+        Difference(what=what, before=_text(old), now=_text(new))
+        for what, old, new in pairs
+        if old != new
+    ]
+
+
+def _text(value: object) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _seen(archive: Archive, path: str) -> str:
+    data = archive.members.get(path)
+    return "absent" if data is None else f"{len(data):,} B, SHA-256 {sha256(data)[:16]}…"
