@@ -30,6 +30,7 @@ _NAMES = {
 }
 # An error, as a share of the output's range, that is rounding in float32 and no more.
 _ROUNDING = 1e-4
+_MIGHT_HAVE = (CandidateStatus.FAILED, CandidateStatus.SKIPPED)
 _UNREAD = {unread(format) for format in ModelFormat}
 _PLAIN = Race()
 
@@ -189,8 +190,8 @@ def conclude(
 ) -> CompileResult:
     """Return the job's result: done with the chosen candidate, else rejected or failed.
 
-    A job is `failed` if any candidate failed (it might have worked), `rejected` if all were or
-    break a limit.
+    A job is `failed` if any candidate failed or was skipped (it might have worked), `rejected` if
+    all were or break a limit.
     """
     ranking = rank(candidates, objective, race)
     best = pareto(candidates)
@@ -206,7 +207,7 @@ def conclude(
             chosen=ranking.chosen,
             candidates=told,
         )
-    failed = any(report.status is CandidateStatus.FAILED for report in told)
+    failed = any(report.status in _MIGHT_HAVE for report in told)
     return CompileResult(
         status=ResultStatus.FAILED if failed else ResultStatus.REJECTED,
         reasons=_reasons(told, failed),
@@ -232,7 +233,7 @@ def _reasons(candidates: Sequence[CandidateReport], failed: bool) -> tuple[str, 
 
 def _tells(report: CandidateReport, failed: bool) -> bool:
     if failed:
-        return report.status is CandidateStatus.FAILED
+        return report.status in _MIGHT_HAVE
     return report.status is CandidateStatus.REJECTED or bool(report.lost)
 
 

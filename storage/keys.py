@@ -5,6 +5,7 @@
     actions/<action digest>/outcome.json            what became of one compile action
     quantisations/<request digest>/outcome.json     what became of one quantisation
     accuracies/<request digest>/outcome.json        how often a module is right on labelled samples
+    races/<core digest>/<record digest>.json        what came of a model's candidates on a core
     modules/<archive sha256>/module.zip             the module archive itself
     modules/<archive sha256>/provenance/<key fingerprint>.intoto.jsonl
     tenants/<tenant>/blobs/<sha256>                 what a tenant has uploaded
@@ -35,6 +36,7 @@ _LAYOUT = tuple(
         rf"actions/{_DIGEST}/outcome\.json",
         rf"quantisations/{_DIGEST}/outcome\.json",
         rf"accuracies/{_DIGEST}/outcome\.json",
+        rf"races/{_DIGEST}/{_DIGEST}\.json",
         rf"modules/(?P<sha256>{_DIGEST})/module\.zip",
         rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
         rf"tenants/{_TENANT}/blobs/(?P<sha256>{_DIGEST})",
@@ -117,6 +119,16 @@ def quantisation_outcome(request_digest: str) -> Key:
 def accuracy(request_digest: str) -> Key:
     """Key of how often one module is right on one file of labelled samples."""
     return Key(f"accuracies/{checked_digest(request_digest)}/outcome.json")
+
+
+def races(core_digest: str) -> str:
+    """Return the prefix of all races on one kind of core."""
+    return f"races/{checked_digest(core_digest)}/"
+
+
+def race(core_digest: str, record_digest: str) -> Key:
+    """Key of one record of what came of a model's candidates on one kind of core."""
+    return Key(f"{races(core_digest)}{checked_digest(record_digest)}.json")
 
 
 def module_archive(archive_digest: str) -> Key:

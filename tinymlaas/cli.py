@@ -35,6 +35,7 @@ from tinymlaas.cli_options import (
     Output,
     parse_options,
     parse_race,
+    parse_seconds,
     parse_shapes,
 )
 from tinymlaas.cli_plot import check_plot, draw_plot
@@ -85,6 +86,12 @@ def compile_command(
         Path | None,
         typer.Option(metavar="FILE.npz", readable=False, help="Labelled samples to judge by."),
     ] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="30s", help="Stop trying candidates after that long.")
+    ] = None,
+    first: Annotated[
+        bool, typer.Option("--first", help="Take the first verified candidate.")
+    ] = False,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", readable=False, help="Flash over instructions."),
@@ -101,7 +108,16 @@ def compile_command(
             objective, max_flash, max_ram, max_instructions, max_error, min_accuracy
         )
         shapes = parse_shapes(shape or ())
-        wish = local.Wish(compiler, heaviest, shapes, parse_options(option or ()), race, data)
+        wish = local.Wish(
+            compiler,
+            heaviest,
+            shapes,
+            parse_options(option or ()),
+            race,
+            data,
+            parse_seconds("--budget", budget),
+            first,
+        )
         check_plot(plot)
         with (
             output.progress() as progress,

@@ -132,6 +132,21 @@ def parse_bytes(option: str, text: str | None) -> int | None:
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
+def parse_seconds(option: str, text: str | None) -> float | None:
+    """Parse a time such as ``30``, ``30s``, ``1.5m`` or ``2h``; return seconds.
+
+    Raises:
+        UsageError: it is none, or nothing.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?) ?([smh]?)", text.strip())
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise UsageError(f"{option} {text}: write a time as in 30s or 2m")
+    return seconds
+
+
 def _is_dimension(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 

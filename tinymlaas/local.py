@@ -22,21 +22,21 @@ from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import CapabilityClass
 from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.errors import TinymlaasError, UsageError
-from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
+from tinymlaas.contract.jobs import CandidateJob, Inspection
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.race import Race
 from tinymlaas.contract.report import (
     CandidateReport,
-    CandidateStatus,
     CompileResult,
     Objective,
 )
 from tinymlaas.delivery import check_directory, deliver
 from tinymlaas.inputs import Form, read_input, symbol_prefix
 from tinymlaas.keys import notice, own_key
+from tinymlaas.racing import Labelled, Rules, Step, run
 from tinymlaas.settings import Settings, from_environment
 from workers import child, guardian
-from workers.build import Workbench, build, module_of
+from workers.build import Workbench, module_of
 from workers.compilers.registry import Registry, discover
 from workers.estimating import estimate
 from workers.models.limits import DEFAULT_LIMITS
@@ -53,7 +53,8 @@ class Wish:
     """What is wanted of a compile besides model and board.
 
     `compiler` is ``auto``, a name, or a name with kernels (``cmsis-nn/portable``); `data` is an
-    npz file of labelled samples that verified candidates are judged by.
+    npz file of labelled samples that verified candidates are judged by. After `budget` seconds of
+    building no further candidate is tried; with `first` the first that may win is taken.
     """
 
     compiler: str = AUTO
@@ -62,22 +63,8 @@ class Wish:
     options: Mapping[str, str] = field(default_factory=dict)
     race: Race = field(default_factory=Race)
     data: Path | None = None
-
-
-@dataclass(frozen=True)
-class _Step:
-    """A candidate of one form of the model: what builds it, or why it cannot work."""
-
-    form: Form
-    work: CandidateJob | CandidateReport
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """Labelled samples as they lie in their file."""
-
-    name: str
-    data: bytes
+    budget: float | None = None
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -219,7 +206,7 @@ class LocalService:
         labelled = _labelled(wish)
         target = device.capability_class()
         plan = [
-            _Step(form, work)
+            Step(form, work)
             for form in forms
             for work in self._plan(form.path, described, target, wish)
         ]
@@ -227,9 +214,9 @@ class LocalService:
         bench = Workbench(
             registry, self._store, developer.signer, self._settings.toolchain_cache, self._progress
         )
-        outcomes = run_all(plan, lambda step: self._outcome(step, bench, labelled), _THREADS)
-        reports = [outcome.report for outcome in outcomes]
-        result = conclude(reports, wish.objective, wish.race)
+        rules = Rules(wish.objective, wish.race, labelled, wish.budget, wish.first)
+        outcomes = run(plan, rules, bench, self._service)
+        result = conclude([outcome.report for outcome in outcomes], wish.objective, wish.race)
         if result.chosen is not None:
             step = plan[result.chosen]
             assert isinstance(step.work, CandidateJob)  # noqa: S101 - for the type checker
@@ -274,31 +261,8 @@ class LocalService:
             service=self._service,
         )
 
-    def _outcome(self, step: _Step, bench: Workbench, labelled: _Labelled | None) -> Outcome:
-        """Build what is to be built and judge it by labelled samples, where there are any."""
-        if isinstance(step.work, CandidateReport):
-            outcome = Outcome(report=step.work)
-        else:
-            outcome = build(step.work, bench)
-        changes: dict[str, object] = {}
-        if step.form.quantisation is not None:
-            errors = [each.max_error for each in step.form.quantisation.errors]
-            changes |= {"quantised": True, "quantisation_error": max(errors, default=None)}
-        verified = outcome.report.status is CandidateStatus.VERIFIED
-        if labelled is not None and verified and outcome.archive_digest is not None:
-            changes["accuracy"] = self._accuracy(outcome.archive_digest, labelled)
-        report = outcome.report.model_copy(update=changes)
-        return outcome.model_copy(update={"report": report})
 
-    def _accuracy(self, module: str, labelled: _Labelled) -> float:
-        from workers.accuracy import accuracy_of
-
-        cache = self._settings.toolchain_cache
-        found = accuracy_of(module, labelled.data, labelled.name, self._store, cache, self._service)
-        return found.accuracy
-
-
-def _labelled(wish: Wish) -> _Labelled | None:
+def _labelled(wish: Wish) -> Labelled | None:
     """Return the labelled samples wished for.
 
     Raises:
@@ -310,7 +274,7 @@ def _labelled(wish: Wish) -> _Labelled | None:
         return None
     from workers.samples import MAX_SAMPLES_BYTES
 
-    return _Labelled(wish.data.name, read_input(wish.data, "data", MAX_SAMPLES_BYTES))
+    return Labelled(wish.data.name, read_input(wish.data, "data", MAX_SAMPLES_BYTES))
 
 
 def _wanted(registry: Registry, compiler: str) -> list[CompilerDescription]:

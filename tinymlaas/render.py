@@ -24,6 +24,7 @@ _STYLES = {
     CandidateStatus.BUILT: "yellow",
     CandidateStatus.REJECTED: "red",
     CandidateStatus.FAILED: "bold red",
+    CandidateStatus.SKIPPED: "dim",
 }
 
 

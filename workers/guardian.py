@@ -61,6 +61,12 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def kill_all() -> None:
+    """Kill every process group that is watched now; who waits for one of them sees it fail."""
+    for pid in _guardian.groups():
+        kill_group(pid)
+
+
 @contextlib.contextmanager
 def _watched(kind: str, what: str) -> Iterator[None]:
     _guardian.add(kind, what)
@@ -91,6 +97,10 @@ class _Guardian:
             self._things.discard((kind, what))
             if self._process is not None:
                 _tell(self._process, "-", kind, what)
+
+    def groups(self) -> list[int]:
+        with self._lock:
+            return [int(what) for kind, what in self._things if kind == _GROUP]
 
     def end(self) -> None:
         if self._process is not None:

@@ -19,13 +19,15 @@ class Objective(StrEnum):
 
 class CandidateStatus(StrEnum):
     """verified: ran and computed the right numbers. built: linked, could not be run. rejected:
-    cannot work, see reasons. failed: broke, which is our fault.
+    cannot work, see reasons. failed: broke, which is our fault. skipped: not tried, or not to the
+    end, as time was up or another was good enough.
     """
 
     VERIFIED = "verified"
     BUILT = "built"
     REJECTED = "rejected"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 class CandidateReport(Model):

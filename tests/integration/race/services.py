@@ -33,6 +33,17 @@ def planted(folder: Path, name: str, formula: str) -> Path:
     return made
 
 
+def slow(folder: Path, name: str) -> Path:
+    """Return a copy of the example plugin called `name` that takes ten minutes to compile."""
+    made = planted(folder, name, "{0} > 0.0f ? {0} : 0.0f")
+    source = (made / "elementwise.py").read_text()
+    start = "def compile_model(task, model, out):\n"
+    assert source.count(start) == 1
+    source = source.replace(start, f"{start}    import time\n\n    time.sleep(600)\n")
+    (made / "elementwise.py").write_text(source)
+    return made
+
+
 def relu(folder: Path, size: int = 64) -> Path:
     """Write x → relu(x), and return the file."""
     graph = helper.make_graph(

@@ -1,6 +1,12 @@
 import pytest
 
-from tinymlaas.cli_options import parse_bytes, parse_objective, parse_options, parse_shapes
+from tinymlaas.cli_options import (
+    parse_bytes,
+    parse_objective,
+    parse_options,
+    parse_seconds,
+    parse_shapes,
+)
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.report import Objective
 
@@ -86,3 +92,15 @@ def test_sizes() -> None:
 def test_malformed_sizes(text: str) -> None:
     with pytest.raises(UsageError, match=r"--max-ram .*: write bytes"):
         parse_bytes("--max-ram", text)
+
+
+def test_times() -> None:
+    times = {"30": 30.0, "30s": 30.0, "1.5m": 90.0, "2 h": 7200.0}
+    assert {text: parse_seconds("--budget", text) for text in times} == times
+    assert parse_seconds("--budget", None) is None
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-1s", "fast", "30 years", "1e3", "٣s"])
+def test_malformed_times(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--budget .*: write a time as in 30s"):
+        parse_seconds("--budget", text)

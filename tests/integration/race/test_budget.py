@@ -1,0 +1,71 @@
+"""A race that ends early says what it did not try, and begins with what did well before."""
+
+from pathlib import Path
+
+from storage import keys
+from storage.directory import DirectoryStore
+from tests.integration.race.services import PLUGIN, relu, service, slow
+from tinymlaas.contract.history import RaceRecord
+from tinymlaas.contract.report import CandidateReport, CandidateStatus, ResultStatus
+from tinymlaas.local import Wish
+
+BOARD = "nucleo-l4r5zi"
+SKIPPED = CandidateStatus.SKIPPED
+
+
+def by_name(candidates: tuple[CandidateReport, ...]) -> dict[str, CandidateReport]:
+    return {candidate.compiler: candidate for candidate in candidates}
+
+
+def test_the_first_verified_is_taken_at_once(tmp_path: Path, cache: Path) -> None:
+    """The compiler that sleeps for ten minutes is not waited for, nor is what it leaves kept."""
+    racing = service(tmp_path, cache, slow(tmp_path, "asleep"), PLUGIN)
+    done = racing.compile(relu(tmp_path), BOARD, Wish(first=True), tmp_path).result
+    assert done.status is ResultStatus.DONE
+    assert done.chosen is not None
+    assert done.candidates[done.chosen].status is CandidateStatus.VERIFIED
+    asleep = by_name(done.candidates)["asleep"]
+    assert asleep.status is SKIPPED
+    assert asleep.reasons == ("not finished as another was verified first",)
+    store = DirectoryStore(tmp_path / "store")
+    assert asleep.action_digest is not None
+    assert store.head(keys.action_outcome(asleep.action_digest)) is None
+    again = racing.compile(relu(tmp_path), BOARD, Wish(first=True), tmp_path).result
+    assert again.chosen is not None
+    assert again.candidates[again.chosen].cached
+
+
+def test_a_budget_ends_the_race_and_says_what_was_not_tried(tmp_path: Path, cache: Path) -> None:
+    sleepers = [slow(tmp_path, name) for name in ("asleep", "dozing")]
+    racing = service(tmp_path, cache, *sleepers, PLUGIN)
+    racing.compile(relu(tmp_path), BOARD, Wish("elementwise"), tmp_path)  # the store has it
+    done = racing.compile(relu(tmp_path), BOARD, Wish(budget=3.0), tmp_path).result
+    found = by_name(done.candidates)
+    assert {found[name].status for name in ("asleep", "dozing")} == {SKIPPED}
+    assert {found[name].reasons for name in ("asleep", "dozing")} == {
+        ("not finished within the budget of 3 s",)
+    }
+    # Nobody knew better than to begin with the two that sleep: the rest was not begun.
+    assert found["elementwise"].reasons == ("not tried within the budget of 3 s",)
+    assert (done.status, done.chosen) == (ResultStatus.FAILED, None)
+
+
+def test_history_has_the_best_guess_tried_first(tmp_path: Path, cache: Path) -> None:
+    racing = service(tmp_path, cache, PLUGIN)
+    model = relu(tmp_path)
+    full = racing.compile(model, BOARD, Wish(), tmp_path).result
+    assert full.chosen is not None
+    winner = full.candidates[full.chosen]
+    store = DirectoryStore(tmp_path / "store")
+    (info,) = store.list("races/")
+    record = RaceRecord.model_validate_json(store.get(info.key))
+    assert {entry.compiler for entry in record.entries} == {"elementwise", "tvm"}
+    assert record.operators == {"Relu": 1}
+    like = tmp_path / "like"
+    like.mkdir()
+    first = racing.compile(relu(like, 80), BOARD, Wish(first=True), tmp_path).result
+    assert first.chosen is not None
+    chosen = first.candidates[first.chosen]
+    tried = [c for c in first.candidates if c.status is not SKIPPED and c.action_digest]
+    assert winner.compiler in {candidate.compiler for candidate in tried}
+    assert chosen.status is CandidateStatus.VERIFIED
