@@ -126,13 +126,24 @@ def test_a_terminal_without_our_characters(cli: Cli, tmp_path: Path) -> None:
 
 
 def test_misfit_shows_sections_against_regions(cli: Cli, tmp_path: Path) -> None:
-    model = write(tmp_path, "m.onnx", small_onnx(shape=(4000, 16)).SerializeToString())
-    ran = cli("compile", model, "--board", BOARD, "--json")
+    """So little too large that no estimate could have said so: the link decides."""
+    model = write(tmp_path, "m.onnx", small_onnx(shape=(205, 16)).SerializeToString())
+    ran = cli("compile", model, "--board", BOARD, "--compiler", "tvm", "--json")
     assert ran.status == 2
     (candidate,) = ran.json["candidates"]
     assert candidate["status"] == "rejected"
     assert candidate["level"] == "linked"
     arena = next(use for use in candidate["sections"] if use["section"] == ".arena")
-    assert arena["bytes"] >= 4000 * (16 + 4) * 4
+    assert arena["bytes"] >= 205 * (16 + 4) * 4
     ram = next(use for use in candidate["regions"] if use["region"] == arena["region"])
     assert ram["used"] > ram["length"]
+    assert 0.85 < candidate["estimated_ram_bytes"] / candidate["ram_bytes"] < 1.15
+
+
+def test_far_too_large_is_said_before_anything_is_compiled(cli: Cli, tmp_path: Path) -> None:
+    model = write(tmp_path, "m.onnx", small_onnx(shape=(4000, 16)).SerializeToString())
+    ran = cli("compile", model, "--board", BOARD, "--json")
+    assert ran.status == 2
+    told = [c for c in ran.json["candidates"] if c["compiler"] == "tvm"]
+    assert all(c["level"] is None for c in told)
+    assert ran.json["reasons"] == ["needs 313 kB RAM of 16 kB (estimated)"]
