@@ -38,7 +38,6 @@ from tinymlaas.settings import Settings, from_environment
 from workers import child, guardian
 from workers.build import Workbench, module_of
 from workers.compilers.registry import Registry, discover
-from workers.estimating import estimate
 from workers.models.limits import DEFAULT_LIMITS
 from workers.sources import service_digest
 
@@ -161,6 +160,8 @@ class LocalService:
         Raises:
             Rejection: the model is not accepted.
         """
+        from workers.estimating import estimate
+
         child.preload("workers.models.summary", "workers.compilers.cmsis_nn.plugin")  # once for all
         registry = discover(self._settings.compilers)
         inspection = self.inspect(path, wish.shapes)
