@@ -178,10 +178,10 @@ class Access:
     def no_scheduler(self, known: str) -> NoScheduler:
         """Return the error for a silent scheduler; `known` is what can be said all the same."""
         unread = self._unread()
-        waiting = {
-            None: "requests wait in RabbitMQ until one does",
-            0: "no request waits in RabbitMQ unread",
-        }.get(unread, f"{unread:,} requests wait in RabbitMQ for one" if unread else "")
+        if unread is None:
+            waiting = "requests wait in RabbitMQ until one does"
+        else:
+            waiting = f"{_requests(unread)} in RabbitMQ for one"
         return NoScheduler(
             f"no scheduler answers: start one ('python -m scheduler'); {known}, {waiting}"
         )
@@ -195,3 +195,9 @@ class Access:
         except BrokerError:
             return None
         return None if depth is None else depth.ready
+
+
+def _requests(count: int) -> str:
+    if not count:
+        return "no request waits"
+    return "1 request waits" if count == 1 else f"{count:,} requests wait"
