@@ -17,6 +17,7 @@ from broker.connecting import parameters, pauses
 
 _READY_SECONDS = 15.0
 _CLOSE_SECONDS = 10.0
+_SAY_AGAIN_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 Step = Callable[[Any, Callable[..., None]], None]  # (channel, go on): one question and its answer
@@ -40,6 +41,7 @@ class Link:
         self._connection: Any = None
         self._channel: Any = None
         self._opened = 0.0
+        self._said_at = -_SAY_AGAIN_SECONDS
         self.epoch = 0
 
     @property
@@ -133,6 +135,7 @@ class Link:
                 return
             self._got_ready()
             self._ready.set()
+            self._said_at = -_SAY_AGAIN_SECONDS
 
         go_on()
 
@@ -147,8 +150,11 @@ class Link:
         connection.ioloop.stop()
 
     def _report(self, reason: Exception) -> None:
-        if not self._ending.is_set():
-            _log.warning("%s: connection to RabbitMQ: %s", self._name, reason or type(reason))
+        """Say why there is no connection: at once, and while it stays so now and then."""
+        now = time.monotonic()
+        if not self._ending.is_set() and now - self._said_at >= _SAY_AGAIN_SECONDS:
+            self._said_at = now
+            _log.warning("%s: connection to RabbitMQ: %r", self._name, reason)
 
     def _give_up(self) -> None:
         if not self._ready.is_set():
