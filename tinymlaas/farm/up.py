@@ -65,8 +65,7 @@ def parse_workers(pools: Sequence[str]) -> dict[str, int]:
         UsageError: one is malformed, or there is no such compiler.
     """
     own = settings.from_environment()
-    if not pools:
-        pools = registry.names(own.compilers)
+    pools = pools or registry.names(own.compilers)
     wanted: dict[str, int] = {}
     for text in pools:
         name, equals, number = text.partition("=")
@@ -96,6 +95,8 @@ def up(wanted: Wanted, say: Say) -> None:
         environment = _environment(wanted, private)
         from_environment(environment)  # tells all that is missing or malformed
         own_key(settings.from_environment(environment))
+        for name, reason in sorted(registry.discover().unavailable.items()):
+            say(f"compiler {name} is left out: {reason}")
         farm = _Farm(wanted, environment, private, say)
         farm.start()
         with _env_file(state / ENV_FILE, environment, farm.members):

@@ -144,7 +144,7 @@ def test_a_drained_worker_ends_its_task_and_takes_no_more(ours: RunningFarm, stu
 def test_who_may_not_drain_longer_gives_its_task_up(ours: RunningFarm, stub: Stub) -> None:
     (worker,) = ours.workers["stub"]
     with Client(ours.environment) as client:
-        client.submit("given-up", stub.order("acme", "given_up", milliseconds="5000"))
+        client.submit("given-up", stub.order("acme", "given_up", milliseconds="2000"))
         while "given_up" not in stub.begun():
             assert worker.running
         worker.terminate()

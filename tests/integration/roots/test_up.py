@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.roots.running_up import Client, Up, farm_up, page
+from tests.integration.roots.running_up import Client, Up, alive, family, farm_up, page
 from tests.services import stub_compiler
 from tests.services.stub_compiler import Stub
 from tests.unit.scaffold.project import ROOT
@@ -38,9 +38,16 @@ def stub(folder: Path) -> Stub:
 
 @pytest.fixture(scope="module")
 def up(folder: Path, stub: Stub) -> Iterator[Up]:
+    """A farm for the tests of this file; SIGTERM must end it and all it has started."""
     variables = {"TINYMLAAS_COMPILERS": str(stub.folder)}
-    with farm_up(folder / "state", "--private", "--pool", "stub", variables=variables) as running:
+    state = folder / "state"
+    with farm_up(state, "--private", "--pool", "stub", variables=variables) as running:
         yield running
+        processes = family(running.process.pid)
+        assert len(processes) > 5, "guardian, RabbitMQ, S3, scheduler, two workers"
+        assert running.drain() == 0
+        assert not (state / "env").exists()
+        assert not alive(processes)
 
 
 def values(url: str) -> dict[tuple[str, ...], float]:
