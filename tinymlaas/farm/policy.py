@@ -58,6 +58,10 @@ class TenantClasses:
 
     names: Mapping[str, str] = field(default_factory=dict)
 
+    def all(self) -> set[str]:
+        """Return all classes there are."""
+        return {STANDARD, *self.names.values()}
+
     def of(self, tenant: str) -> str:
         """Return the class of `tenant`."""
         return self.names.get(tenant, STANDARD)

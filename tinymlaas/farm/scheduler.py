@@ -120,6 +120,7 @@ class _Scheduler:
         version = service_digest()
         self._stop = stop
         self._metrics = SchedulerMetrics(version, classes.of)
+        self._metrics.expect(pools, classes.all())
         self._open = False
         self._service: Service | None = None
         url = serve(

@@ -98,6 +98,13 @@ def test_a_job_goes_through_and_is_counted(up: Up, stub: Stub) -> None:
     assert of_worker["tinymlaas_worker_busy_seconds_total",] > 0
     assert of_worker["tinymlaas_worker_tasks_total", "built"] >= 1
     assert of_worker["tinymlaas_module_bytes_sum",] > 0
+    with Client(up.env) as client:
+        jobs = {f"same-{number}": "done" for number in range(5)}
+        for job in jobs:
+            client.submit(job, stub.order("acme", "same", milliseconds="500"))
+        client.await_states(jobs)
+    assert stub.begun().count("same") == 1
+    up.until(lambda: values(scheduler)["tinymlaas_merges_total",] >= 1)
     known = {"compiler", "found_by", "le", "outcome", "pool", "process", "service", "state"}
     known |= {"tenant_class", "version"}
     assert labels(scheduler) | labels(worker) <= known
