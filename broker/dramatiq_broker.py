@@ -74,7 +74,11 @@ class QuorumBroker(RabbitmqBroker):  # type: ignore[misc]
 
 
 class _QuorumConsumer(_RabbitmqConsumer):  # type: ignore[misc]
-    """Puts the broker's count of earlier deliveries into the message's options."""
+    """Puts the broker's count of earlier deliveries into the message's options.
+
+    It settles its own messages only. There is one for each connection, and on each the broker
+    counts from 1: what a lost one has delivered would settle another message by its number.
+    """
 
     def __init__(self, broker: QuorumBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
@@ -92,7 +96,18 @@ class _QuorumConsumer(_RabbitmqConsumer):  # type: ignore[misc]
         message = super().__next__()
         if message is not None:
             message.options[DELIVERIES] = self._counted
+            message.delivered_by = self
         return message
+
+    def ack(self, message: Any) -> None:
+        """Acknowledge; nothing to do if the broker has put the message back."""
+        if message.delivered_by is self:
+            super().ack(message)
+
+    def nack(self, message: Any) -> None:
+        """Make it a dead letter; nothing to do if the broker has put the message back."""
+        if message.delivered_by is self:
+            super().nack(message)
 
 
 def make_actor(broker: QuorumBroker, queue: str, work: Callable[[str, int], None]) -> Any:
