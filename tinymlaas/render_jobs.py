@@ -126,8 +126,8 @@ def _pools(report: QueueReport) -> RenderableType:
 def swept(report: StoreReport) -> Iterator[str]:
     """Yield the lines that say what retention has removed."""
     yield f"store       {report.store}"
-    would = "would remove" if report.dry_run else "removed"
-    yield f"{would:<12}{report.removed:,} objects, {report.removed_bytes:,} B"
-    yield f"kept        {report.kept:,} objects, {report.kept_bytes:,} B"
+    verb = "would go" if report.dry_run else "removed"
+    yield f"{verb:<12}{report.removed:,} of its objects, {report.removed_bytes:,} B"
+    yield f"kept        {report.kept:,}, {report.kept_bytes:,} B"
     if report.aborted_uploads:
         yield f"gave up     {report.aborted_uploads:,} uploads that were never finished"
