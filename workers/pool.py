@@ -22,7 +22,7 @@ from storage import keys
 from storage.port import ObjectNotFound, ObjectStore
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.errors import StoreError, TinymlaasError
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import Event
 from tinymlaas.contract.pool_messages import (
@@ -288,8 +288,26 @@ class PoolWorker:
         told("starting", None)
         watch = Watch(told, lambda: self._wanted(task), beat, _TAIL_SECONDS)
         memory = self._limits.memory_bytes
-        end, log = run_task(task, self._who.worker, self._opener, memory, watch)
+        try:
+            end, log = run_task(task, self._who.worker, self._opener, memory, watch)
+        except (OSError, TinymlaasError) as error:  # no room for its folder, no process: ours
+            return self._not_begun(task, error)
         return end.model_copy(update={"log": self._kept(log)})
+
+    def _not_begun(self, task: PoolTask, error: OSError | TinymlaasError) -> TaskEnd:
+        """Return the end of a task that this machine could not run; another may, or we later."""
+        if isinstance(error, TinymlaasError):
+            said = error.reasons
+        else:
+            said = (error.strerror or str(error),)
+        return TaskEnd(
+            task_id=task.task_id,
+            action=task.action,
+            pool=task.pool,
+            worker=self._who.worker,
+            status=TaskStatus.RETRY,
+            reasons=tuple(f"worker {self._who.worker} cannot run it: {each}" for each in said),
+        )
 
     def _kept(self, log: bytes) -> str | None:
         """Store what the tools have said; a log that cannot be kept is no reason to fail."""
