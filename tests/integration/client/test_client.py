@@ -17,6 +17,8 @@ from storage import keys
 from storage.port import ObjectDamaged
 from storage.signing import LocalSigner
 from tests.integration.client.farms import SECONDS, Place, submit, through_proxy, until
+from tests.services import running
+from tests.services.fixtures import own_rabbitmq  # noqa: F401
 from tests.services.stub_compiler import FAST, model
 from tinymlaas import Client, modules
 from tinymlaas.client import (
@@ -31,6 +33,7 @@ from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import Rejection, UsageError, VerificationError
 from tinymlaas.contract.messages import MAX_INLINE, JobState
 from tinymlaas.farm_settings import from_environment
+from tinymlaas.services.rabbitmq import RabbitMQ
 
 
 def test_a_model_goes_in_and_a_verified_module_comes_out(client: Client, tmp_path: Path) -> None:
@@ -195,6 +198,27 @@ def test_a_client_that_loses_its_connection_goes_on(place: Place) -> None:
         assert watched[-1].status is JobState.DONE
         assert submit(client, "interrupted", 2000).result(SECONDS).status is JobState.DONE
         assert proxy.connections >= 4, "two before, two after"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(running.AMQP_URL is not None, reason="the RabbitMQ given is not ours to kill")
+def test_a_broker_that_is_killed_costs_a_client_nothing_but_time(
+    client: Client,
+    place: Place,
+    own_rabbitmq: RabbitMQ,  # noqa: F811
+) -> None:
+    job = submit(client, "restarted", 2000)
+    watched: list[JobStatus] = []
+    thread = threading.Thread(target=lambda: watched.extend(job.watch(2 * SECONDS)))
+    thread.start()
+    until(lambda: "restarted" in place.stub.begun())
+    own_rabbitmq.kill()
+    own_rabbitmq.start()
+    later = submit(client, "later")
+    thread.join(2 * SECONDS)
+    assert watched[-1].status is JobState.DONE
+    assert later.result(SECONDS).status is JobState.DONE
+    assert place.stub.begun().count("restarted") == 1
 
 
 def submit_elsewhere() -> str:

@@ -123,7 +123,7 @@ def test_submit_and_wait_ends_as_compile_does(desk: Desk) -> None:
     job = refused.json["job_id"]
     assert desk("watch", job).status == 2
     assert desk("status", job).status == 0, "asking was no failure"
-    fetched = desk("fetch", job)
+    fetched = desk("fetch", job, "-o", desk.folder)
     assert fetched.status == 2
     assert fetched.lines[0] == f"error: job {job} was rejected: there is no module"
 
@@ -219,4 +219,4 @@ def test_retention_of_the_bucket_keeps_what_is_young(desk: Desk) -> None:
     assert report["store"] == f"s3://{desk.place.running.store.bucket}"
     assert report["removed"] == 0
     assert report["kept"] > 3
-    assert desk("fetch", job).status == 0
+    assert desk("fetch", job, "-o", desk.folder).status == 0
