@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import http.client
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -23,12 +24,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from storage.s3_client import Driver
+
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 _IDLE_SECONDS = 4.0  # servers close connections that idle; a fresh one costs less than to find out
 _CONNECTIONS = 32
 _REST_SECONDS = 5.0  # after what it does not understand, all goes by boto3 for a while
 _EXPECTED = {"GET": {200, 404}, "HEAD": {200, 404}, "PUT": {200, 409, 412}}
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9.-]*")  # bucket names that need no escapes
 _log = logging.getLogger(__name__)
 
 
@@ -210,26 +214,28 @@ class DirectS3:
         connection.close()
 
 
-def direct_for(client: Any, credentials: Any, bucket: str) -> DirectS3 | None:
-    """Return direct access to what `client`, a boto3 client, reaches in `bucket`.
+def direct_for(driver: Driver, bucket: str) -> DirectS3 | None:
+    """Return direct access to what `driver` reaches in `bucket`.
 
     None where only boto3 knows the way: without credentials, or through a proxy.
     """
-    from botocore.exceptions import BotoCoreError
     from botocore.utils import get_environ_proxies
 
-    if credentials is None:
+    credentials = driver.credentials()
+    base = _base(driver, bucket) if credentials is not None else None
+    if base is None or get_environ_proxies(base):
         return None
-    probe = "probe"
-    try:
-        named = {"Bucket": bucket, "Key": probe}
-        url = str(client.generate_presigned_url("get_object", named)).partition("?")[0]
-    except BotoCoreError:
+    return DirectS3(base, driver.region, credentials, _tls(base))
+
+
+def _base(driver: Driver, bucket: str) -> str | None:
+    """Return the URL that a key is put after, as boto3 has it."""
+    if not _PLAIN.fullmatch(bucket):
         return None
-    if get_environ_proxies(url) or not url.endswith(f"/{probe}"):
-        return None
-    base = url.removesuffix(probe)
-    return DirectS3(base, client.meta.region_name, credentials, _tls(url))
+    endpoint = (driver.endpoint or str(driver.client().meta.endpoint_url)).rstrip("/")
+    if driver.endpoint is None and "." not in bucket:  # AWS wants the bucket in the host's name
+        return f"{endpoint.replace('://', f'://{bucket}.', 1)}/"
+    return f"{endpoint}/{bucket}/"
 
 
 def _tls(url: str) -> Any:
