@@ -27,7 +27,7 @@ from tinymlaas.cli_arguments import (
 )
 from tinymlaas.cli_errors import explain
 from tinymlaas.cli_options import Output, parse_options, parse_shapes
-from tinymlaas.cli_quantize import lines, quantize
+from tinymlaas.cli_quantize import quantize
 from tinymlaas.contract.errors import InvalidBoard
 from tinymlaas.contract.report import CompileResult, Objective, ResultStatus, VerifyReport
 
@@ -91,7 +91,7 @@ def _finish(output: Output, result: CompileResult, board: str) -> None:
     if output.as_json:
         output.json(result)
     else:
-        for line in lines(result.quantisation) if result.quantisation else ():
+        for line in render.quantisation(result.quantisation) if result.quantisation else ():
             output.line(line)
         render.show(out, render.compile_result(result, board))
         if result.module:

@@ -210,6 +210,8 @@ def _follow(output: Output, client: Client, job: str, *, quiet: bool) -> None:
 
 
 def _show_end(output: Output, found: JobStatus) -> None:
+    for line in render.quantisation(found.quantisation) if found.quantisation else ():
+        output.line(line)
     render.show(render.console(), render_jobs.result(found))
     for line in render_jobs.ending(found):
         output.line(line)

@@ -38,7 +38,7 @@ def change(status: JobStatus) -> str:
         parts.append(f"{who}{status.stage}{percent}{line}")
     elif status.waits_for:
         parts.append(f"waits for {', '.join(status.waits_for)}")
-    if status.estimate_seconds is not None:
+    if status.estimate_seconds is not None and not status.stage:
         parts.append(f"about {seconds(status.estimate_seconds)} left")
     return f"{status.status}: {'; '.join(parts)}" if parts else str(status.status)
 

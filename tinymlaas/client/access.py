@@ -21,7 +21,13 @@ from tinymlaas.client.lines import Key, Lines, is_refusal
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.job_status import JobStatus, status_of_end, status_of_standing
-from tinymlaas.contract.messages import JobEnded, JobName, JobStanding, StatusAsked
+from tinymlaas.contract.messages import (
+    JobChanged,
+    JobEnded,
+    JobName,
+    JobStanding,
+    StatusAsked,
+)
 from tinymlaas.farm_settings import FarmSettings
 
 if TYPE_CHECKING:
@@ -156,9 +162,8 @@ class Access:
                 if isinstance(heard.event, JobEnded):
                     if not heard.refusal:
                         return heard.event
-                elif heard.answer:
-                    assert not isinstance(heard.event.data, tuple)  # noqa: S101
-                    return heard.event.data  # type: ignore[return-value]
+                elif heard.answer and isinstance(heard.event, JobChanged):
+                    return heard.event.data
         raise self.no_scheduler(f"job {key[1]} has not ended")
 
     def unknown(self, key: Key) -> Refused | UnknownJob:
