@@ -20,7 +20,7 @@ from tinymlaas.farm.process import Stop
 from tinymlaas.farm_settings import FarmSettings
 
 _SAY_AGAIN_SECONDS = 30.0
-_DECLARE_AGAIN_SECONDS = 30.0
+_DECLARE_AGAIN_SECONDS = 15.0
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")

@@ -23,6 +23,8 @@ from tests.unit.scaffold.project import ROOT
 from tinymlaas.services.ports import free_ports
 from workers import guardian
 
+pytestmark = pytest.mark.xdist_group("farm-processes")  # one farm for nearly all of them
+
 SECONDS = 120.0
 
 
@@ -202,6 +204,17 @@ def test_farm_up_without_services_is_told_what_is_missing(folder: Path) -> None:
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "set TINYMLAAS_AMQP_URL and TINYMLAAS_S3_BUCKET" in line
+
+
+@pytest.mark.slow
+def test_a_queue_that_somebody_deletes_is_made_again(ours: RunningFarm, stub: Stub) -> None:
+    with Client(ours.environment) as client:
+        client.channel.queue_delete(ours.names.outcomes)
+        client.channel.queue_delete(ours.names.pool("stub"))
+        ours.schedulers[-1].await_page("/readyz", "standby")
+        ours.schedulers[-1].await_page("/readyz", "active")
+        client.submit("deleted", stub.order("acme", "deleted"))
+        client.await_states({"deleted": "done"})
 
 
 def test_declare_may_be_repeated(ours: RunningFarm) -> None:

@@ -19,9 +19,12 @@ from tests.services.stub_compiler import Stub
 from tests.unit.scaffold.project import ROOT
 from workers import guardian
 
+pytestmark = pytest.mark.xdist_group("farm-up")  # one farm for all of them
+
 VARIABLES = ("TINYMLAAS_AMQP_URL", "TINYMLAAS_S3_ENDPOINT", "TINYMLAAS_S3_BUCKET",
              "TINYMLAAS_KEYS", "TINYMLAAS_QUEUE_PREFIX", "AWS_ACCESS_KEY_ID",
-             "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "TINYMLAAS_METRICS_SCHEDULER",
+             "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION",
+             "no_proxy", "NO_PROXY", "TINYMLAAS_METRICS_SCHEDULER",
              "TINYMLAAS_METRICS_PREPARE", "TINYMLAAS_METRICS_STUB")  # fmt: skip
 
 
@@ -39,8 +42,16 @@ def stub(folder: Path) -> Stub:
 @pytest.fixture(scope="module")
 def up(folder: Path, stub: Stub) -> Iterator[Up]:
     """A farm for the tests of this file; SIGTERM must end it and all it has started."""
-    variables = {"TINYMLAAS_COMPILERS": str(stub.folder)}
+    variables = {
+        "TINYMLAAS_COMPILERS": str(stub.folder),
+        # What a user may have about that must not get in the way:
+        "http_proxy": "http://127.0.0.1:9",
+        "AWS_SESSION_TOKEN": "of another session",
+        "AWS_PROFILE": "none",
+        "TINYMLAAS_HTTP_HOST": "127.0.0.2",
+    }
     state = folder / "state"
+    state.mkdir(mode=0o755)
     with farm_up(state, "--private", "--pool", "stub", variables=variables) as running:
         yield running
         processes = family(running.process.pid)
@@ -67,6 +78,7 @@ def labels(url: str) -> set[str]:
 
 def test_the_env_file_has_all_a_client_needs(up: Up) -> None:
     assert stat.S_IMODE((up.state / "env").stat().st_mode) == 0o600
+    assert stat.S_IMODE(up.state.stat().st_mode) == 0o755, "it was there, and is not ours to change"
     assert set(up.env) == set(VARIABLES)
     shell = ["sh", "-c", '. "$1" && env', "sh", str(up.state / "env")]
     sourced = subprocess.run(shell, env={}, capture_output=True, text=True, check=True).stdout
