@@ -76,7 +76,7 @@ class Signer:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         digest = hashlib.sha256(body).hexdigest()
         headers = {"host": self._host, "x-amz-content-sha256": digest, "x-amz-date": stamp, **extra}
-        if login.token is not None:
+        if login.token:  # empty is none: so a farm's env file says it of a user's own
             headers["x-amz-security-token"] = login.token
         names = sorted(headers)
         listed, signed = "".join(f"{name}:{headers[name]}\n" for name in names), ";".join(names)
@@ -162,9 +162,7 @@ class DirectS3:
         Raises:
             OSError, http.client.HTTPException: there is no whole answer.
         """
-        found = self._credentials.get_frozen_credentials()
-        login = Login(found.access_key, found.secret_key, found.token)
-        headers = self._signer.headers(login, method, path, body, extra, time.time())
+        headers = self._signer.headers(self._login(), method, path, body, extra, time.time())
         connection = self._connection()
         try:
             connection.request(method, path, body if method == "PUT" else None, headers)
@@ -178,6 +176,20 @@ class DirectS3:
         else:
             self._keep(connection)
         return Answer(answer.status, data, int(answer.headers.get("content-length") or 0))
+
+    def _login(self) -> Login:
+        """Return whom to sign as.
+
+        Raises:
+            OSError: temporary credentials cannot be renewed; boto3 will say why.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            found = self._credentials.get_frozen_credentials()
+        except (BotoCoreError, RuntimeError) as error:
+            raise OSError(str(error)) from error
+        return Login(found.access_key, found.secret_key, found.token)
 
     def _connection(self) -> http.client.HTTPConnection:
         """Return a connection nobody else uses, as fresh as there is."""
