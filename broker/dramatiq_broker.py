@@ -136,6 +136,18 @@ def make_worker(broker: QuorumBroker, queue: str) -> Worker:
     return worker
 
 
+def finish(worker: Worker, meanwhile: Callable[[], None], every_seconds: float) -> None:
+    """Stop `worker` once what it does is done, however long that takes (its own `stop` waits ten
+    minutes and then has the task delivered to another); call `meanwhile` now and then.
+    """
+    for thread in worker.workers:
+        thread.stop()
+        while thread.is_alive():
+            thread.join(every_seconds)
+            meanwhile()
+    worker.stop()
+
+
 def task_message(pool: str, body: bytes, names: Names | None = None) -> tuple[str, bytes]:
     """Return queue and bytes of the dramatiq message by which `body` becomes a task of `pool`.
 
