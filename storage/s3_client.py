@@ -30,21 +30,34 @@ class Driver:
         """Remember the server; `endpoint` None is AWS itself.
 
         Raises:
-            StoreError: boto3 is missing.
+            StoreError: boto3 is missing, or its configuration (AWS_PROFILE …) is malformed.
         """
         try:
             import boto3
+            from botocore.exceptions import BotoCoreError
         except ImportError as error:
             raise StoreError("S3 needs boto3: pip install 'tinymlaas[farm]'") from error
-        self._session = boto3.Session()
         self._lock = threading.Lock()
         self._made: Any = None
         self.endpoint = endpoint
-        self.region = str(region or self._session.region_name or DEFAULT_REGION)
+        try:
+            self._session = boto3.Session()
+            self.region = str(region or self._session.region_name or DEFAULT_REGION)
+        except BotoCoreError as error:
+            raise _misconfigured(error) from error
 
     def credentials(self) -> Any:
-        """Return what boto3 finds (AWS_ACCESS_KEY_ID and so on) or None; temporary ones renew."""
-        return self._session.get_credentials()
+        """Return what boto3 finds (AWS_ACCESS_KEY_ID and so on) or None; temporary ones renew.
+
+        Raises:
+            StoreError: what it finds is malformed.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            return self._session.get_credentials()
+        except BotoCoreError as error:
+            raise _misconfigured(error) from error
 
     def client(self) -> Any:
         """Return the client, which threads may share.
@@ -83,6 +96,12 @@ class Driver:
             raise StoreError(
                 f"no S3 client for endpoint {self.endpoint}, region {self.region}: {error}"
             ) from error
+
+
+def _misconfigured(error: Exception) -> StoreError:
+    return StoreError(
+        f"the AWS configuration cannot be used: {error}; see AWS_* variables"
+    )
 
 
 class LateClient:

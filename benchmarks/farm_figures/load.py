@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -92,7 +93,7 @@ class Client:
                 )
 
 
-@contextmanager
+@contextlib.contextmanager
 def connected(url: str, names: Names, tenants: Iterable[str] = ("a",)) -> Iterator[Client]:
     """Yield a client that hears of the jobs of `tenants`."""
     publisher = Publisher(url, "benchmark")
@@ -114,10 +115,15 @@ def connected(url: str, names: Names, tenants: Iterable[str] = ("a",)) -> Iterat
         publisher.close()
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process and its threads have taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+def cpu_seconds(leader: int) -> float:
+    """Return the processor time of all processes of the session that `leader` leads."""
+    total = 0.0
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            fields = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                total += (int(fields[11]) + int(fields[12])) / _TICKS
+    return total
 
 
 def rss_bytes(pid: int) -> int:

@@ -13,10 +13,12 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.credentials import Credentials
+from botocore.exceptions import CredentialRetrievalError
 from urllib3 import HTTPResponse
 
 from storage.s3_client import Driver
 from storage.s3_direct import Answer, DirectS3, Login, Signer, direct_for
+from tinymlaas.contract.errors import StoreError
 
 NOW = 1_790_000_000.0
 LOGIN = Login("user", "very secret")
@@ -221,3 +223,20 @@ def test_keys_are_where_the_driver_has_them(
 def test_without_credentials_boto3_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Driver, "credentials", lambda self: None)
     assert direct_for(Driver("http://127.0.0.1:9", None), "bucket") is None
+
+
+class Expired:
+    """Temporary credentials that cannot be renewed."""
+
+    def get_frozen_credentials(self) -> None:
+        raise CredentialRetrievalError(provider="test", error_msg="no")
+
+
+def test_credentials_that_cannot_be_renewed_are_left_to_the_driver() -> None:
+    assert DirectS3("http://127.0.0.1:9/b/", "us-east-1", Expired()).get("k") is None
+
+
+def test_a_profile_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nonexistent")
+    with pytest.raises(StoreError, match="nonexistent"):
+        direct_for(Driver(None, None), "bucket")
