@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from broker.link import Link, Step
 
+_BACKLOG_BYTES = 16 * 1024 * 1024
+_BACKLOG_SECONDS = 3.0  # shorter than a heartbeat
 _log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,8 @@ class Consumer(Link):
         self._subscriptions = tuple(subscriptions)
         self._lock = lock
         self._inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._backlog = 0
+        self._room = threading.Condition()
         self._deliver: Callable[[Delivery], None] | None = None
         self._stopped = threading.Event()
         self._dispatcher = threading.Thread(
@@ -88,8 +92,9 @@ class Consumer(Link):
 
         `begin` is called on the link's thread each time before deliveries begin (anew).
 
-        It may take its time: what waits for it is bounded by the subscriptions' prefetch. If it
-        raises, the message goes back into its queue.
+        It may take its time: what waits for it is bounded by the subscriptions' prefetch, and
+        while more than 16 MiB wait, nothing is read but a message every few seconds, to keep the
+        connection. If it raises, the message goes back into its queue.
         """
         self._deliver = deliver
         self._begin = begin or self._begin
@@ -165,20 +170,27 @@ class Consumer(Link):
     def _on_message(
         self, source: str, channel: Any, method: Any, properties: Any, body: bytes
     ) -> None:
+        # Of a first delivery it is the client's, and may be anything.
         counted = (properties.headers or {}).get("x-delivery-count", 0)
+        with self._room:  # a link that does not read has the broker wait
+            self._room.wait_for(lambda: self._backlog < _BACKLOG_BYTES, _BACKLOG_SECONDS)
+            self._backlog += len(body)
         self._inbox.put(
             Delivery(
                 Token(source, self.epoch, method.delivery_tag),
                 body,
                 properties.reply_to,
                 method.routing_key,
-                max(int(counted), int(method.redelivered)),
+                max(counted if isinstance(counted, int) else 0, int(method.redelivered)),
             )
         )
 
     def _dispatch(self) -> None:
         assert self._deliver is not None  # noqa: S101 - set by `start`
         while (delivery := self._inbox.get()) is not None:
+            with self._room:
+                self._backlog -= len(delivery.body)
+                self._room.notify()
             if self._stopped.is_set() or delivery.token.epoch != self.epoch:
                 continue  # it goes, or has gone, back to the broker
             try:

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from scheduler import effects as do
+from scheduler.budget import Budget
 from scheduler.core import Core
 from scheduler.intake import Intake
 from scheduler.ports import (
@@ -84,6 +85,8 @@ class Service:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._stopping = threading.Event()
+        self.budget = Budget()
+        self._taken = 0
         intake = Intake(core)
         self._takers: dict[Role, Callable[[Delivery], None]] = {
             Role.REQUESTS: core.request,
@@ -96,6 +99,7 @@ class Service:
     def stop(self) -> None:
         """Have `run` return soon. May be called by any thread or signal handler."""
         self._stopping.set()
+        self.budget.close()
         self._inbox.put(lambda: None)
 
     def run(self) -> None:
@@ -105,10 +109,7 @@ class Service:
         the next scheduler begins with what broker and store have, which is sound.
         """
         ports = self._ports
-        ports.source.start(
-            lambda delivery: self._inbox.put(partial(self._take, delivery)),
-            lambda: self._inbox.put(self._core.activated),
-        )
+        ports.source.start(self._deliver, lambda: self._inbox.put(self._core.activated))
         tick_at = ports.clock.seconds()
         while not self._stopping.is_set():
             now = self.last_turn = ports.clock.seconds()
@@ -119,6 +120,7 @@ class Service:
                 heapq.heappop(self._later)[2]()
             self._do_all()
             self._turn(min([tick_at, *(self._later[0][:1] if self._later else ())]) - now)
+        self.budget.close()
         ports.source.stop()
         self._store.shutdown(wait=True, cancel_futures=True)
 
@@ -135,9 +137,17 @@ class Service:
         while effects := self._core.drain():
             for effect in effects:
                 self._do(effect)
+        taken, self._taken = self._taken, 0
+        self.budget.release(taken)  # not before: what came inside counts until it is stored
+
+    def _deliver(self, delivery: Delivery) -> None:
+        """Take a message from the source's thread, which waits while we hold too much."""
+        if self.budget.admit(len(delivery.body)):
+            self._inbox.put(partial(self._take, delivery))
 
     def _take(self, delivery: Delivery) -> None:
         """Have the core take a message; one that it stumbles over must not come again for ever."""
+        self._taken += len(delivery.body)
         if self.failed:
             return
         try:
@@ -164,8 +174,8 @@ class Service:
                 ports.events.reply(
                     effect.reply, effect.event.encoded(), self._back(self._refused, effect)
                 )
-            case do.Keep(key, files):
-                self._ask(lambda: ports.library.keep(key[0], files), lambda _: self._core.kept(key))
+            case do.Keep():
+                self._keep(effect)
             case do.Look(key, order):
                 self._ask(
                     lambda: ports.library.look(key[0], key[1], order, self._version),
@@ -184,6 +194,16 @@ class Service:
                     lambda: ports.library.save(effect.event, effect.log),
                     lambda kept: self._saved(effect, kept),
                 )
+
+    def _keep(self, effect: do.Keep) -> None:
+        key, size = effect.key, sum(map(len, effect.files))
+        self.budget.add(size)
+
+        def kept(_: None) -> None:
+            self.budget.release(size)
+            self._core.kept(key)
+
+        self._ask(lambda: self._ports.library.keep(key[0], effect.files), kept)
 
     def _do_for_pools(self, effect: do.Send | do.Kill | do.Call | do.Remember | do.Recall) -> None:
         ports = self._ports

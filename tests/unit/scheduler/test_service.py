@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from scheduler.admission import Policy
+from scheduler.budget import Budget
 from scheduler.core import Core
 from scheduler.in_memory import (
     JoinedSources,
@@ -94,7 +95,7 @@ class Farm:
 
     def work(self) -> None:
         """Do all tasks there are, as workers would."""
-        for tasks in self.pools.tasks.values():
+        for tasks in list(self.pools.tasks.values()):
             while tasks:
                 task = parse(tasks.popleft(), TaskSent, MAX_TRUSTED_BYTES).data
                 end = {"status": TaskStatus.DONE, "worker": f"{task.pool}-0"}
@@ -225,6 +226,38 @@ def test_a_store_that_is_away_delays_and_loses_nothing() -> None:
         farm.until(lambda: not len(farm.requests))
     assert farm.ends() == {"1": JobState.DONE}
     assert len(farm.events.queues["reply.me"]) == 1
+
+
+def test_files_that_come_faster_than_the_store_takes_them_wait_at_the_broker() -> None:
+    farm = Farm()
+    clock = SystemClock()
+    core = Core(Policy(settle_seconds=0.0), clock, board, ["cc", PREPARE_POOL], SERVICE)
+    service = Service(core, farm.ports(), SERVICE)
+    service.budget = Budget(1_000_000)
+    taking, most, real = threading.Event(), [0], farm.store.put
+
+    def slow(key: Key, data: bytes) -> None:
+        taking.wait(20)
+        most.append(service.budget.held)
+        real(key, data)
+
+    farm.store.put = slow  # type: ignore[method-assign]
+    bodies = [request("a", f"{n}", model=f"{n}" * 20_000).encoded() for n in range(10, 90)]
+    scheduling = threading.Thread(target=service.run)
+    scheduling.start()
+    farm.until(lambda: farm.requests._deliver is not None, work=False)
+    sending = threading.Thread(target=lambda: [farm.requests.put(body) for body in bodies])
+    sending.start()
+    time.sleep(1)
+    assert sending.is_alive(), "the source is made to wait"
+    taking.set()
+    farm.hello()
+    farm.until(lambda: len(farm.ends()) == len(bodies) and not len(farm.requests))
+    service.stop()
+    scheduling.join(20)
+    sending.join(20)
+    assert max(most) < 1_200_000
+    assert service.budget.held == 0
 
 
 def test_missing_models_and_malformed_messages_are_told_or_kept_aside() -> None:
