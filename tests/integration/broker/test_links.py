@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import queue
 import threading
 import time
@@ -247,3 +248,29 @@ def test_a_closed_publisher_answers_everybody() -> None:
 def test_requests_outlive_many_schedulers() -> None:
     """Each restart counts as a delivery of every waiting request."""
     assert REQUEST_DELIVERIES >= 1000
+
+
+class FarOff(datetime.datetime):
+    """A time that AMQP can say and Python's calendar cannot."""
+
+    def utctimetuple(self) -> time.struct_time:
+        """Return a time so many hours from now that its year has more than four digits."""
+        now = super().utctimetuple()
+        return time.struct_time((*now[:3], 1 << 50, *now[4:]))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"sent": FarOff(2026, 1, 1)}, {"x-delivery-count": "many"}, {"x-delivery-count": []}],
+)
+def test_whatever_a_client_writes_into_headers_the_connection_holds(
+    amqp_url: str, names: Names, headers: dict[str, object]
+) -> None:
+    queue = names.compile_requests
+    with opened(amqp_url) as publisher, Received(amqp_url, queue, ack=False) as received:
+        until(lambda: received.consumer.is_ready)
+        epoch = received.consumer.epoch
+        publisher.publish_and_wait(Message("", queue, b"x", headers=headers), 30)
+        publisher.publish_and_wait(to(queue, b"y"), 30)
+        assert [received.get().body, received.get().body] == [b"x", b"y"]
+        assert received.consumer.epoch == epoch
