@@ -28,6 +28,7 @@ from tinymlaas.contract.pool_messages import (
 
 SOURCE = "tinymlaas/scheduler"
 _REMEMBERED = 10_000
+_UNSEEN_SENDINGS = 10  # of a task that no worker begins, as one that none can read
 _FIRST_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 30.0
 
@@ -217,8 +218,9 @@ class Actions:
     def tick(self, now: float) -> list[TaskEnd]:
         """Retry what is due, forget silent workers, send again what no worker has seen.
 
-        Return the ends of tasks that were found to kill their workers.
+        Return the ends of tasks that were found to kill their workers, or that none ever begins.
         """
+        lost = []
         for action in [a for a in self._retries.values() if (a.retry_at or 0.0) <= now]:
             del self._retries[action.need.action]
             action.retry_at = None
@@ -227,9 +229,9 @@ class Actions:
             for name, action_of in pool.workers.forget_silent(now):
                 self._suspects.died(name, action_of, now)
             if pool.workers.idle():
-                for digest in [*pool.out]:
-                    self._resend_unseen(pool, digest, now)
-        return [end for action in self._suspects.due(now) if (end := self._judged(action, now))]
+                lost += [self._resend_unseen(pool, digest, now) for digest in [*pool.out]]
+        judged = [self._judged(action, now) for action in self._suspects.due(now)]
+        return [end for end in (*lost, *judged) if end is not None]
 
     def _judged(self, action: Action, now: float) -> TaskEnd | None:
         """Return the end of an action that has killed its workers; have another sent again."""
@@ -242,20 +244,36 @@ class Actions:
             self._requeue(action)
         return end
 
-    def _resend_unseen(self, pool: Pool, digest: str, now: float) -> None:
+    def _resend_unseen(self, pool: Pool, digest: str, now: float) -> TaskEnd | None:
+        """Send again what is lost; return its end if that has been done often enough."""
         action = self._actions.get(digest)
         if action is None:
             pool.out.discard(digest)
-        elif (
-            now - action.seen > self._policy.unseen_seconds and pool.workers.task_of(digest) is None
-        ):
-            pool.out.discard(digest)
-            if not action.waiters:
-                self._forget(digest)
-                return
-            self.resent += 1
-            action.sent, action.killed = None, False
-            self._requeue(action)
+            return None
+        unseen = now - action.seen > self._policy.unseen_seconds
+        if not unseen or pool.workers.task_of(digest) is not None:
+            return None
+        pool.out.discard(digest)
+        if not action.waiters:
+            self._forget(digest)
+            return None
+        self.resent += 1
+        action.unseen += 1
+        if action.unseen > _UNSEEN_SENDINGS:
+            reason = (
+                f"it was sent {action.unseen} times and idle workers of {pool.name} never began"
+            )
+            return TaskEnd(
+                task_id=action.task_id,
+                action=digest,
+                pool=pool.name,
+                worker="unknown",
+                status=TaskStatus.FAILED,
+                reasons=(f"{reason} it: see the dead letters of the pool",),
+            )
+        action.sent, action.killed = None, False
+        self._requeue(action)
+        return None
 
     def pump(self, now: float) -> None:
         """Send as much as the windows allow; what a worker says it does already is not sent.

@@ -286,6 +286,26 @@ def test_a_task_that_no_worker_has_seen_is_sent_again() -> None:
     assert again.task_id != lost[0].task_id
 
 
+def test_a_task_that_no_worker_can_read_is_not_sent_for_ever() -> None:
+    world = World()
+    sent: list[PoolTask] = []
+
+    def lose() -> None:
+        sent.extend(task for task, _ in world.queues["cc"])
+        world.queues["cc"].clear()
+
+    world.dispatch = lose  # type: ignore[method-assign]
+    world.submit(request("a", "1"))
+    world.beats(400)
+    world.unfinished = lambda: True  # type: ignore[method-assign]
+    world.run(until=400)
+    (event,) = world.events
+    assert event.data.state is JobState.FAILED
+    assert event.data.reasons[0].startswith("it was sent 11 times and idle workers of cc never")
+    assert len(sent) == 11
+    assert len(world.core.actions) == 0
+
+
 def test_status_says_what_a_job_waits_for() -> None:
     world = World(policy=Policy(lookahead=2))
     for number in range(4):
