@@ -138,15 +138,12 @@ class PoolWorker:
         self.hello()
         try:
             end = self._ends.get(task.task_id) or self._answer(task, deliveries, message)
+            told = self._event(end, message)
+            if len(told) > MAX_TRUSTED_BYTES:  # the scheduler would not read it, and ask for ever
+                end = self._too_long(end, len(told))
+                told = self._event(end, message)
             self._remember(end)
-            event = TaskEnded(
-                id=f"{task.task_id}-end",
-                source=self._source(),
-                data=end,
-                traceparent=message.traceparent,
-                tracestate=message.tracestate,
-            )
-            self._outbox.tell(event.encoded())
+            self._outbox.tell(told)
         finally:
             with self._lock:
                 self._task = None
@@ -154,6 +151,29 @@ class PoolWorker:
             self.busy_seconds += time.monotonic() - began
             self.hello()
         return end
+
+    def _event(self, end: TaskEnd, message: Event) -> bytes:
+        return TaskEnded(
+            id=f"{end.task_id}-end",
+            source=self._source(),
+            data=end,
+            traceparent=message.traceparent,
+            tracestate=message.tracestate,
+        ).encoded()
+
+    def _too_long(self, end: TaskEnd, size: int) -> TaskEnd:
+        """Return a failure in place of an end that no message can carry."""
+        reason = f"its result has {size:,} bytes; up to {MAX_TRUSTED_BYTES:,} can be told"
+        return TaskEnd(
+            task_id=end.task_id,
+            action=end.action,
+            pool=end.pool,
+            worker=end.worker,
+            status=TaskStatus.FAILED,
+            reasons=(reason,),
+            seconds=end.seconds,
+            log=end.log,
+        )
 
     def kill(self, body: bytes) -> None:
         """Give up the task that the message names, now or when it comes; or answer a roll call.

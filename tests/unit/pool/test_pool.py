@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 import tempfile
 import threading
@@ -147,6 +148,13 @@ def test_who_is_killed_in_the_middle_of_its_word_was_killed(tmp_path: Path) -> N
     task = build_task("refuses")
     end = task_process._await(task, "cc-0", receiver, killed, tmp_path / "log", watch)
     assert (end.status, end.reasons) == (TaskStatus.FAILED, ("the task was killed by SIGKILL",))
+
+
+def test_an_end_that_no_message_can_carry_is_a_failure(bench: Bench) -> None:
+    end = bench.do("chatters")
+    assert bench.outbox.ends == [end], "what the scheduler can read"
+    assert end.status is TaskStatus.FAILED
+    assert re.fullmatch(r"its result has 9,.* bytes; up to 8,388,608 can be told", end.reasons[0])
 
 
 def test_memory_is_limited(tmp_path: Path) -> None:
