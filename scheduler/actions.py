@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 
 from scheduler.admission import Policy
+from scheduler.deaths import UNKNOWN
 from scheduler.effects import Call, Effect, Key, Kill, Send
 from scheduler.jobs import Job
 from scheduler.meter import Meter, PoolNow
@@ -370,5 +371,5 @@ def _as_begun(standing: WorkerStanding) -> TaskStanding:
         pool=standing.pool,
         worker=standing.worker,
         attempt=1,
-        stage="at an unknown stage",
+        stage=UNKNOWN,
     )

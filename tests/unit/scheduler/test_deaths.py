@@ -75,6 +75,19 @@ def test_where_many_die_of_other_things_two_deaths_prove_nothing() -> None:
     assert {ended[f"other{n}"].state for n in range(4)} == {JobState.DONE}
 
 
+def test_a_task_that_has_not_begun_has_killed_nobody() -> None:
+    """Workers are killed while they start it, as by chance; then it is done."""
+    world = World(deadly=lambda task: True, stage="starting")
+    running(world, "unlucky")
+    world.beats(300)
+    world.run(until=60)
+    assert len(world.started) > DEATHS
+    assert not world.events
+    world.deadly, world.stage = lambda task: False, "compiling"
+    world.run()
+    assert [event.data.state for event in world.events] == [JobState.DONE]
+
+
 def test_a_worker_that_leaves_with_its_task_has_not_died_of_it() -> None:
     world = World(seconds_of=lambda task: 1e9)
     running(world, "slow")

@@ -81,6 +81,7 @@ class World:
     pools: dict[str, int] = field(default_factory=lambda: {"cc": 1})
     seconds_of: Callable[[PoolTask], float] = lambda task: 1.0
     deadly: Callable[[PoolTask], bool] = lambda task: False
+    stage: str = "compiling"
     inspected: bool = True
 
     def __post_init__(self) -> None:
@@ -265,7 +266,7 @@ class World:
                 pool=task.pool,
                 worker=worker.name,
                 attempt=worker.deliveries,
-                stage="compiling",
+                stage=self.stage,
                 line="at work",
                 tail="begun\nat work",
             )
