@@ -78,6 +78,7 @@ class Consumer(Link):
         self._lock = lock
         self._inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._backlog = 0
+        self._waited = False  # in this turn of the loop; the link's thread's own
         self._room = threading.Condition()
         self._deliver: Callable[[Delivery], None] | None = None
         self._stopped = threading.Event()
@@ -93,8 +94,8 @@ class Consumer(Link):
         `begin` is called on the link's thread each time before deliveries begin (anew).
 
         It may take its time: what waits for it is bounded by the subscriptions' prefetch, and
-        while more than 16 MiB wait, nothing is read but a message every few seconds, to keep the
-        connection. If it raises, the message goes back into its queue.
+        while more than 16 MiB wait, little is read every few seconds, to keep the connection.
+        If it raises, the message goes back into its queue.
         """
         self._deliver = deliver
         self._begin = begin or self._begin
@@ -172,9 +173,7 @@ class Consumer(Link):
     ) -> None:
         # Of a first delivery it is the client's, and may be anything.
         counted = (properties.headers or {}).get("x-delivery-count", 0)
-        with self._room:  # a link that does not read has the broker wait
-            self._room.wait_for(lambda: self._backlog < _BACKLOG_BYTES, _BACKLOG_SECONDS)
-            self._backlog += len(body)
+        self._await_room(len(body))
         self._inbox.put(
             Delivery(
                 Token(source, self.epoch, method.delivery_tag),
@@ -184,6 +183,26 @@ class Consumer(Link):
                 max(counted if isinstance(counted, int) else 0, int(method.redelivered)),
             )
         )
+
+    def _await_room(self, size: int) -> None:
+        """Count a message in. A link that does not read meanwhile has the broker wait.
+
+        It waits once in a turn of the loop, whatever number of messages a turn brings: in between,
+        heartbeats and acknowledgements go out.
+        """
+        with self._room:
+            if not self._waited and not self._room.wait_for(
+                lambda: self._backlog < _BACKLOG_BYTES, _BACKLOG_SECONDS
+            ):
+                self._waited = True
+                self._connection.ioloop.call_later(0, self._next_turn)
+            self._backlog += size
+
+    def _next_turn(self) -> None:
+        self._waited = False
+
+    def _lost(self) -> None:
+        self._waited = False
 
     def _dispatch(self) -> None:
         assert self._deliver is not None  # noqa: S101 - set by `start`
