@@ -23,8 +23,6 @@ from tests.unit.scaffold.project import ROOT
 from tinymlaas.services.ports import free_ports
 from workers import guardian
 
-pytestmark = pytest.mark.xdist_group("farm-processes")  # one farm for nearly all of them
-
 SECONDS = 120.0
 
 

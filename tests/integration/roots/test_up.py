@@ -19,8 +19,6 @@ from tests.services.stub_compiler import Stub
 from tests.unit.scaffold.project import ROOT
 from workers import guardian
 
-pytestmark = pytest.mark.xdist_group("farm-up")  # one farm for all of them
-
 VARIABLES = ("TINYMLAAS_AMQP_URL", "TINYMLAAS_S3_ENDPOINT", "TINYMLAAS_S3_BUCKET",
              "TINYMLAAS_KEYS", "TINYMLAAS_QUEUE_PREFIX", "AWS_ACCESS_KEY_ID",
              "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION",
