@@ -99,9 +99,7 @@ class Driver:
 
 
 def _misconfigured(error: Exception) -> StoreError:
-    return StoreError(
-        f"the AWS configuration cannot be used: {error}; see AWS_* variables"
-    )
+    return StoreError(f"the AWS configuration cannot be used: {error}; see AWS_* variables")
 
 
 class LateClient:
