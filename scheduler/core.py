@@ -59,35 +59,47 @@ class Core:
         """Expect `pools`; `service` is the version of our own part of the work."""
         self._policy = policy
         self._clock = clock
+        self._boards = boards
         self._pools = tuple(pools)
         self._effects: list[Effect] = []
         self._meter = meter or Unmetered()
-        self._admission = Admission(policy)
-        self._jobs: dict[Key, Job] = {}
-        self._deadlines = Deadlines(self._jobs)
-        self._turns = Turns(policy)
         self._cancelled_early: OrderedDict[Key, None] = OrderedDict()
         self.known = PoolsKnown(pools, service)
-        self.actions = Actions(policy, self._effects, self._meter)
         self._announcing = Announcing(self._effects, clock)
+        self._events: Counter[str] = Counter()
+        self.ended: Counter[JobState] = Counter()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with no job, and with nothing sent to anybody."""
+        self._jobs: dict[Key, Job] = {}
+        self._admission = Admission(self._policy)
+        self._deadlines = Deadlines(self._jobs)
+        self._turns = Turns(self._policy)
+        self.actions = Actions(self._policy, self._effects, self._meter)
         self._ending = Ending(
-            self._jobs, self._effects, clock, self._turns, self.actions, self._meter
+            self._jobs,
+            self._effects,
+            self._clock,
+            self._turns,
+            self.actions,
+            self._meter,
+            self.ended,
         )
         self._planner = Planner(
             self._jobs,
             self._effects,
-            clock,
-            boards,
+            self._clock,
+            self._boards,
             self._turns,
             self.actions,
             self.known,
             self._announcing,
             self._ending,
             self._meter,
-            policy.pool_seconds,
+            self._policy.pool_seconds,
         )
         self._planner.disown = self._disown
-        self._events: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -100,7 +112,14 @@ class Core:
         return effects
 
     def activated(self) -> None:
-        """Take note that we are the active scheduler, now or again: see `Source.start`."""
+        """Take note that we are the active scheduler, now or again: see `Source.start`.
+
+        If again, another may have been in between, and ended what we remember. So all of it is let
+        go as if this process were new, and nobody is told: what is unfinished is delivered again,
+        and the workers say what they do.
+        """
+        self._events["hit"] += self._planner.hits
+        self._begin()
         self._do(Recall(self._pools))
         self.actions.activated(self._pools, self._clock.seconds())
 
@@ -136,6 +155,7 @@ class Core:
 
     def _disown(self, job: Job, reason: str) -> None:
         """Refuse a job whose id another order had that has ended: the record is of that one."""
+        self._turns.withdraw(job)
         self._ending.drop_plan(job)
         self._jobs.pop(job.key, None)
         self._admission.release(job.tenant, job.order)
@@ -326,11 +346,6 @@ class Core:
     def events(self) -> Counter[str]:
         """How often what has happened: requests, hits, and tasks by how they ended."""
         return self._events + Counter(hit=self._planner.hits)
-
-    @property
-    def ended(self) -> Counter[JobState]:
-        """How many jobs have ended in each state."""
-        return self._ending.count
 
     def states(self) -> Counter[JobState]:
         """Return how many unfinished jobs are in each state."""

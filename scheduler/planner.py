@@ -149,9 +149,13 @@ class Planner:
             self._ending.conclude(job)
 
     def found(self, job: Job, outcomes: Mapping[str, Outcome]) -> None:
-        """Take the outcomes the store has; what it has not is built."""
+        """Take the outcomes the store has; what it has not is built.
+
+        The answer may be to what was asked before the job was delivered again.
+        """
         plan = _plan(job)
-        for action, outcome in outcomes.items():
+        for action in plan.places.keys() & outcomes.keys():
+            outcome = outcomes[action]
             report = outcome.report.model_copy(update={"cached": True})
             plan.reports[plan.places[action]] = report
             self.hits += 1
