@@ -86,6 +86,7 @@ class Service:
         self._order = itertools.count()
         self._stopping = threading.Event()
         self.budget = Budget()
+        self._words = Budget()  # cancels and what workers say never wait for the store
         self._taken = 0
         intake = Intake(core)
         self._takers: dict[Role, Callable[[Delivery], None]] = {
@@ -99,8 +100,12 @@ class Service:
     def stop(self) -> None:
         """Have `run` return soon. May be called by any thread or signal handler."""
         self._stopping.set()
-        self.budget.close()
+        self._close_budgets()
         self._inbox.put(lambda: None)
+
+    def _close_budgets(self) -> None:
+        self.budget.close()
+        self._words.close()
 
     def run(self) -> None:
         """Schedule until `stop`. What is unfinished then stays in the broker for the next one.
@@ -120,7 +125,7 @@ class Service:
                 heapq.heappop(self._later)[2]()
             self._do_all()
             self._turn(min([tick_at, *(self._later[0][:1] if self._later else ())]) - now)
-        self.budget.close()
+        self._close_budgets()
         ports.source.stop()
         self._store.shutdown(wait=True, cancel_futures=True)
 
@@ -142,16 +147,21 @@ class Service:
 
     def _deliver(self, delivery: Delivery) -> None:
         """Take a message from the source's thread, which waits while we hold too much."""
-        if self.budget.admit(len(delivery.body)):
-            self._inbox.put(partial(self._take, delivery))
+        role = self._ports.roles[delivery.token.source]
+        budget = self.budget if role is Role.REQUESTS else self._words
+        if budget.admit(len(delivery.body)):
+            self._inbox.put(partial(self._take, delivery, role))
 
-    def _take(self, delivery: Delivery) -> None:
+    def _take(self, delivery: Delivery, role: Role) -> None:
         """Have the core take a message; one that it stumbles over must not come again for ever."""
-        self._taken += len(delivery.body)
+        if role is Role.REQUESTS:
+            self._taken += len(delivery.body)
+        else:
+            self._words.release(len(delivery.body))
         if self.failed:
             return
         try:
-            self._takers[self._ports.roles[delivery.token.source]](delivery)
+            self._takers[role](delivery)
         except Exception as error:
             _log.exception("a message could not be taken")
             self._ports.source.dead_letter(

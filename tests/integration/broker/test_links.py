@@ -12,7 +12,7 @@ import pika
 import pytest
 
 from broker.connecting import connect
-from broker.consumer import Consumer, Subscription
+from broker.consumer import Consumer, Delivery, Subscription
 from broker.declaring import declare
 from broker.errors import BrokerError, BrokerUnavailable, NotRouted
 from broker.farm import FarmPublisher, SchedulerSource, events_of, kills_of
@@ -151,6 +151,60 @@ def test_of_two_with_a_lock_one_is_active_and_the_other_takes_over(
             first.consumer.close()
             publisher.publish_and_wait(to(queues[0], b"later"), 30)
             assert second.get().body == b"later"
+
+
+def test_requests_that_wait_keep_no_other_message_waiting_and_go_with_the_lock(
+    amqp_url: str, names: Names
+) -> None:
+    """Their connection is another one; it ends with the lock's, so that one scheduler has both."""
+    heard: queue.Queue[str] = queue.Queue()
+    room = threading.Event()
+
+    def deliver(delivery: Delivery) -> None:
+        if delivery.token.source == names.compile_requests:
+            room.wait(120)
+        heard.put(delivery.token.source)
+
+    with opened(amqp_url) as publisher:
+        first = SchedulerSource(amqp_url, publisher, names)
+        first.start(deliver)
+        until(lambda: first.is_ready)
+        publisher.publish_and_wait(to(names.compile_requests, b"1"), 30)
+        until(lambda: count(amqp_url, names.compile_requests) == 0)
+        for name in (names.seen, names.outcomes, names.control):
+            publisher.publish_and_wait(to(name, b"2"), 30)
+        found = {heard.get(timeout=30) for _ in range(3)}
+        assert found == {names.seen, names.outcomes, names.control}
+        second = SchedulerSource(amqp_url, publisher, names)
+        taken: list[Delivery] = []
+        second.start(taken.append)
+        before = first._words.epoch, first._requests.epoch
+        first._words.call(first._words._close_connection)
+        until(lambda: first._words.epoch > before[0])
+        until(lambda: first.is_ready or second.is_ready)
+        if first.is_ready:
+            assert first._requests.epoch > before[1]
+            assert not second._requests.is_ready
+            first.close()
+        until(lambda: second.is_ready)
+        assert not first._requests.is_ready
+        until(lambda: names.compile_requests in {each.token.source for each in taken})
+        room.set()
+        first.close()
+        second.close()
+
+
+def test_what_is_told_to_workers_before_there_is_a_connection_is_not_lost(
+    amqp_url: str, names: Names
+) -> None:
+    publisher = Publisher(amqp_url, "test")
+    with Received(amqp_url) as received:
+        received.consumer._subscriptions = (kills_of("p", names),)
+        until(lambda: received.consumer.is_ready)
+        FarmPublisher(publisher, names).kill("p", b"roll call")
+        publisher.open()
+        assert received.get().body == b"roll call"
+    publisher.close()
 
 
 def test_bad_requests_are_kept_with_their_reason(amqp_url: str, names: Names) -> None:
