@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 
 from scheduler.admission import Policy
+from scheduler.at_hand import AtHand
 from scheduler.deaths import UNKNOWN
 from scheduler.effects import Call, Effect, Key, Kill, Send
 from scheduler.jobs import Job
@@ -37,11 +38,14 @@ _MAX_RETRY_SECONDS = 30.0
 class Actions:
     """All actions wanted, by pool. What has to be done in the world is appended to `effects`."""
 
-    def __init__(self, policy: Policy, effects: list[Effect], meter: Meter) -> None:
+    def __init__(
+        self, policy: Policy, effects: list[Effect], meter: Meter, at_hand: AtHand
+    ) -> None:
         """Begin with nothing wanted and no pool known."""
         self._policy = policy
         self._effects = effects
         self._meter = meter
+        self._at_hand = at_hand
         self._suspects = Suspects(policy.worker_seconds)
         self._send_from = 0.0
         self._sendings = 0
@@ -231,7 +235,10 @@ class Actions:
                 self._suspects.died(name, action_of, now)
             if pool.workers.idle():
                 lost += [self._resend_unseen(pool, digest, now) for digest in [*pool.out]]
-        judged = [self._judged(action, now) for action in self._suspects.due(now)]
+        judged = []
+        for action in self._suspects.due(now):
+            with self._at_hand.dealing(*action.waiters):
+                judged.append(self._judged(action, now))
         return [end for end in (*lost, *judged) if end is not None]
 
     def _judged(self, action: Action, now: float) -> TaskEnd | None:
@@ -290,7 +297,8 @@ class Actions:
                 action = self._next(pool, now)
                 if action is None:
                     break
-                self._send(pool, action, now)
+                with self._at_hand.dealing(*action.waiters):
+                    self._send(pool, action, now)
 
     def _next(self, pool: Pool, now: float) -> Action | None:
         while True:
