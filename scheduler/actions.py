@@ -30,6 +30,7 @@ from tinymlaas.contract.pool_messages import (
 
 SOURCE = "tinymlaas/scheduler"
 _REMEMBERED = 10_000
+_NO_END = frozenset({TaskStatus.KILLED, TaskStatus.RETRY, TaskStatus.SUSPECT})  # of the work
 _UNSEEN_SENDINGS = 10  # of a task that no worker begins, as one that none can read
 _FIRST_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 30.0
@@ -48,6 +49,7 @@ class Actions:
         self._at_hand = at_hand
         self._suspects = Suspects(policy.worker_seconds)
         self._send_from = 0.0
+        self._heard = 0.0  # when any worker was heard of last
         self._sendings = 0
         self._actions: dict[str, Action] = {}
         self._retries: dict[str, Action] = {}
@@ -151,6 +153,7 @@ class Actions:
         """Take a worker's heartbeat; what it does needs no sending, whoever sent it."""
         if standing.task_id in self._over:  # it comes by another queue than the task's end did
             standing = standing.model_copy(update={"action": None, "task_id": None})
+        self._heard = now
         pool = self.pool(standing.pool)
         pool.workers.heard(standing, now)
         if standing.leaving:  # in good order, so it has not died of what it was at
@@ -195,6 +198,9 @@ class Actions:
         action = self._actions.get(digest)
         if action is None:
             return None
+        older = action.sent is None or end.task_id != action.task_id
+        if older and status in _NO_END:  # of the sending that counts there is more to come
+            return None
         pool.out.discard(digest)
         if status is TaskStatus.DONE and end.seconds > 0:
             pool.took(end.seconds)
@@ -224,6 +230,7 @@ class Actions:
         """Retry what is due, forget silent workers, send again what no worker has seen.
 
         Return the ends of tasks that were found to kill their workers, or that none ever begins.
+        As long as nobody at all is heard of, it may be we who hear nothing, and nobody is judged.
         """
         lost = []
         for action in [a for a in self._retries.values() if (a.retry_at or 0.0) <= now]:
@@ -236,7 +243,7 @@ class Actions:
             if pool.workers.idle():
                 lost += [self._resend_unseen(pool, digest, now) for digest in [*pool.out]]
         judged = []
-        for action in self._suspects.due(now):
+        for action in self._suspects.due(self._heard):
             with self._at_hand.dealing(*action.waiters):
                 judged.append(self._judged(action, now))
         return [end for end in (*lost, *judged) if end is not None]
