@@ -6,13 +6,12 @@ import pytest
 
 from scheduler.deaths import DEATHS, DEATHS_AMONG_OTHERS
 from scheduler.ports import Token
-from tests.unit.scheduler.world import SERVICE, World, request
+from tests.unit.scheduler.world import World, request
 from tinymlaas.contract.messages import JobName, JobState
 from tinymlaas.contract.pool_messages import (
     PoolTask,
     TaskEnd,
     TaskStatus,
-    WorkerStanding,
 )
 
 
@@ -175,21 +174,15 @@ def test_how_an_older_sending_was_given_up_is_of_no_account(status: TaskStatus) 
     world.beat()
     world.settle()
     world.core.task_ended(_ended(older, status))
-    world.now = 60.0
-    world.core.heard(_at(world.queues["cc"][1][0]))
-    world.core.tick()
+    world.settle()
+    world.now = 46.0
+    world.beat()
     world.settle()
     assert len(world.queues["cc"]) == 2, "sent a third time beside the second"
     world.core.task_ended(_ended(world.queues["cc"][1][0], TaskStatus.FAILED))
     world.settle()
     assert [event.data.state for event in world.events] == [JobState.FAILED]
     assert not world.core.actions.pool("cc").out
-
-
-def _at(task: PoolTask) -> WorkerStanding:
-    return WorkerStanding(
-        pool="cc", worker="cc-0", service=SERVICE, action=task.action, task_id=task.task_id
-    )
 
 
 def _ended(task: PoolTask, status: TaskStatus) -> TaskEnd:
