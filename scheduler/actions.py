@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from scheduler.admission import Policy
 from scheduler.at_hand import AtHand
@@ -32,6 +32,7 @@ SOURCE = "tinymlaas/scheduler"
 _REMEMBERED = 10_000
 _NO_END = frozenset({TaskStatus.KILLED, TaskStatus.RETRY, TaskStatus.SUSPECT})  # of the work
 _UNSEEN_SENDINGS = 10  # of a task that no worker begins, as one that none can read
+_UNWANTED_SECONDS = 30.0  # may what nobody wants go on while there are jobs to be planned
 _FIRST_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 30.0
 
@@ -118,9 +119,26 @@ class Actions:
 
     def _kill(self, action: Action) -> None:
         action.killed = True
-        kill = TaskKill(task_id=action.task_id, action=action.need.action)
-        event = TaskKilled(id=f"kill-{action.task_id}", source=SOURCE, data=kill)
-        self._effects.append(Kill(action.need.pool, event.encoded()))
+        self._kill_task(action.need.pool, action.task_id, action.need.action)
+
+    def _kill_task(self, pool: str, task_id: str, action: str) -> None:
+        kill = TaskKill(task_id=task_id, action=action)
+        event = TaskKilled(id=f"kill-{task_id}", source=SOURCE, data=kill)
+        self._effects.append(Kill(pool, event.encoded()))
+
+    def kill_unwanted(self, now: float, all_planned: Callable[[], bool]) -> None:
+        """Kill what workers do for nobody: the scheduler before us sent it, or its kill was lost.
+
+        A job that is not planned yet may come to want it: that is waited for, but not for long.
+        """
+        for pool in self.pools.values():
+            for worker in pool.workers.busy():
+                digest = worker.action or ""
+                if worker.told or digest in self._actions or worker.task in self._over:
+                    continue
+                if now - worker.since > _UNWANTED_SECONDS or all_planned():
+                    worker.told = True
+                    self._kill_task(pool.name, worker.task, digest)
 
     def _forget(self, digest: str) -> None:
         self._actions.pop(digest, None)
@@ -348,6 +366,10 @@ class Actions:
             tracestate=first.tracestate,
         )
         self._effects.append(Send(pool.name, event.encoded()))
+
+    def has_work(self, pool: str) -> bool:
+        """Return whether anything is wanted of `pool`; takes time as `now` does."""
+        return any(action.need.pool == pool for action in self._actions.values())
 
     def get(self, digest: str) -> Action | None:
         """Return an action that is wanted."""

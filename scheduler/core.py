@@ -33,6 +33,7 @@ from scheduler.wanted import Action
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import JobEnded, JobName, JobState
 from tinymlaas.contract.pool_messages import (
+    PREPARE_POOL,
     BuildTask,
     PoolDescription,
     TaskEnd,
@@ -43,6 +44,8 @@ from tinymlaas.contract.pool_messages import (
 from tinymlaas.contract.wire import MalformedMessage
 
 _EARLY_CANCELS = 10_000
+_REDELIVERY_SECONDS = 1.0  # in which what is unacknowledged has come again, or most of it
+_BEFORE_BUILDS = frozenset({Step.KEEPING, Step.HELD})  # beside those that turns and actions know
 
 
 class Core:
@@ -70,6 +73,7 @@ class Core:
         self._events: Counter[str] = Counter()
         self.ended: Counter[JobState] = Counter()
         self._at_hand = AtHand()
+        self._active_since = 0.0
         self._begin()
 
     def _begin(self) -> None:
@@ -123,6 +127,7 @@ class Core:
         """
         self._events["hit"] += self._planner.hits
         self._begin()
+        self._active_since = self._clock.seconds()
         self._do(Recall(self._pools))
         self.actions.activated(self._pools, self._clock.seconds())
 
@@ -338,6 +343,15 @@ class Core:
                     self._ending.end(job, JobState.FAILED, (reason,))
         for end in self.actions.tick(now):
             self.task_ended(end)
+        self._planner.go_on()
+        self.actions.kill_unwanted(now, self._all_planned)
+
+    def _all_planned(self) -> bool:
+        """Return whether every job that will be planned in its turn now has come to its builds."""
+        coming = self._clock.seconds() < self._active_since + _REDELIVERY_SECONDS
+        if coming or self._turns.asks() or self.actions.has_work(PREPARE_POOL):
+            return False
+        return not any(job.step in _BEFORE_BUILDS for job in self._jobs.values())
 
     def status(self, name: JobName) -> None:
         """Answer how a job stands; state None for one that is not here (see the store)."""

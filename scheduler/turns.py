@@ -57,6 +57,10 @@ class Turns:
         """Note that the store is asked no more."""
         self._asking.discard(key)
 
+    def asks(self) -> bool:
+        """Return whether the store is being asked for any job."""
+        return bool(self._asking)
+
     def idle(self) -> bool:
         """Return whether nothing waits or is planned."""
         return not (len(self.queue) or self._asking or self._planned or self._by_tenant)

@@ -64,3 +64,64 @@ def test_an_answer_to_what_was_asked_before_all_began_anew_harms_nothing() -> No
     world.run()
     assert [event.data.state for event in world.events] == [JobState.DONE, JobState.DONE]
     assert world.compiled.total() == 2
+
+
+def test_what_runs_for_a_job_that_was_cancelled_before_it_was_planned_again_is_killed() -> None:
+    world = World(seconds_of=lambda task: 1e9)
+    world.submit(request("a", "x"))
+    world.run(until=1)
+    assert world.workers[0].task is not None
+    world.kill_scheduler()
+    cancel(world, "x")
+    world.settle()
+    assert [event.data.state for event in world.events] == [JobState.CANCELLED]
+    for _ in range(2):
+        world.now += 1.0
+        world.core.tick()
+        world.settle()
+    assert world.workers[0].task is None, "a cancel frees the worker within 2 s"
+
+
+def test_what_runs_for_a_job_that_is_still_being_planned_goes_on() -> None:
+    world = World(inspected=False, seconds_of=lambda task: 1.0 if task.pool == "prepare" else 9.0)
+    world.submit(request("a", "x"))
+    world.run(until=2)
+    assert [task.pool for _, _, task in world.started] == ["prepare", "cc"]
+    world.kill_scheduler()
+    world.seconds_of = lambda task: 5.0
+    world.beats(30, every=1)
+    world.run()
+    assert [event.data.state for event in world.events] == [JobState.DONE]
+    assert [task.pool for _, _, task in world.started] == ["prepare", "cc", "prepare"]
+
+
+def test_what_nobody_wants_does_not_go_on_for_as_long_as_some_job_cannot_be_planned() -> None:
+    world = World(pools={"cc": 1, "late": 0}, seconds_of=lambda task: 1e9)
+    world.submit(request("a", "x", compiler="cc"))
+    world.submit(request("a", "waits", name="w", compiler="late"))
+    world.run(until=1)
+    world.kill_scheduler()
+    cancel(world, "x")
+    world.beats(60)
+    world.run(until=25)
+    assert world.workers[0].task is not None, "the job that waits might want it"
+    world.run(until=40)
+    assert world.workers[0].task is None
+
+
+def test_a_kill_that_was_lost_is_sent_again() -> None:
+    world = World(seconds_of=lambda task: 1e9)
+    world.submit(request("a", "x"))
+    world.run(until=1)
+    world.kill_scheduler()
+    cancel(world, "x")
+    world.settle()
+    world.now += 2.0
+    world.core.tick()
+    lost = [effect for effect in world.core.drain() if isinstance(effect, do.Kill)]
+    assert len(lost) == 1
+    world.core.tick()
+    assert not world.core.drain(), "once with each word of the worker"
+    world.beat()
+    world.settle()
+    assert world.workers[0].task is None
