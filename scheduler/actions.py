@@ -367,6 +367,11 @@ class Actions:
         )
         self._effects.append(Send(pool.name, event.encoded()))
 
+    def without_workers(self, digest: str) -> bool:
+        """Return whether there is nobody now who could do an action."""
+        action = self._actions.get(digest)
+        return action is not None and not self.pool(action.need.pool).workers.count()
+
     def has_work(self, pool: str) -> bool:
         """Return whether anything is wanted of `pool`; takes time as `now` does."""
         return any(action.need.pool == pool for action in self._actions.values())

@@ -343,6 +343,7 @@ class Core:
                     self._ending.end(job, JobState.FAILED, (reason,))
         for end in self.actions.tick(now):
             self.task_ended(end)
+        self._planner.park()
         self._planner.go_on()
         self.actions.kill_unwanted(now, self._all_planned)
 

@@ -68,7 +68,7 @@ class Ending:
         if job.plan is not None:
             self._actions.leave(job, sorted(job.plan.wants))
             job.plan = None
-            self._turns.planned(job, -1)
+            self._turns.dropped(job)
 
     def finished(self, key: Key, state: JobState, admission: Admission) -> None:
         """Let go of a job whose record is kept and published; `state` is what the record says.

@@ -77,9 +77,19 @@ class Planner:
         if not job.replans:
             self._meter.waited(job.tenant, self._clock.seconds() - job.received)
         job.plan = Plan(CompileOrder.model_validate_json(job.order))
-        self._turns.planned(job, 1)
+        self._turns.planned(job)
         self._turns.asking(job.key)
         self._effects.append(Look(job.key, job.plan.order))
+
+    def park(self) -> None:
+        """Look which planned jobs wait for workers only that are not there."""
+        for job in self._turns.jobs():
+            self._park(job)
+
+    def _park(self, job: Job) -> None:
+        wants = _plan(job).wants
+        away = bool(wants) and all(map(self._actions.without_workers, wants))
+        self._turns.park(job, away or job.step is Step.HELD)
 
     def looked(self, job: Job, facts: Facts) -> None:
         """Take what the store knows of a job."""
@@ -108,6 +118,7 @@ class Planner:
         self._step(job, Step.PREPARING)
         _plan(job).wants = {need.action}
         self._actions.want(job, [need])
+        self._park(job)
         self._announcing.changed(job)
 
     def inspected(self, job: Job, inspection: Inspection) -> None:
@@ -115,6 +126,7 @@ class Planner:
         self._step(job, Step.HELD)
         if self._must_wait(job):
             self._held[job.key] = inspection
+            self._park(job)
             self._announcing.changed(job)
         else:
             self._candidates(job, inspection)
@@ -174,6 +186,7 @@ class Planner:
         self._step(job, Step.BUILDING)
         plan.wants = {need.action for need in needs}
         self._actions.want(job, needs)
+        self._park(job)
         self._announcing.changed(job)
 
     def replan(self, job: Job, most: int) -> None:
