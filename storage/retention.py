@@ -47,7 +47,7 @@ def sweep(
         StoreError: the store cannot be read or written.
     """
     if older_than < SHORTEST:
-        raise UsageError(f"--older-than must be {SHORTEST} at least")
+        raise UsageError("--older-than must be 1h at least")
     limit = now - older_than
     ages: dict[Key, datetime] = {}
     sizes: dict[Key, int] = {}

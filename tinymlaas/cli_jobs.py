@@ -218,7 +218,8 @@ def _show_end(output: Output, found: JobStatus) -> None:
     if found.status is JobState.DONE:
         output.notices((f"'tinymlaas fetch {found.job_id} -o DIR' gets the module",))
     else:
-        output.reasons(str(found.status), found.reasons)
+        said = tuple(reason for reason in found.reasons if reason != found.status)
+        output.reasons(str(found.status), said)  # "cancelled" is said once, by the line above
 
 
 def _output(as_json: bool) -> Output:

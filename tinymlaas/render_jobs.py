@@ -48,10 +48,11 @@ def standing(status: JobStatus) -> Iterator[str]:
     yield f"job         {status.job_id}"
     yield f"tenant      {status.tenant}"
     yield f"status      {status.status}"
-    for what in status.waits_for:
-        yield f"waits for   {what}"
-    if status.position is not None:
-        yield f"position    {status.position}"
+    if not status.stage:  # else it is being done
+        for what in status.waits_for:
+            yield f"waits for   {what}"
+        if status.position is not None:
+            yield f"position    {status.position}"
     if status.estimate_seconds is not None:
         yield f"estimate    about {seconds(status.estimate_seconds)} (from the last builds)"
     if status.stage:

@@ -110,3 +110,10 @@ def test_the_queue_fits_a_terminal_of_80_columns() -> None:
     for said in ("t" * 32, "50,000", "1,234", "3.2", "7 requests", "2 in dead.letters"):
         assert said in text
     assert "pool.tvm.XQ" not in text
+
+
+def test_what_is_being_done_waits_for_nothing() -> None:
+    begun = RUNS.model_copy(update={"position": 0, "waits_for": ("pool tvm, which is at it",)})
+    lines = list(render_jobs.standing(begun))
+    assert "stage       tvm: compiling 5%" in lines
+    assert not any(line.startswith(("position", "waits for")) for line in lines)
