@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from broker.errors import BrokerUnavailable
 from scheduler.admission import Policy
 from scheduler.budget import Budget
 from scheduler.core import Core
+from scheduler.ending import Ending
 from scheduler.in_memory import (
     JoinedSources,
     MemoryPools,
@@ -20,7 +23,10 @@ from scheduler.in_memory import (
     SystemClock,
 )
 from scheduler.library import StoreLibrary
+from scheduler.planner import Planner
+from scheduler.ports import Confirmed
 from scheduler.service import Ports, Role, Service
+from scheduler.turns import Turns
 from storage import keys
 from storage.keys import Key
 from storage.memory import MemoryStore
@@ -212,6 +218,73 @@ def test_a_fault_of_the_core_ends_the_scheduler_and_the_next_one_goes_on(
         farm.hello()
         farm.until(lambda: not len(farm.requests))
     assert farm.ends() == {"1": JobState.DONE}
+
+
+@pytest.mark.parametrize("where", ["looked", "go_on", "found", "finished"])
+def test_a_request_that_the_core_stumbles_over_is_a_dead_letter_and_no_crash_loop(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    farm = Farm()
+    farm.requests.put(request("a", "poison", name="poison", reply="reply.me").encoded())
+    farm.requests.put(request("b", "good").encoded())
+    core = Core(Policy(settle_seconds=0.0), SystemClock(), board, ["cc", PREPARE_POOL], SERVICE)
+    service = Service(core, farm.ports(), SERVICE)
+
+    owner, name = {
+        "looked": (Planner, "looked"),
+        "go_on": (Turns, "asking"),
+        "found": (Planner, "found"),
+        "finished": (Ending, "finished"),
+    }[where]
+    real = getattr(owner, name)
+
+    def poisoned(self: object, first: Any, *more: Any) -> Any:
+        if (first if isinstance(first, tuple) else first.key) == ("a", "poison"):
+            raise OverflowError("planted")
+        return real(self, first, *more)
+
+    monkeypatch.setattr(owner, name, poisoned)
+    farm.hello()
+    running = threading.Thread(target=service.run)
+    running.start()
+    farm.until(lambda: not running.is_alive())
+    assert service.failed
+    reason = "a fault of the scheduler: OverflowError"
+    assert [(b"poison" in body, said) for body, said in farm.requests.dead] == [(True, reason)]
+    with scheduler(farm):
+        farm.hello()
+        farm.until(lambda: not len(farm.requests))
+    assert farm.ends()["good"] is JobState.DONE
+
+
+class Blips(MemoryPublisher):
+    """Takes no answer at first; another client asks for the same meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__(("reply.me", "reply.other"))
+        self.meanwhile: Callable[[], None] | None = meanwhile
+
+    def reply(self, queue: str, body: bytes, confirmed: Confirmed | None = None) -> None:
+        assert confirmed is not None, "an end is sent so that it is known to have come"
+        if (meanwhile := self.meanwhile) is None:
+            super().reply(queue, body, confirmed)
+            return
+        self.meanwhile = None
+        meanwhile()
+        confirmed(BrokerUnavailable("not now"))
+
+
+def test_the_end_reaches_all_who_wait_for_it_on_queues_of_their_own() -> None:
+    farm = Farm()
+    again = request("a", "1", reply="reply.other").encoded()
+    farm.events = Blips(lambda: farm.requests.put(again))
+    with scheduler(farm):
+        farm.hello()
+        farm.requests.put(request("a", "1", reply="reply.me").encoded())
+        farm.requests.put(request("a", "2", name="n2", reply="reply.gone").encoded())
+        farm.until(lambda: not len(farm.requests))
+    assert farm.ends() == {"1": JobState.DONE, "2": JobState.DONE}
+    assert [len(told) for told in farm.events.queues.values()] == [1, 1]
 
 
 def test_a_store_that_is_away_delays_and_loses_nothing() -> None:
