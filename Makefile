@@ -4,7 +4,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format schemas docs-boards docs-operators docs-node-tests docs wheel clean
+.PHONY: help setup demo test test-all soak lint format schemas docs-boards docs-operators docs-node-tests docs wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -20,6 +20,9 @@ test: setup  ## linters, type checker, layers, generated files, all tests but th
 
 test-all: setup  ## the same with the slow tests
 	@scripts/test.sh --all
+
+soak: setup  ## the farm's long tests only: 300 jobs under random kills, brokers killed, drains
+	@.venv/bin/pytest -m slow tests/integration/chaos tests/integration/farm tests/integration/broker tests/integration/client tests/integration/roots
 
 lint: setup  ## everything `make test` does before pytest
 	@scripts/test.sh --lint

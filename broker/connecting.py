@@ -21,6 +21,7 @@ def parameters(url: str, name: str) -> Any:
     """
     import pika
 
+    _pass_over_unreadable_properties()
     try:
         found = pika.URLParameters(url)
     except (ValueError, TypeError, IndexError, AttributeError) as error:
@@ -30,6 +31,29 @@ def parameters(url: str, name: str) -> Any:
     found.blocked_connection_timeout = _BLOCKED_SECONDS
     found.client_properties = {"connection_name": name}
     return found
+
+
+def _pass_over_unreadable_properties() -> None:
+    """Have pika take a message whose properties it cannot decode as one that has none.
+
+    Anybody who sends a message writes them. Not every value that RabbitMQ lets through can be
+    decoded (a time in the year 60,000), and then pika breaks its connection, with each delivery.
+    """
+    from pika.spec import BasicProperties
+
+    read = BasicProperties.decode
+    if getattr(read, "passes_over", False):
+        return
+
+    def decode(self: Any, encoded: bytes, offset: int = 0) -> Any:
+        try:
+            return read(self, encoded, offset)
+        except Exception:
+            self.__init__()
+            return self
+
+    decode.passes_over = True  # type: ignore[attr-defined]
+    BasicProperties.decode = decode
 
 
 def connect(url: str, name: str) -> Any:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from broker.link import Link, Step
 
+_BACKLOG_BYTES = 16 * 1024 * 1024
+_BACKLOG_SECONDS = 3.0  # shorter than a heartbeat
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +59,9 @@ class Consumer(Link):
     has that: of several such consumers exactly one is active, on all of its queues, and another
     takes over when its connection ends. It then empties the queues of `purge`, but for what
     is unacknowledged, before anything is delivered.
+
+    A consumer `beside` another link is connected only while that is ready; whoever has both tells
+    it of the other's end by `follow`.
     """
 
     def __init__(
@@ -67,14 +72,20 @@ class Consumer(Link):
         *,
         lock: str | None = None,
         purge: Sequence[str] = (),
+        beside: Link | None = None,
     ) -> None:
         """Remember what to consume; see `start`. Raises BrokerError for a malformed URL."""
         super().__init__(url, name)
+        self._beside = beside
         self._purge = tuple(purge)
         self._begin: Callable[[], None] = lambda: None
+        self._end: Callable[[], None] = lambda: None
         self._subscriptions = tuple(subscriptions)
         self._lock = lock
         self._inbox: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._backlog = 0
+        self._waited = False  # in this turn of the loop; the link's thread's own
+        self._room = threading.Condition()
         self._deliver: Callable[[Delivery], None] | None = None
         self._stopped = threading.Event()
         self._dispatcher = threading.Thread(
@@ -82,17 +93,23 @@ class Consumer(Link):
         )
 
     def start(
-        self, deliver: Callable[[Delivery], None], begin: Callable[[], None] | None = None
+        self,
+        deliver: Callable[[Delivery], None],
+        begin: Callable[[], None] | None = None,
+        end: Callable[[], None] | None = None,
     ) -> None:
         """Begin to hand messages to `deliver`, one after the other, on one thread.
 
-        `begin` is called on the link's thread each time before deliveries begin (anew).
+        On the link's thread, `begin` is called each time before deliveries begin (anew), `end` each
+        time the connection is gone.
 
-        It may take its time: what waits for it is bounded by the subscriptions' prefetch. If it
-        raises, the message goes back into its queue.
+        It may take its time: what waits for it is bounded by the subscriptions' prefetch, and
+        while more than 16 MiB wait, little is read every few seconds, to keep the connection.
+        If it raises, the message goes back into its queue.
         """
         self._deliver = deliver
         self._begin = begin or self._begin
+        self._end = end or self._end
         self._dispatcher.start()
         self.open()
 
@@ -106,6 +123,11 @@ class Consumer(Link):
         self._stopped.set()
         super().close()
         self._inbox.put(None)
+
+    def follow(self) -> None:
+        """End the connection if the link beside which it is has lost its own."""
+        if not self._may_connect():
+            self.call(self._close_connection)
 
     def ack(self, token: Token) -> None:
         """Acknowledge; a void token is passed over."""
@@ -124,7 +146,7 @@ class Consumer(Link):
             getattr(self._channel, verb)(token.tag, **how)
 
     def _steps(self) -> Sequence[Step]:
-        steps: list[Step] = [self._heed_cancel]
+        steps: list[Step] = [self._heed_other, self._heed_cancel]
         if self._lock is not None:
             steps.append(partial(_take, self._lock))
         steps += [partial(_empty, name) for name in self._purge]
@@ -132,6 +154,16 @@ class Consumer(Link):
         for subscription in self._subscriptions:
             steps += self._subscribe(subscription)
         return steps
+
+    def _may_connect(self) -> bool:
+        return self._beside is None or self._beside.is_ready
+
+    def _heed_other(self, channel: Any, go_on: Callable[..., None]) -> None:
+        """Go on unless the other link was lost before there was a connection to be ended."""
+        if self._may_connect():
+            go_on()
+        else:
+            self._close_connection()
 
     def _heed_cancel(self, channel: Any, go_on: Callable[..., None]) -> None:
         """Begin anew when the broker ends a subscription, as when its queue is deleted or moves."""
@@ -165,20 +197,46 @@ class Consumer(Link):
     def _on_message(
         self, source: str, channel: Any, method: Any, properties: Any, body: bytes
     ) -> None:
+        # Of a first delivery it is the client's, and may be anything.
         counted = (properties.headers or {}).get("x-delivery-count", 0)
+        self._await_room(len(body))
         self._inbox.put(
             Delivery(
                 Token(source, self.epoch, method.delivery_tag),
                 body,
                 properties.reply_to,
                 method.routing_key,
-                max(int(counted), int(method.redelivered)),
+                max(counted if isinstance(counted, int) else 0, int(method.redelivered)),
             )
         )
+
+    def _await_room(self, size: int) -> None:
+        """Count a message in. A link that does not read meanwhile has the broker wait.
+
+        It waits once in a turn of the loop, whatever number of messages a turn brings: in between,
+        heartbeats and acknowledgements go out.
+        """
+        with self._room:
+            if not self._waited and not self._room.wait_for(
+                lambda: self._backlog < _BACKLOG_BYTES, _BACKLOG_SECONDS
+            ):
+                self._waited = True
+                self._connection.ioloop.call_later(0, self._next_turn)
+            self._backlog += size
+
+    def _next_turn(self) -> None:
+        self._waited = False
+
+    def _lost(self) -> None:
+        self._waited = False
+        self._end()
 
     def _dispatch(self) -> None:
         assert self._deliver is not None  # noqa: S101 - set by `start`
         while (delivery := self._inbox.get()) is not None:
+            with self._room:
+                self._backlog -= len(delivery.body)
+                self._room.notify()
             if self._stopped.is_set() or delivery.token.epoch != self.epoch:
                 continue  # it goes, or has gone, back to the broker
             try:

@@ -74,7 +74,11 @@ class QuorumBroker(RabbitmqBroker):  # type: ignore[misc]
 
 
 class _QuorumConsumer(_RabbitmqConsumer):  # type: ignore[misc]
-    """Puts the broker's count of earlier deliveries into the message's options."""
+    """Puts the broker's count of earlier deliveries into the message's options.
+
+    It settles its own messages only. There is one for each connection, and on each the broker
+    counts from 1: what a lost one has delivered would settle another message by its number.
+    """
 
     def __init__(self, broker: QuorumBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
@@ -92,7 +96,18 @@ class _QuorumConsumer(_RabbitmqConsumer):  # type: ignore[misc]
         message = super().__next__()
         if message is not None:
             message.options[DELIVERIES] = self._counted
+            message.delivered_by = self
         return message
+
+    def ack(self, message: Any) -> None:
+        """Acknowledge; nothing to do if the broker has put the message back."""
+        if message.delivered_by is self:
+            super().ack(message)
+
+    def nack(self, message: Any) -> None:
+        """Make it a dead letter; nothing to do if the broker has put the message back."""
+        if message.delivered_by is self:
+            super().nack(message)
 
 
 def make_actor(broker: QuorumBroker, queue: str, work: Callable[[str, int], None]) -> Any:
@@ -119,6 +134,18 @@ def make_worker(broker: QuorumBroker, queue: str) -> Worker:
     worker.queue_prefetch = 1
     worker.delay_prefetch = _DELAYED_AT_ONCE
     return worker
+
+
+def finish(worker: Worker, meanwhile: Callable[[], None], every_seconds: float) -> None:
+    """Stop `worker` once what it does is done, however long that takes (its own `stop` waits ten
+    minutes and then has the task delivered to another); call `meanwhile` now and then.
+    """
+    for thread in worker.workers:
+        thread.stop()
+        while thread.is_alive():
+            thread.join(every_seconds)
+            meanwhile()
+    worker.stop()
 
 
 def task_message(pool: str, body: bytes, names: Names | None = None) -> tuple[str, bytes]:

@@ -11,7 +11,7 @@ from broker.dramatiq_broker import task_message
 from broker.publisher import Confirmed, Message, Publisher
 from broker.topology import OUTCOME_KEY, SEEN_KEY, Names
 
-REQUESTS_AT_ONCE = 50_000  # what a scheduler holds unacknowledged; the rest waits in the queue
+REQUESTS_AT_ONCE = 60_000  # what a scheduler holds unacknowledged; the rest waits in the queue
 _CONTROL_AT_ONCE = 200
 _OUTCOMES_AT_ONCE = 500
 _SEEN_AT_ONCE = 500
@@ -34,8 +34,9 @@ class FarmPublisher:
         )
 
     def kill(self, pool: str, body: bytes) -> None:
-        """Tell every worker of the pool at once; may be lost."""
-        self._publisher.publish(Message(self._names.kills, pool, body, lasting=False))
+        """Tell every worker of the pool at once, as soon as there is a connection."""
+        message = Message(self._names.kills, pool, body, lasting=False)
+        self._publisher.publish(message, lambda _: None)  # that none hears it is no error
 
     def publish(self, routing_key: str, body: bytes, confirmed: Confirmed | None = None) -> None:
         """Publish an event; that nobody listens is no error."""
@@ -81,25 +82,34 @@ class SchedulerSource:
         self._bodies: OrderedDict[Token, Delivery] = OrderedDict()
         self._guard = threading.Lock()
         subscriptions = [
-            Subscription(self._names.compile_requests, requests_at_once),
             Subscription(self._names.control, _CONTROL_AT_ONCE),
             Subscription(self._names.outcomes, _OUTCOMES_AT_ONCE),
             Subscription(self._names.seen, _SEEN_AT_ONCE),
         ]
-        self.consumer = Consumer(
+        self._words = Consumer(
             url,
             "scheduler",
             subscriptions,
             lock=self._names.lock,
             purge=[self._names.pool(pool) for pool in pools],
         )
+        # On a connection of their own: requests are made to wait while the store is slow, and
+        # heartbeats, outcomes and cancels must not wait behind them.
+        wanted = Subscription(self._names.compile_requests, requests_at_once)
+        self._requests = Consumer(url, "scheduler requests", [wanted], beside=self._words)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether we are the active scheduler and hear all there is to hear."""
+        return self._words.is_ready and self._requests.is_ready
 
     def start(
         self, deliver: Callable[[Delivery], None], active: Callable[[], None] = lambda: None
     ) -> None:
         """Begin to deliver as soon as no other scheduler is active.
 
-        `active` is called, on the link's thread, each time before deliveries begin.
+        `active` is called, on the link's thread, each time before deliveries begin. `deliver` may
+        keep requests waiting, and is called for the rest meanwhile, by another thread.
         """
 
         def remembered(delivery: Delivery) -> None:
@@ -109,21 +119,24 @@ class SchedulerSource:
                     self._bodies.popitem(last=False)
             deliver(delivery)
 
-        self.consumer.start(remembered, active)
+        self._words.start(remembered, active, self._requests.follow)
+        self._requests.start(remembered)
 
     def stop(self) -> None:
         """Deliver no more; acknowledging still works until `close`."""
-        self.consumer.stop()
+        self._requests.stop()
+        self._words.stop()
 
     def close(self) -> None:
         """End; another scheduler becomes active, and what is not acknowledged goes to it."""
-        self.consumer.close()
+        self._requests.close()
+        self._words.close()
 
     def ack(self, token: Token) -> None:
         """Acknowledge; a void token is passed over."""
         with self._guard:
             self._bodies.pop(token, None)
-        self.consumer.ack(token)
+        self._consumer(token).ack(token)
 
     def dead_letter(self, token: Token, reason: str) -> None:
         """Keep the message aside with `reason`, then acknowledge it.
@@ -133,16 +146,20 @@ class SchedulerSource:
         with self._guard:
             delivery = self._bodies.pop(token, None)
         if delivery is None:
-            self.consumer.reject(token)
+            self._consumer(token).reject(token)
             return
         headers = {"x-reason": reason[:1000], "x-queue": token.source}
         letter = Message(self._names.dead, token.source, delivery.body, headers=headers)
 
         def confirmed(error: Exception | None) -> None:
-            settle = self.consumer.ack if error is None else self.consumer.reject
+            consumer = self._consumer(token)
+            settle = consumer.ack if error is None else consumer.reject
             settle(token)
 
         self._publisher.publish(letter, confirmed)
+
+    def _consumer(self, token: Token) -> Consumer:
+        return self._requests if token.source == self._names.compile_requests else self._words
 
 
 def kills_of(pool: str, names: Names | None = None) -> Subscription:

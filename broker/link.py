@@ -17,6 +17,8 @@ from broker.connecting import parameters, pauses
 
 _READY_SECONDS = 15.0
 _CLOSE_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
+_SAY_AGAIN_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 Step = Callable[[Any, Callable[..., None]], None]  # (channel, go on): one question and its answer
@@ -40,6 +42,7 @@ class Link:
         self._connection: Any = None
         self._channel: Any = None
         self._opened = 0.0
+        self._said_at = -_SAY_AGAIN_SECONDS
         self.epoch = 0
 
     @property
@@ -74,6 +77,10 @@ class Link:
         """Return what is to be asked of a new channel, in order."""
         raise NotImplementedError
 
+    def _may_connect(self) -> bool:
+        """Return whether there may be a connection now."""
+        return True
+
     def _got_ready(self) -> None:
         """Take note that all steps are done (in the link's thread)."""
 
@@ -83,7 +90,15 @@ class Link:
     def _run(self) -> None:
         wait = pauses()
         while not self._ending.is_set():
-            was_ready = self._once()
+            if not self._may_connect():
+                self._ending.wait(_LOOK_SECONDS)
+                continue
+            try:
+                was_ready = self._once()
+            except Exception:  # no socket can be had, say, and the link must outlive that
+                _log.exception("%s: no connection could be begun", self._name)
+                was_ready = False
+                self._forget()
             if was_ready:
                 wait = pauses()
             self._ending.wait(next(wait))
@@ -110,12 +125,15 @@ class Link:
             _log.exception("%s: the connection's loop broke", self._name)
             connection.ioloop.stop()
         was_ready = self._ready.is_set()
-        with self._guard:
-            self._ready.clear()
-            self._connection = self._channel = None
+        self._forget()
         self._lost()
         connection.ioloop.close()
         return was_ready
+
+    def _forget(self) -> None:
+        with self._guard:
+            self._ready.clear()
+            self._connection = self._channel = None
 
     def _on_open(self, connection: Any) -> None:
         self._opened = time.monotonic()
@@ -133,6 +151,7 @@ class Link:
                 return
             self._got_ready()
             self._ready.set()
+            self._said_at = -_SAY_AGAIN_SECONDS
 
         go_on()
 
@@ -147,8 +166,11 @@ class Link:
         connection.ioloop.stop()
 
     def _report(self, reason: Exception) -> None:
-        if not self._ending.is_set():
-            _log.warning("%s: connection to RabbitMQ: %s", self._name, reason or type(reason))
+        """Say why there is no connection: at once, and while it stays so now and then."""
+        now = time.monotonic()
+        if not self._ending.is_set() and now - self._said_at >= _SAY_AGAIN_SECONDS:
+            self._said_at = now
+            _log.warning("%s: connection to RabbitMQ: %r", self._name, reason)
 
     def _give_up(self) -> None:
         if not self._ready.is_set():

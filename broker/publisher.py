@@ -47,24 +47,24 @@ class Publisher(Link):
         self._tag = 0
 
     def publish(self, message: Message, confirmed: Confirmed | None = None) -> None:
-        """Publish; `confirmed` is called once, on the link's thread, and must not block.
+        """Publish; `confirmed` is called once, on any thread, and must not block.
 
         It gets None, NotRouted if no queue takes the message, or BrokerUnavailable if the queue is
-        full or the publisher is closed before the broker has answered. Without `confirmed` the
-        message may be lost, and is if there is no connection.
-
-        Raises:
-            BrokerUnavailable: too many messages wait already.
+        full, too many messages wait already, or the publisher is closed before the broker has
+        answered. Without `confirmed` the message may be lost, and is if there is no connection.
         """
         if confirmed is None:
             if self.is_ready:
                 self.call(lambda: self._send(message, mandatory=False))
             return
         with self._state:
-            if len(self._waiting) >= _WAITING:
-                raise BrokerUnavailable(f"{_WAITING} messages wait for RabbitMQ already")
-            self._waiting[message.id] = (message, confirmed)
-        if self.is_ready:
+            room = len(self._waiting) < _WAITING
+            if room:
+                self._waiting[message.id] = (message, confirmed)
+        if not room:
+            # Not raised: that would end a loop that has much to tell while the broker is away.
+            confirmed(BrokerUnavailable(f"{_WAITING:,} messages wait for RabbitMQ already"))
+        elif self.is_ready:
             self.call(lambda: self._send_waiting(message))
         elif self._ending.is_set():
             self._answer(message.id, BrokerUnavailable("the publisher is closed"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from scheduler.admission import Policy
+from scheduler.at_hand import AtHand
+from scheduler.deaths import UNKNOWN
 from scheduler.effects import Call, Effect, Key, Kill, Send
 from scheduler.jobs import Job
 from scheduler.meter import Meter, PoolNow
@@ -28,6 +30,9 @@ from tinymlaas.contract.pool_messages import (
 
 SOURCE = "tinymlaas/scheduler"
 _REMEMBERED = 10_000
+_NO_END = frozenset({TaskStatus.KILLED, TaskStatus.RETRY, TaskStatus.SUSPECT})  # of the work
+_UNSEEN_SENDINGS = 10  # of a task that no worker begins, as one that none can read
+_UNWANTED_SECONDS = 30.0  # may what nobody wants go on while there are jobs to be planned
 _FIRST_RETRY_SECONDS = 0.5
 _MAX_RETRY_SECONDS = 30.0
 
@@ -35,13 +40,17 @@ _MAX_RETRY_SECONDS = 30.0
 class Actions:
     """All actions wanted, by pool. What has to be done in the world is appended to `effects`."""
 
-    def __init__(self, policy: Policy, effects: list[Effect], meter: Meter) -> None:
+    def __init__(
+        self, policy: Policy, effects: list[Effect], meter: Meter, at_hand: AtHand
+    ) -> None:
         """Begin with nothing wanted and no pool known."""
         self._policy = policy
         self._effects = effects
         self._meter = meter
+        self._at_hand = at_hand
         self._suspects = Suspects(policy.worker_seconds)
         self._send_from = 0.0
+        self._heard = 0.0  # when any worker was heard of last
         self._sendings = 0
         self._actions: dict[str, Action] = {}
         self._retries: dict[str, Action] = {}
@@ -110,9 +119,26 @@ class Actions:
 
     def _kill(self, action: Action) -> None:
         action.killed = True
-        kill = TaskKill(task_id=action.task_id, action=action.need.action)
-        event = TaskKilled(id=f"kill-{action.task_id}", source=SOURCE, data=kill)
-        self._effects.append(Kill(action.need.pool, event.encoded()))
+        self._kill_task(action.need.pool, action.task_id, action.need.action)
+
+    def _kill_task(self, pool: str, task_id: str, action: str) -> None:
+        kill = TaskKill(task_id=task_id, action=action)
+        event = TaskKilled(id=f"kill-{task_id}", source=SOURCE, data=kill)
+        self._effects.append(Kill(pool, event.encoded()))
+
+    def kill_unwanted(self, now: float, all_planned: Callable[[], bool]) -> None:
+        """Kill what workers do for nobody: the scheduler before us sent it, or its kill was lost.
+
+        A job that is not planned yet may come to want it: that is waited for, but not for long.
+        """
+        for pool in self.pools.values():
+            for worker in pool.workers.busy():
+                digest = worker.action or ""
+                if worker.told or digest in self._actions or worker.task in self._over:
+                    continue
+                if now - worker.since > _UNWANTED_SECONDS or all_planned():
+                    worker.told = True
+                    self._kill_task(pool.name, worker.task, digest)
 
     def _forget(self, digest: str) -> None:
         self._actions.pop(digest, None)
@@ -145,6 +171,7 @@ class Actions:
         """Take a worker's heartbeat; what it does needs no sending, whoever sent it."""
         if standing.task_id in self._over:  # it comes by another queue than the task's end did
             standing = standing.model_copy(update={"action": None, "task_id": None})
+        self._heard = now
         pool = self.pool(standing.pool)
         pool.workers.heard(standing, now)
         if standing.leaving:  # in good order, so it has not died of what it was at
@@ -189,6 +216,9 @@ class Actions:
         action = self._actions.get(digest)
         if action is None:
             return None
+        older = action.sent is None or end.task_id != action.task_id
+        if older and status in _NO_END:  # of the sending that counts there is more to come
+            return None
         pool.out.discard(digest)
         if status is TaskStatus.DONE and end.seconds > 0:
             pool.took(end.seconds)
@@ -217,8 +247,10 @@ class Actions:
     def tick(self, now: float) -> list[TaskEnd]:
         """Retry what is due, forget silent workers, send again what no worker has seen.
 
-        Return the ends of tasks that were found to kill their workers.
+        Return the ends of tasks that were found to kill their workers, or that none ever begins.
+        As long as nobody at all is heard of, it may be we who hear nothing, and nobody is judged.
         """
+        lost = []
         for action in [a for a in self._retries.values() if (a.retry_at or 0.0) <= now]:
             del self._retries[action.need.action]
             action.retry_at = None
@@ -227,9 +259,12 @@ class Actions:
             for name, action_of in pool.workers.forget_silent(now):
                 self._suspects.died(name, action_of, now)
             if pool.workers.idle():
-                for digest in [*pool.out]:
-                    self._resend_unseen(pool, digest, now)
-        return [end for action in self._suspects.due(now) if (end := self._judged(action, now))]
+                lost += [self._resend_unseen(pool, digest, now) for digest in [*pool.out]]
+        judged = []
+        for action in self._suspects.due(self._heard):
+            with self._at_hand.dealing(*action.waiters):
+                judged.append(self._judged(action, now))
+        return [end for end in (*lost, *judged) if end is not None]
 
     def _judged(self, action: Action, now: float) -> TaskEnd | None:
         """Return the end of an action that has killed its workers; have another sent again."""
@@ -242,20 +277,36 @@ class Actions:
             self._requeue(action)
         return end
 
-    def _resend_unseen(self, pool: Pool, digest: str, now: float) -> None:
+    def _resend_unseen(self, pool: Pool, digest: str, now: float) -> TaskEnd | None:
+        """Send again what is lost; return its end if that has been done often enough."""
         action = self._actions.get(digest)
         if action is None:
             pool.out.discard(digest)
-        elif (
-            now - action.seen > self._policy.unseen_seconds and pool.workers.task_of(digest) is None
-        ):
-            pool.out.discard(digest)
-            if not action.waiters:
-                self._forget(digest)
-                return
-            self.resent += 1
-            action.sent, action.killed = None, False
-            self._requeue(action)
+            return None
+        unseen = now - action.seen > self._policy.unseen_seconds
+        if not unseen or pool.workers.task_of(digest) is not None:
+            return None
+        pool.out.discard(digest)
+        if not action.waiters:
+            self._forget(digest)
+            return None
+        self.resent += 1
+        action.unseen += 1
+        if action.unseen > _UNSEEN_SENDINGS:
+            reason = (
+                f"it was sent {action.unseen} times and idle workers of {pool.name} never began"
+            )
+            return TaskEnd(
+                task_id=action.task_id,
+                action=digest,
+                pool=pool.name,
+                worker="unknown",
+                status=TaskStatus.FAILED,
+                reasons=(f"{reason} it: see the dead letters of the pool",),
+            )
+        action.sent, action.killed = None, False
+        self._requeue(action)
+        return None
 
     def pump(self, now: float) -> None:
         """Send as much as the windows allow; what a worker says it does already is not sent.
@@ -271,7 +322,8 @@ class Actions:
                 action = self._next(pool, now)
                 if action is None:
                     break
-                self._send(pool, action, now)
+                with self._at_hand.dealing(*action.waiters):
+                    self._send(pool, action, now)
 
     def _next(self, pool: Pool, now: float) -> Action | None:
         while True:
@@ -315,6 +367,15 @@ class Actions:
         )
         self._effects.append(Send(pool.name, event.encoded()))
 
+    def without_workers(self, digest: str) -> bool:
+        """Return whether there is nobody now who could do an action."""
+        action = self._actions.get(digest)
+        return action is not None and not self.pool(action.need.pool).workers.count()
+
+    def has_work(self, pool: str) -> bool:
+        """Return whether anything is wanted of `pool`; takes time as `now` does."""
+        return any(action.need.pool == pool for action in self._actions.values())
+
     def get(self, digest: str) -> Action | None:
         """Return an action that is wanted."""
         return self._actions.get(digest)
@@ -352,5 +413,5 @@ def _as_begun(standing: WorkerStanding) -> TaskStanding:
         pool=standing.pool,
         worker=standing.worker,
         attempt=1,
-        stage="at an unknown stage",
+        stage=UNKNOWN,
     )

@@ -32,20 +32,23 @@ class NotAdmitted(Rejection):
 class Policy:
     """Limits and shares.
 
-    `tenants` are those served, None for all. `waiting` jobs may wait per tenant, `total` in all,
-    their orders taking up to `order_bytes` each and `total_bytes` together. Up to `planning` jobs
-    are planned at a time; a tenant has up to `lookahead` planned jobs of one priority and all have
-    `planned` together (one for each tenant always). A pool holds `per_worker` tasks for each
-    worker. A worker is gone after `worker_seconds` without a word; a task that no idle worker has
-    seen for `unseen_seconds` is sent again. A task gets `build_seconds`, with `retries`. Pools that
-    were never heard of are waited for `pool_seconds` (see `PoolsKnown`). A scheduler that becomes
-    active sends nothing for `settle_seconds`, in which workers say what they do.
+    `tenants` are those served, None for all. `waiting` jobs may wait per tenant, `total` in all
+    (fewer than the broker gives us at once, or the rest could not be refused), their orders taking
+    up to `order_bytes` each and `total_bytes` together. Up to `planning` jobs are planned at a
+    time; a tenant has up to `lookahead` planned jobs of one priority and all have `planned`
+    together (twice that if each tenant has but one). Those that wait for pools without workers are
+    counted apart, up to `planned` too. A pool holds `per_worker` tasks for each worker. A worker
+    is gone after `worker_seconds` without a word; a task that no idle worker has seen for
+    `unseen_seconds` is sent again. A task gets `build_seconds` (RabbitMQ's own limit is 1800),
+    with `retries`. Pools that were never heard of are waited for `pool_seconds` (see
+    `PoolsKnown`). A scheduler that becomes active sends nothing for `settle_seconds`, in which
+    workers say what they do.
     """
 
     tenants: frozenset[str] | None = None
     weights: Mapping[str, float] = field(default_factory=dict)
     waiting: int = 20_000
-    total: int = 100_000
+    total: int = 50_000
     order_bytes: int = 16 * 1024
     total_bytes: int = 256 * 1024 * 1024
     planning: int = 32
@@ -54,7 +57,7 @@ class Policy:
     per_worker: int = 1
     worker_seconds: float = 15.0
     unseen_seconds: float = 20.0
-    build_seconds: float = 1800.0
+    build_seconds: float = 1500.0
     retries: int = 5
     replans: int = 10
     pool_seconds: float = 30.0
@@ -72,6 +75,7 @@ class Admission:
         """Begin with nothing waiting."""
         self._policy = policy
         self._jobs: Counter[str] = Counter()
+        self._total = 0
         self._bytes = 0
 
     def admit(self, tenant: str, order: bytes) -> None:
@@ -93,18 +97,20 @@ class Admission:
                 f"tenant {tenant} has {self._jobs[tenant]:,} unfinished jobs, the limit: "
                 "send it as a new job when some have ended"
             )
-        full = self._jobs.total() >= policy.total or self._bytes + len(order) > policy.total_bytes
+        full = self._total >= policy.total or self._bytes + len(order) > policy.total_bytes
         if full:
             raise NotAdmitted(
                 "the farm has as many unfinished jobs as it takes: send it as a new job later"
             )
         self._jobs[tenant] += 1
+        self._total += 1
         self._bytes += len(order)
 
     def release(self, tenant: str, order: bytes) -> None:
         """Count one job out."""
         self._bytes -= len(order)
         self._jobs[tenant] -= 1
+        self._total -= 1
         if not self._jobs[tenant]:
             del self._jobs[tenant]
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from scheduler.actions import Actions
 from scheduler.admission import Admission, NotAdmitted, Policy, refusal
 from scheduler.announcing import Announcing
+from scheduler.at_hand import AtHand
 from scheduler.deadlines import Deadlines
 from scheduler.deaths import last_words
 from scheduler.effects import Ack, Answer, DeadLetter, Effect, Keep, Key, Recall, Refuse, Remember
@@ -32,6 +33,7 @@ from scheduler.wanted import Action
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import JobEnded, JobName, JobState
 from tinymlaas.contract.pool_messages import (
+    PREPARE_POOL,
     BuildTask,
     PoolDescription,
     TaskEnd,
@@ -42,6 +44,8 @@ from tinymlaas.contract.pool_messages import (
 from tinymlaas.contract.wire import MalformedMessage
 
 _EARLY_CANCELS = 10_000
+_REDELIVERY_SECONDS = 1.0  # in which what is unacknowledged has come again, or most of it
+_BEFORE_BUILDS = frozenset({Step.KEEPING, Step.HELD})  # beside those that turns and actions know
 
 
 class Core:
@@ -59,35 +63,50 @@ class Core:
         """Expect `pools`; `service` is the version of our own part of the work."""
         self._policy = policy
         self._clock = clock
+        self._boards = boards
         self._pools = tuple(pools)
         self._effects: list[Effect] = []
         self._meter = meter or Unmetered()
-        self._admission = Admission(policy)
-        self._jobs: dict[Key, Job] = {}
-        self._deadlines = Deadlines(self._jobs)
-        self._turns = Turns(policy)
         self._cancelled_early: OrderedDict[Key, None] = OrderedDict()
         self.known = PoolsKnown(pools, service)
-        self.actions = Actions(policy, self._effects, self._meter)
         self._announcing = Announcing(self._effects, clock)
+        self._events: Counter[str] = Counter()
+        self.ended: Counter[JobState] = Counter()
+        self._at_hand = AtHand()
+        self._active_since = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with no job, and with nothing sent to anybody."""
+        self._jobs: dict[Key, Job] = {}
+        self._admission = Admission(self._policy)
+        self._deadlines = Deadlines(self._jobs)
+        self._turns = Turns(self._policy)
+        self.actions = Actions(self._policy, self._effects, self._meter, self._at_hand)
         self._ending = Ending(
-            self._jobs, self._effects, clock, self._turns, self.actions, self._meter
+            self._jobs,
+            self._effects,
+            self._clock,
+            self._turns,
+            self.actions,
+            self._meter,
+            self.ended,
         )
         self._planner = Planner(
             self._jobs,
             self._effects,
-            clock,
-            boards,
+            self._clock,
+            self._boards,
             self._turns,
             self.actions,
             self.known,
             self._announcing,
             self._ending,
             self._meter,
-            policy.pool_seconds,
+            self._policy.pool_seconds,
+            self._at_hand,
         )
         self._planner.disown = self._disown
-        self._events: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -100,7 +119,15 @@ class Core:
         return effects
 
     def activated(self) -> None:
-        """Take note that we are the active scheduler, now or again: see `Source.start`."""
+        """Take note that we are the active scheduler, now or again: see `Source.start`.
+
+        If again, another may have been in between, and ended what we remember. So all of it is let
+        go as if this process were new, and nobody is told: what is unfinished is delivered again,
+        and the workers say what they do.
+        """
+        self._events["hit"] += self._planner.hits
+        self._begin()
+        self._active_since = self._clock.seconds()
         self._do(Recall(self._pools))
         self.actions.activated(self._pools, self._clock.seconds())
 
@@ -118,6 +145,10 @@ class Core:
         except MalformedMessage as error:
             self._refuse(delivery, error.reasons)
             return
+        with self._at_hand.dealing(job.key):
+            self._known_or_new(delivery, job, files)
+
+    def _known_or_new(self, delivery: Delivery, job: Job, files: tuple[bytes, ...]) -> None:
         known = self._jobs.get(job.key)
         if known is not None and known.mark != job.mark:
             self._refuse(delivery, (f"job {job.job_id} is another order, not finished yet",))
@@ -136,6 +167,7 @@ class Core:
 
     def _disown(self, job: Job, reason: str) -> None:
         """Refuse a job whose id another order had that has ended: the record is of that one."""
+        self._turns.withdraw(job)
         self._ending.drop_plan(job)
         self._jobs.pop(job.key, None)
         self._admission.release(job.tenant, job.order)
@@ -168,9 +200,10 @@ class Core:
 
     def kept(self, key: Key) -> None:
         """Have a request planned in its turn, now that the store has its files."""
-        job = self._at(key, Step.KEEPING)
-        if job is not None:
-            self._wait(job)
+        with self._at_hand.dealing(key):
+            job = self._at(key, Step.KEEPING)
+            if job is not None:
+                self._wait(job)
 
     def _wait(self, job: Job) -> None:
         job.step = Step.WAITING
@@ -180,37 +213,42 @@ class Core:
 
     def looked(self, key: Key, facts: Facts) -> None:
         """Take what the store knows of a job."""
-        job = self._at(key, Step.LOOKING)
-        if job is not None:
-            self._planner.looked(job, facts)
+        with self._at_hand.dealing(key):
+            job = self._at(key, Step.LOOKING)
+            if job is not None:
+                self._planner.looked(job, facts)
 
     def recorded(self, key: Key, record: JobEnded) -> None:
         """Take the record of a job that has ended already: its request was delivered again."""
-        job = self._at(key, Step.LOOKING_UP)
-        if job is None:
-            return
-        if same_order(job, record):
-            self._ending.finish(job, record)
-        else:
-            self._disown(job, f"job {job.job_id} was another order, which has ended")
+        with self._at_hand.dealing(key):
+            job = self._at(key, Step.LOOKING_UP)
+            if job is None:
+                pass
+            elif same_order(job, record):
+                self._ending.finish(job, record)
+            else:
+                self._disown(job, f"job {job.job_id} was another order, which has ended")
 
     def found(self, key: Key, outcomes: Mapping[str, Outcome]) -> None:
         """Take the outcomes the store has; what it has not is built."""
-        job = self._at(key, Step.LOOKING_UP)
-        if job is not None:
-            self._planner.found(job, outcomes)
+        with self._at_hand.dealing(key):
+            job = self._at(key, Step.LOOKING_UP)
+            if job is not None:
+                self._planner.found(job, outcomes)
 
     def saved(self, key: Key, record: JobEnded) -> bool:
         """Return whether `record`, which the store has as the end of a job, is to be published."""
-        job = self._jobs.get(key)
-        if job is None or same_order(job, record):
-            return True
-        self._disown(job, f"job {job.job_id} was another order, which has ended")
-        return False
+        with self._at_hand.dealing(key):
+            job = self._jobs.get(key)
+            own = job is None or same_order(job, record)
+            if job is not None and not own:
+                self._disown(job, f"job {job.job_id} was another order, which has ended")
+        return own
 
     def finished(self, key: Key, state: JobState) -> None:
         """Let go of a job whose record is kept and published; `state` is what the record says."""
-        self._ending.finished(key, state, self._admission)
+        with self._at_hand.dealing(key):
+            self._ending.finished(key, state, self._admission)
 
     # Workers
 
@@ -224,9 +262,9 @@ class Core:
     def progressed(self, standing: TaskStanding) -> None:
         """Take a running task's progress; all jobs that want it are told."""
         action = self.actions.progressed(standing, self._clock.seconds())
-        for job in list(action.waiters.values()) if action else ():
-            self._plan_of(job).progress = standing
-            self._announcing.changed(job)
+        for key in self._at_hand.each(list(action.waiters) if action else ()):
+            self._plan_of(self._jobs[key]).progress = standing
+            self._announcing.changed(self._jobs[key])
 
     def task_ended(self, end: TaskEnd) -> None:
         """Take the end of a task for all jobs that want its action."""
@@ -237,7 +275,8 @@ class Core:
             self._events["retried" if again else "unwanted"] += 1
             return
         self._events[end.status] += 1
-        for job in list(action.waiters.values()):
+        for key in self._at_hand.each(list(action.waiters)):
+            job = self._jobs[key]
             plan = self._plan_of(job)
             plan.wants.discard(end.action)
             if end.status is TaskStatus.QUARANTINED:
@@ -290,7 +329,8 @@ class Core:
             return
         job.tokens = (*job.tokens, token)
         if job.step is not Step.ENDING:
-            self._ending.end(job, JobState.CANCELLED, ("cancelled",))
+            with self._at_hand.dealing(key):
+                self._ending.end(job, JobState.CANCELLED, ("cancelled",))
 
     def tick(self) -> None:
         """Look at the clock, about every second: deadlines, retries, silent workers."""
@@ -299,9 +339,20 @@ class Core:
             job = self._jobs.get(key)
             if job is not None and job.deadline == deadline and job.step is not Step.ENDING:
                 reason = f"its deadline passed while it was {job.state}"
-                self._ending.end(job, JobState.FAILED, (reason,))
+                with self._at_hand.dealing(key):
+                    self._ending.end(job, JobState.FAILED, (reason,))
         for end in self.actions.tick(now):
             self.task_ended(end)
+        self._planner.park()
+        self._planner.go_on()
+        self.actions.kill_unwanted(now, self._all_planned)
+
+    def _all_planned(self) -> bool:
+        """Return whether every job that will be planned in its turn now has come to its builds."""
+        coming = self._clock.seconds() < self._active_since + _REDELIVERY_SECONDS
+        if coming or self._turns.asks() or self.actions.has_work(PREPARE_POOL):
+            return False
+        return not any(job.step in _BEFORE_BUILDS for job in self._jobs.values())
 
     def status(self, name: JobName) -> None:
         """Answer how a job stands; state None for one that is not here (see the store)."""
@@ -323,14 +374,24 @@ class Core:
         self._do(Answer(reply, body))
 
     @property
+    def at_fault(self) -> tuple[Key, ...]:
+        """The jobs that were being decided on when a method of ours raised; often none."""
+        return self._at_hand.keys
+
+    def tokens_of(self, key: Key) -> tuple[Token, ...]:
+        """Return by what a job's messages are acknowledged; nothing if it is not here."""
+        job = self._jobs.get(key)
+        return job.tokens if job is not None else ()
+
+    def replies_of(self, key: Key) -> tuple[str, ...]:
+        """Return where a job's end is to be told; nothing if it is not here."""
+        job = self._jobs.get(key)
+        return job.replies if job is not None else ()
+
+    @property
     def events(self) -> Counter[str]:
         """How often what has happened: requests, hits, and tasks by how they ended."""
         return self._events + Counter(hit=self._planner.hits)
-
-    @property
-    def ended(self) -> Counter[JobState]:
-        """How many jobs have ended in each state."""
-        return self._ending.count
 
     def states(self) -> Counter[JobState]:
         """Return how many unfinished jobs are in each state."""

@@ -6,7 +6,8 @@ the queue. So a worker that is given a task for the third time does not try it: 
 (`TaskStatus.SUSPECT`), and the task is judged here, by what is heard of its earlier workers.
 
 - A worker that is heard of again has lost its connection only: no death.
-- A worker that stays silent has died at the task.
+- A worker that stays silent has died at the task, if it has said that the work itself has begun:
+  as long as it only starts, the task has had no chance to harm it.
 - `DEATHS` of these, and the task is quarantined, with what was last heard of it.
 - But where workers die at several other things too, two deaths at one task prove nothing: then
   it takes `DEATHS_AMONG_OTHERS`.
@@ -28,6 +29,7 @@ DEATHS_AMONG_OTHERS = 5
 _OTHERS = 3  # deaths at different other things, within
 _RECENT_SECONDS = 300.0
 _SUSPICIONS = 8  # then it is the task, whatever is heard of the workers
+STARTING, UNKNOWN = "starting", "at an unknown stage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class DeathToll:
             self._recent.popleft()
         others = {each.action or each.worker for each in self._recent if each.action != action}
         return DEATHS_AMONG_OTHERS if len(others) >= _OTHERS else DEATHS
+
+
+def at_work(standing: TaskStanding) -> bool:
+    """Return whether the worker has said that it had begun more than to start."""
+    return standing.stage not in {STARTING, UNKNOWN}
 
 
 def guilty(deaths: int, suspicions: int, needed: int) -> bool:

@@ -27,15 +27,16 @@ class Ending:
         turns: Turns,
         actions: Actions,
         meter: Meter,
+        count: Counter[JobState],
     ) -> None:
-        """Share the core's parts."""
+        """Share the core's parts; `count` is of ended jobs by state."""
         self._jobs = jobs
         self._effects = effects
         self._clock = clock
         self._turns = turns
         self._actions = actions
         self._meter = meter
-        self.count: Counter[JobState] = Counter()
+        self._count = count
 
     def conclude(self, job: Job) -> None:
         """End a job all of whose candidates have an outcome."""
@@ -67,16 +68,20 @@ class Ending:
         if job.plan is not None:
             self._actions.leave(job, sorted(job.plan.wants))
             job.plan = None
-            self._turns.planned(job, -1)
+            self._turns.dropped(job)
 
     def finished(self, key: Key, state: JobState, admission: Admission) -> None:
-        """Let go of a job whose record is kept and published; `state` is what the record says."""
-        job = self._jobs.pop(key, None)
-        if job is None:
+        """Let go of a job whose record is kept and published; `state` is what the record says.
+
+        One that has begun anew meanwhile, as its request was delivered again, finds its record.
+        """
+        job = self._jobs.get(key)
+        if job is None or job.step is not Step.ENDING:
             return
+        del self._jobs[key]
         if job.order:
             admission.release(job.tenant, job.order)
-        self.count[state] += 1
+        self._count[state] += 1
         self._meter.ended(job.tenant, state, self._clock.seconds() - job.received)
         for token in job.tokens:
             self._effects.append(Ack(token))

@@ -47,7 +47,7 @@ class MemorySource:
         """Add a message, as a client's publish does."""
         with self._lock:
             self._waiting.append((next(self._tags), body, reply_to))
-            self._flow()
+        self._flow()
 
     def start(
         self, deliver: Callable[[Delivery], None], active: Callable[[], None] = lambda: None
@@ -58,7 +58,7 @@ class MemorySource:
             self.stop()
             self._epoch += 1
             self._deliver = deliver
-            self._flow()
+        self._flow()
 
     def stop(self) -> None:
         """See `Source.stop`."""
@@ -82,10 +82,15 @@ class MemorySource:
                 self.dead.append((message[0], reason))
 
     def _flow(self) -> None:
-        while self._deliver is not None and self._waiting:
-            tag, body, reply_to = self._waiting.popleft()
-            self._unacked[tag] = (body, reply_to)
-            self._deliver(Delivery(Token(self.name, self._epoch, tag), body, reply_to))
+        while True:
+            with self._lock:
+                deliver = self._deliver
+                if deliver is None or not self._waiting:
+                    return
+                tag, body, reply_to = self._waiting.popleft()
+                self._unacked[tag] = (body, reply_to)
+                token = Token(self.name, self._epoch, tag)
+            deliver(Delivery(token, body, reply_to))  # may wait, and others acknowledge meanwhile
 
 
 class JoinedSources:

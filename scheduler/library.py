@@ -82,12 +82,14 @@ class StoreLibrary:
         return Facts(record=self.record(tenant, job_id))
 
     def record(self, tenant: str, job_id: str) -> JobEnded | None:
-        """See `Library.record`."""
+        """See `Library.record`. One that cannot be read is none, and is written anew."""
         try:
-            data = self._store.get(keys.job_result(tenant, job_id))
-        except ObjectNotFound:
+            return self._record(tenant, job_id)
+        except (ObjectNotFound, ValidationError):
             return None
-        return JobEnded.model_validate_json(data)
+
+    def _record(self, tenant: str, job_id: str) -> JobEnded:
+        return JobEnded.model_validate_json(self._store.get(keys.job_result(tenant, job_id)))
 
     def _has(self, tenant: str, payload: Payload) -> bool:
         key = keys.tenant_blob(tenant, payload.digest)
@@ -151,13 +153,17 @@ class StoreLibrary:
         self._store.put_if_absent(key, data)
 
     def save(self, record: JobEnded, log: bytes | None = None) -> JobEnded:
-        """See `Library.save`."""
+        """See `Library.save`; StoreError if it is to be called again."""
         if log is not None:
             self._store.put(keys.blob_of(log), log)
         tenant, job_id = record.data.tenant, record.data.job_id
         if self._store.put_if_absent(keys.job_result(tenant, job_id), record.encoded()):
             return record
-        kept = self.record(tenant, job_id)
-        if kept is None:
-            raise StoreError(f"the record of job {job_id} is there and is not")
-        return kept
+        try:
+            return self._record(tenant, job_id)
+        except ObjectNotFound:
+            raise StoreError(f"the record of job {job_id} is there and is not") from None
+        except ValidationError as error:  # damaged, or of another version: nobody can be told it
+            self._store.delete(keys.job_result(tenant, job_id))
+            reason = f"the record of job {job_id} cannot be read; it is written anew"
+            raise StoreError(reason) from error

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from scheduler import planning
 from scheduler.actions import Actions
 from scheduler.announcing import Announcing
+from scheduler.at_hand import AtHand
 from scheduler.effects import Effect, Key, Look, LookUp
 from scheduler.ending import Ending
 from scheduler.jobs import Job, Plan, Step
@@ -39,6 +40,7 @@ class Planner:
         ending: Ending,
         meter: Meter,
         pool_seconds: float,
+        at_hand: AtHand,
     ) -> None:
         """Share the core's parts; missing pools are waited for `pool_seconds`."""
         self._jobs = jobs
@@ -52,28 +54,42 @@ class Planner:
         self._ending = ending
         self._meter = meter
         self._pool_seconds = pool_seconds
+        self._at_hand = at_hand
         self._held: dict[Key, Inspection] = {}
         self.disown: Callable[[Job, str], None] = lambda job, reason: None
         self.hits = 0
 
     def go_on(self) -> None:
         """Plan as many jobs as may be planned now, and those whose pools have come or stay away."""
-        for held, inspection in [*self._held.items()]:
-            waiting = self._jobs.get(held)
+        for held in self._at_hand.each([*self._held]):
+            waiting, inspection = self._jobs.get(held), self._held[held]
             if waiting is None or waiting.step is not Step.HELD:
                 del self._held[held]
             elif not self._must_wait(waiting):
                 del self._held[held]
                 self._candidates(waiting, inspection)
         while (key := self._turns.next()) is not None:
-            job = self._jobs[key]
-            job.step = Step.LOOKING
-            if not job.replans:
-                self._meter.waited(job.tenant, self._clock.seconds() - job.received)
-            job.plan = Plan(CompileOrder.model_validate_json(job.order))
-            self._turns.planned(job, 1)
-            self._turns.asking(key)
-            self._effects.append(Look(key, job.plan.order))
+            with self._at_hand.dealing(key):
+                self._ask(self._jobs[key])
+
+    def _ask(self, job: Job) -> None:
+        job.step = Step.LOOKING
+        if not job.replans:
+            self._meter.waited(job.tenant, self._clock.seconds() - job.received)
+        job.plan = Plan(CompileOrder.model_validate_json(job.order))
+        self._turns.planned(job)
+        self._turns.asking(job.key)
+        self._effects.append(Look(job.key, job.plan.order))
+
+    def park(self) -> None:
+        """Look which planned jobs wait for workers only that are not there."""
+        for job in self._turns.jobs():
+            self._park(job)
+
+    def _park(self, job: Job) -> None:
+        wants = _plan(job).wants
+        away = bool(wants) and all(map(self._actions.without_workers, wants))
+        self._turns.park(job, away or job.step is Step.HELD)
 
     def looked(self, job: Job, facts: Facts) -> None:
         """Take what the store knows of a job."""
@@ -102,6 +118,7 @@ class Planner:
         self._step(job, Step.PREPARING)
         _plan(job).wants = {need.action}
         self._actions.want(job, [need])
+        self._park(job)
         self._announcing.changed(job)
 
     def inspected(self, job: Job, inspection: Inspection) -> None:
@@ -109,6 +126,7 @@ class Planner:
         self._step(job, Step.HELD)
         if self._must_wait(job):
             self._held[job.key] = inspection
+            self._park(job)
             self._announcing.changed(job)
         else:
             self._candidates(job, inspection)
@@ -149,9 +167,13 @@ class Planner:
             self._ending.conclude(job)
 
     def found(self, job: Job, outcomes: Mapping[str, Outcome]) -> None:
-        """Take the outcomes the store has; what it has not is built."""
+        """Take the outcomes the store has; what it has not is built.
+
+        The answer may be to what was asked before the job was delivered again.
+        """
         plan = _plan(job)
-        for action, outcome in outcomes.items():
+        for action in plan.places.keys() & outcomes.keys():
+            outcome = outcomes[action]
             report = outcome.report.model_copy(update={"cached": True})
             plan.reports[plan.places[action]] = report
             self.hits += 1
@@ -164,6 +186,7 @@ class Planner:
         self._step(job, Step.BUILDING)
         plan.wants = {need.action for need in needs}
         self._actions.want(job, needs)
+        self._park(job)
         self._announcing.changed(job)
 
     def replan(self, job: Job, most: int) -> None:

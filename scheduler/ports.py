@@ -40,7 +40,8 @@ class Source(Protocol):
     """The queues we consume. Unacknowledged messages come again after any failure."""
 
     def start(self, deliver: Callable[[Delivery], None], active: Callable[[], None]) -> None:
-        """Begin to deliver. `deliver` may block for a while: then no more is to be read.
+        """Begin to deliver. `deliver` may block for a while: then no more of that queue is to be
+        read, but requests that wait must not keep other messages waiting.
 
         `active` is called before the first delivery, and again whenever deliveries begin anew as
         after a loss of the connection: we are the active scheduler now, and what waited in the

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from scheduler import effects as do
+from scheduler.budget import Budget
 from scheduler.core import Core
 from scheduler.intake import Intake
 from scheduler.ports import (
@@ -31,7 +32,9 @@ from scheduler.ports import (
     Library,
     PoolSender,
     Source,
+    Token,
 )
+from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.contract.messages import JobEnded, routing_key
 
 _log = logging.getLogger(__name__)
@@ -40,6 +43,7 @@ _BATCH = 256
 _LETTER_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 0.1
 _MAX_RETRY_SECONDS = 5.0
+_REPLY_TRIES = 15  # a minute: a client's queue may be one that takes nothing
 
 T = TypeVar("T")
 
@@ -84,45 +88,57 @@ class Service:
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._stopping = threading.Event()
+        self.budget = Budget()
+        self._words = Budget()  # cancels and what workers say never wait for the store
+        self._taken = 0
         intake = Intake(core)
         self._takers: dict[Role, Callable[[Delivery], None]] = {
             Role.REQUESTS: core.request,
             Role.CONTROL: intake.control,
             Role.WORKERS: intake.pool_event,
         }
-        self.last_turn = ports.clock.seconds()
+        self.last_turn = self._tick_at = ports.clock.seconds()
         self.failed = False
 
     def stop(self) -> None:
         """Have `run` return soon. May be called by any thread or signal handler."""
         self._stopping.set()
+        self._close_budgets()
         self._inbox.put(lambda: None)
+
+    def _close_budgets(self) -> None:
+        self.budget.close()
+        self._words.close()
 
     def run(self) -> None:
         """Schedule until `stop`. What is unfinished then stays in the broker for the next one.
 
         A fault of the core's ends it too, with `failed` set: its state may be half changed, and
-        the next scheduler begins with what broker and store have, which is sound.
+        the next scheduler begins with what broker and store have, which is sound. What the core
+        has stumbled over goes to the dead letters, so that the next one does not.
         """
         ports = self._ports
-        ports.source.start(
-            lambda delivery: self._inbox.put(partial(self._take, delivery)),
-            lambda: self._inbox.put(self._core.activated),
-        )
-        tick_at = ports.clock.seconds()
+        ports.source.start(self._deliver, lambda: self._inbox.put(self._core.activated))
         while not self._stopping.is_set():
-            now = self.last_turn = ports.clock.seconds()
-            if now >= tick_at:
-                self._core.tick()
-                tick_at = now + _TICK_SECONDS
-            while self._later and self._later[0][0] <= now:
-                heapq.heappop(self._later)[2]()
-            self._do_all()
-            self._turn(min([tick_at, *(self._later[0][:1] if self._later else ())]) - now)
+            try:
+                self._turn()
+            except Exception as error:
+                self._stumbled(error)
+        self._close_budgets()
         ports.source.stop()
         self._store.shutdown(wait=True, cancel_futures=True)
 
-    def _turn(self, seconds: float) -> None:
+    def _turn(self) -> None:
+        now = self.last_turn = self._ports.clock.seconds()
+        if now >= self._tick_at:
+            self._core.tick()
+            self._tick_at = now + _TICK_SECONDS
+        while self._later and self._later[0][0] <= now:
+            heapq.heappop(self._later)[2]()
+        self._do_all()
+        self._calls(min([self._tick_at, *(self._later[0][:1] if self._later else ())]) - now)
+
+    def _calls(self, seconds: float) -> None:
         """Wait up to `seconds` for calls, then make those that are there."""
         try:
             self._inbox.get(timeout=max(seconds, 0.001))()
@@ -135,21 +151,39 @@ class Service:
         while effects := self._core.drain():
             for effect in effects:
                 self._do(effect)
+        taken, self._taken = self._taken, 0
+        self.budget.release(taken)  # not before: what came inside counts until it is stored
 
-    def _take(self, delivery: Delivery) -> None:
-        """Have the core take a message; one that it stumbles over must not come again for ever."""
+    def _deliver(self, delivery: Delivery) -> None:
+        """Take a message from the source's thread, which waits while we hold too much."""
+        role = self._ports.roles[delivery.token.source]
+        budget = self.budget if role is Role.REQUESTS else self._words
+        if budget.admit(len(delivery.body)):
+            self._inbox.put(partial(self._take, delivery, role))
+
+    def _take(self, delivery: Delivery, role: Role) -> None:
+        """Have the core take a message."""
+        if role is Role.REQUESTS:
+            self._taken += len(delivery.body)
+        else:
+            self._words.release(len(delivery.body))
         if self.failed:
             return
         try:
-            self._takers[self._ports.roles[delivery.token.source]](delivery)
+            self._takers[role](delivery)
         except Exception as error:
-            _log.exception("a message could not be taken")
-            self._ports.source.dead_letter(
-                delivery.token, f"a fault of the scheduler: {type(error).__name__}"
-            )
-            self.failed = True
-            self._stopping.set()
-            time.sleep(_LETTER_SECONDS)  # what is not out by then comes to the next one again
+            self._stumbled(error, delivery.token)
+
+    def _stumbled(self, error: Exception, *tokens: Token) -> None:
+        """End for a fault; what it came of, `tokens` and requests, must not come again for ever."""
+        _log.exception("a fault of the scheduler, which ends")
+        self.failed = True
+        self._stopping.set()
+        jobs = (token for key in self._core.at_fault for token in self._core.tokens_of(key))
+        for token in dict.fromkeys((*tokens, *jobs)):
+            reason = f"a fault of the scheduler: {type(error).__name__}"
+            self._ports.source.dead_letter(token, reason)
+        time.sleep(_LETTER_SECONDS)  # what is not out by then comes to the next one again
 
     # Effects
 
@@ -164,8 +198,8 @@ class Service:
                 ports.events.reply(
                     effect.reply, effect.event.encoded(), self._back(self._refused, effect)
                 )
-            case do.Keep(key, files):
-                self._ask(lambda: ports.library.keep(key[0], files), lambda _: self._core.kept(key))
+            case do.Keep():
+                self._keep(effect)
             case do.Look(key, order):
                 self._ask(
                     lambda: ports.library.look(key[0], key[1], order, self._version),
@@ -184,6 +218,16 @@ class Service:
                     lambda: ports.library.save(effect.event, effect.log),
                     lambda kept: self._saved(effect, kept),
                 )
+
+    def _keep(self, effect: do.Keep) -> None:
+        key, size = effect.key, sum(map(len, effect.files))
+        self.budget.add(size)
+
+        def kept(_: None) -> None:
+            self.budget.release(size)
+            self._core.kept(key)
+
+        self._ask(lambda: self._ports.library.keep(key[0], effect.files), kept)
 
     def _do_for_pools(self, effect: do.Send | do.Kill | do.Call | do.Remember | do.Recall) -> None:
         ports = self._ports
@@ -235,20 +279,41 @@ class Service:
             self._tell(effect, kept)
 
     def _tell(self, effect: do.Finish, kept: JobEnded, tries: int = 0) -> None:
-        """Publish the record that is kept, until the broker has it; then the job is over."""
+        """Publish the record that is kept, until the broker has it, then send it to who asked."""
 
         def confirmed(error: Exception | None) -> None:
             if error is not None:
                 _log.warning("the end of a job is not published: %s", error)
                 self._again(tries, lambda: self._tell(effect, kept, tries + 1))
                 return
-            for reply in effect.replies:  # a client that has gone finds the record in the store
-                self._ports.events.reply(reply, body)
-            self._core.finished(effect.key, end.state)
+            self._reply(effect, kept, ())
 
         end, body = kept.data, kept.encoded()
         key = routing_key(end.tenant, end.job_id, end.state)
         self._ports.events.publish(key, body, self._back(confirmed))
+
+    def _reply(
+        self, effect: do.Finish, kept: JobEnded, told: tuple[str, ...], tries: int = 0
+    ) -> None:
+        """Send the record to the next queue that is to get it, until the broker has it or says that
+        there is no such queue: a client that has gone finds it in the store. Then the job is over.
+
+        Whoever has sent the same request meanwhile gets it too, as it comes to us no more.
+        """
+        left = [r for r in (*effect.replies, *self._core.replies_of(effect.key)) if r not in told]
+        if not left:
+            self._core.finished(effect.key, kept.data.state)
+            return
+
+        def answered(error: Exception | None) -> None:
+            passing = isinstance(error, TinymlaasError) and error.retryable
+            if not passing or tries >= _REPLY_TRIES:
+                self._reply(effect, kept, (*told, left[0]))
+                return
+            _log.warning("the end of a job is not sent to its client: %s", error)
+            self._again(tries, lambda: self._reply(effect, kept, told, tries + 1))
+
+        self._ports.events.reply(left[0], kept.encoded(), self._back(answered))
 
     # Waiting for others
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduler.deaths import DEATHS, Death, DeathToll, cause, guilty
+from scheduler.deaths import DEATHS, Death, DeathToll, at_work, cause, guilty
 from scheduler.wanted import Action
 from scheduler.workers_seen import WorkersSeen
 from tinymlaas.contract.pool_messages import TaskEnd, TaskStatus
@@ -39,13 +39,13 @@ class Suspects:
     def judge(self, action: Action, workers: WorkersSeen, now: float) -> TaskEnd | None:
         """Return the end of an action that has killed its workers, None for one to be sent again.
 
-        Whoever has not been heard of since it was given back has died at it.
+        Whoever was at work on it and has not been heard of since it was given back has died at it.
         """
         since = action.suspected or 0.0
         action.died += [
             standing
             for worker, standing in action.begun.items()
-            if (workers.last_word(worker) or 0.0) <= since
+            if (workers.last_word(worker) or 0.0) <= since and at_work(standing)
         ]
         action.suspected, action.begun = None, {}
         self.forget(action.need.action)

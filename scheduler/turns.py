@@ -22,8 +22,11 @@ class Turns:
         self._policy = policy
         self.queue: FairQueue[Key] = FairQueue(policy.weight)
         self._asking: set[Key] = set()
-        self._planned: Counter[tuple[str, int]] = Counter()
+        self._planned: dict[Key, Job] = {}
+        self._by_level: Counter[tuple[str, int]] = Counter()
         self._by_tenant: Counter[str] = Counter()
+        self._parked: dict[Key, Job] = {}
+        self._parked_by_tenant: Counter[str] = Counter()
 
     def wait(self, job: Job) -> None:
         """Have `job` wait for its turn."""
@@ -40,13 +43,44 @@ class Turns:
         return self.queue.pop(self._may)
 
     def _may(self, tenant: str, priority: int) -> bool:
-        own = self._by_tenant[tenant]
-        room = self._by_tenant.total() < self._policy.planned if own else True
-        return room and self._planned[tenant, priority] < self._policy.lookahead
+        most = self._policy.planned
+        total = len(self._planned)
+        room = total < most if self._by_tenant[tenant] else total < 2 * most
+        return room and self._by_level[tenant, priority] < self._policy.lookahead
 
-    def planned(self, job: Job, change: int) -> None:
-        """Count `job` among the planned (1), or no more (-1)."""
-        _add(self._planned, (job.tenant, job.priority), change)
+    def planned(self, job: Job) -> None:
+        """Count `job` among the planned."""
+        self._planned[job.key] = job
+        self._count(job, 1)
+
+    def dropped(self, job: Job) -> None:
+        """Count `job` among the planned no more."""
+        if self._parked.pop(job.key, None) is not None:
+            _add(self._parked_by_tenant, job.tenant, -1)
+        elif self._planned.pop(job.key, None) is not None:
+            self._count(job, -1)
+
+    def park(self, job: Job, away: bool) -> None:
+        """Have a planned `job` keep no place from others while all it waits for is `away`.
+
+        There is room for as many such jobs as for others, for one tenant's for a quarter of that.
+        """
+        most = self._policy.planned
+        if away and job.key in self._planned:
+            if len(self._parked) < most and self._parked_by_tenant[job.tenant] < most // 4:
+                self._count(self._planned.pop(job.key), -1)
+                self._parked[job.key] = job
+                _add(self._parked_by_tenant, job.tenant, 1)
+        elif not away and job.key in self._parked:
+            self.dropped(job)
+            self.planned(job)
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs that are planned."""
+        return [*self._planned.values(), *self._parked.values()]
+
+    def _count(self, job: Job, change: int) -> None:
+        _add(self._by_level, (job.tenant, job.priority), change)
         _add(self._by_tenant, job.tenant, change)
 
     def asking(self, key: Key) -> None:
@@ -57,9 +91,15 @@ class Turns:
         """Note that the store is asked no more."""
         self._asking.discard(key)
 
+    def asks(self) -> bool:
+        """Return whether the store is being asked for any job."""
+        return bool(self._asking)
+
     def idle(self) -> bool:
         """Return whether nothing waits or is planned."""
-        return not (len(self.queue) or self._asking or self._planned or self._by_tenant)
+        return not (len(self.queue) or self._asking or self._planned or self._parked) and not (
+            self._by_level or self._by_tenant or self._parked_by_tenant
+        )
 
 
 def _add(counter: Counter[K], key: K, change: int) -> None:

@@ -38,6 +38,7 @@ class Action:
     suspected: float | None = None
     suspicions: int = 0
     deliveries: int = 0
+    unseen: int = 0
 
     @property
     def suspect(self) -> bool:

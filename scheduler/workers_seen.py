@@ -8,10 +8,17 @@ from tinymlaas.contract.pool_messages import WorkerStanding
 
 
 @dataclass(slots=True)
-class _Worker:
+class Seen:
+    """What is known of a worker: when it was heard, what it does, and since when it says so.
+
+    `told` is whether it has been told since to give that up.
+    """
+
     seen: float
     action: str | None
     task: str
+    since: float
+    told: bool = False
 
 
 class WorkersSeen:
@@ -20,14 +27,16 @@ class WorkersSeen:
     def __init__(self, worker_seconds: float) -> None:
         """Forget workers not heard for `worker_seconds`."""
         self._limit = worker_seconds
-        self._workers: dict[str, _Worker] = {}
+        self._workers: dict[str, Seen] = {}
 
     def heard(self, standing: WorkerStanding, now: float) -> None:
         """Take a heartbeat."""
         if standing.leaving:
             self._workers.pop(standing.worker, None)
             return
-        self._workers[standing.worker] = _Worker(now, standing.action, standing.task_id or "")
+        known, task = self._workers.get(standing.worker), standing.task_id or ""
+        since = known.since if known is not None and known.task == task else now
+        self._workers[standing.worker] = Seen(now, standing.action, task, since)
 
     def forget_silent(self, now: float) -> list[tuple[str, str | None]]:
         """Drop workers that are silent for too long and return each with the action it was at.
@@ -55,6 +64,10 @@ class WorkersSeen:
     def task_of(self, action: str) -> str | None:
         """Return the task by which one says it does `action`, or None if nobody does."""
         return next((w.task for w in self._workers.values() if w.action == action), None)
+
+    def busy(self) -> list[Seen]:
+        """Return those that are at something."""
+        return [worker for worker in self._workers.values() if worker.action is not None]
 
     def finished(self, worker: str, action: str) -> None:
         """Note the end of a task, which its worker's next heartbeat will only repeat."""

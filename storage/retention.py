@@ -47,7 +47,7 @@ def sweep(
         StoreError: the store cannot be read or written.
     """
     if older_than < SHORTEST:
-        raise UsageError(f"--older-than must be {SHORTEST} at least")
+        raise UsageError("--older-than must be 1h at least")
     limit = now - older_than
     ages: dict[Key, datetime] = {}
     sizes: dict[Key, int] = {}
@@ -56,7 +56,7 @@ def sweep(
     needed = _needed(store, ages, limit)
     removed = _referrers_first(ages.keys() - needed)
     if not dry_run:
-        removed = [key for key in removed if _remove(store, key, limit)]
+        removed = _remove_all(store, removed, limit)
     gone = set(removed)
     kept = [size for key, size in sizes.items() if key not in gone]
     return Swept(tuple(removed), sum(sizes[key] for key in removed), len(kept), sum(kept))
@@ -109,6 +109,19 @@ def _signed(data: bytes) -> bytes:
 
 def _referrers_first(keys: set[Key]) -> list[Key]:
     return sorted(keys, key=lambda key: (key.sha256 is not None, key))
+
+
+def _remove_all(store: AgedStore, keys: list[Key], limit: datetime) -> list[Key]:
+    """Remove outcomes and records first: what is gone no new job will find. Then look again: a
+    job that has found an outcome just before has ended by now, and needs its module.
+    """
+    gone = [key for key in keys if key.sha256 is None and _remove(store, key, limit)]
+    content = [key for key in keys if key.sha256 is not None]
+    if content:
+        ages = {info.key: written for info, written in store.aged()}
+        needed = _needed(store, ages, limit)
+        gone += [key for key in content if key not in needed and _remove(store, key, limit)]
+    return gone
 
 
 def _remove(store: AgedStore, key: Key, limit: datetime) -> bool:

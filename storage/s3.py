@@ -18,7 +18,7 @@ from typing import Any
 from storage import port
 from storage.keys import Key, checked_prefix
 from storage.port import ObjectInfo, ObjectNotFound, StoreUnavailable
-from storage.s3_client import code_of, errors, is_missing, make_client, status_of
+from storage.s3_client import Driver, LateClient, code_of, errors, is_missing, status_of
 from storage.s3_direct import DirectS3, direct_for
 from storage.s3_probe import check_conditional_writes
 from tinymlaas.contract.errors import StoreError
@@ -43,20 +43,23 @@ def open_s3(
         StoreUnavailable: the server does not answer.
         StoreError: it refuses us, has no such bucket, or does not do conditional writes.
     """
-    client, credentials = make_client(endpoint, region)
+    driver = Driver(endpoint, region)
+    client = driver.client()
     _open_bucket(client, bucket, create=create)
     check_conditional_writes(client, bucket)
-    return S3Store(client, bucket, direct=direct_for(client, credentials, bucket))
+    return S3Store(client, bucket, direct=direct_for(driver, bucket))
 
 
 def reopen_s3(bucket: str, *, endpoint: str | None = None, region: str | None = None) -> S3Store:
     """Return the store that `open_s3` has opened before on this server: nothing is asked of it.
 
+    A process that lives for one task has it within 10 ms: boto3's client is made when it is needed.
+
     Raises:
-        StoreError: boto3 is missing, or endpoint or region are malformed.
+        StoreError: boto3 is missing.
     """
-    client, credentials = make_client(endpoint, region)
-    return S3Store(client, bucket, direct=direct_for(client, credentials, bucket))
+    driver = Driver(endpoint, region)
+    return S3Store(LateClient(driver), bucket, direct=direct_for(driver, bucket))
 
 
 class S3Store:

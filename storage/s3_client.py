@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -22,41 +23,94 @@ _PASSING = {"SlowDown", "RequestTimeout", "ConditionalRequestConflict", "Operati
 _PASSING_STATUS = {408, 425, 429}
 
 
-def make_client(endpoint: str | None, region: str | None) -> tuple[Any, Any]:
-    """Return a boto3 S3 client, safe to share between threads, and its credentials or None.
+class Driver:
+    """boto3 for one server. Its client, which takes 100 ms to make, is made when it is needed."""
 
-    `endpoint` None is AWS itself. Credentials come from where boto3 looks for them
-    (AWS_ACCESS_KEY_ID and so on), and renew themselves where they are temporary.
+    def __init__(self, endpoint: str | None, region: str | None) -> None:
+        """Remember the server; `endpoint` None is AWS itself.
 
-    Raises:
-        StoreError: boto3 is missing, or endpoint or region are malformed.
-    """
-    try:
-        import boto3
+        Raises:
+            StoreError: boto3 is missing, or its configuration (AWS_PROFILE …) is malformed.
+        """
+        try:
+            import boto3
+            from botocore.exceptions import BotoCoreError
+        except ImportError as error:
+            raise StoreError("S3 needs boto3: pip install 'tinymlaas[farm]'") from error
+        self._lock = threading.Lock()
+        self._made: Any = None
+        self.endpoint = endpoint
+        try:
+            self._session = boto3.Session()
+            self.region = str(region or self._session.region_name or DEFAULT_REGION)
+        except BotoCoreError as error:
+            raise _misconfigured(error) from error
+
+    def credentials(self) -> Any:
+        """Return what boto3 finds (AWS_ACCESS_KEY_ID and so on) or None; temporary ones renew.
+
+        Raises:
+            StoreError: what it finds is malformed.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            return self._session.get_credentials()
+        except BotoCoreError as error:
+            raise _misconfigured(error) from error
+
+    def client(self) -> Any:
+        """Return the client, which threads may share.
+
+        Raises:
+            StoreError: endpoint or region are malformed.
+        """
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def _make(self) -> Any:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
-    except ImportError as error:
-        raise StoreError("S3 needs boto3: pip install 'tinymlaas[farm]'") from error
-    config = Config(
-        retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
-        max_pool_connections=_CONNECTIONS,
-        # Servers other than AWS know neither the newer checksums nor buckets as host names; with
-        # a signed payload they check what arrives all the same.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": "path" if endpoint else "auto", "payload_signing_enabled": True},
-    )
-    session = boto3.Session()
-    region = region or session.region_name or DEFAULT_REGION
-    try:
-        client = session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
-        return client, session.get_credentials()
-    except (ValueError, BotoCoreError) as error:
-        raise StoreError(
-            f"no S3 client for endpoint {endpoint}, region {region}: {error}"
-        ) from error
+
+        config = Config(
+            retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            max_pool_connections=_CONNECTIONS,
+            # Servers other than AWS know neither the newer checksums nor buckets as host names;
+            # with a signed payload they check what arrives all the same.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={
+                "addressing_style": "path" if self.endpoint else "auto",
+                "payload_signing_enabled": True,
+            },
+        )
+        try:
+            return self._session.client(
+                "s3", endpoint_url=self.endpoint, region_name=self.region, config=config
+            )
+        except (ValueError, BotoCoreError) as error:
+            raise StoreError(
+                f"no S3 client for endpoint {self.endpoint}, region {self.region}: {error}"
+            ) from error
+
+
+def _misconfigured(error: Exception) -> StoreError:
+    return StoreError(f"the AWS configuration cannot be used: {error}; see AWS_* variables")
+
+
+class LateClient:
+    """Passes for the client of a driver, which is made when the first of its calls is wanted."""
+
+    def __init__(self, driver: Driver) -> None:
+        """Stand for `driver`'s client."""
+        self._driver = driver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver.client(), name)
 
 
 @contextlib.contextmanager

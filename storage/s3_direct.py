@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import http.client
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -23,12 +24,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from storage.s3_client import Driver
+
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 _IDLE_SECONDS = 4.0  # servers close connections that idle; a fresh one costs less than to find out
 _CONNECTIONS = 32
 _REST_SECONDS = 5.0  # after what it does not understand, all goes by boto3 for a while
 _EXPECTED = {"GET": {200, 404}, "HEAD": {200, 404}, "PUT": {200, 409, 412}}
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9.-]*")  # bucket names that need no escapes
 _log = logging.getLogger(__name__)
 
 
@@ -72,7 +76,7 @@ class Signer:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         digest = hashlib.sha256(body).hexdigest()
         headers = {"host": self._host, "x-amz-content-sha256": digest, "x-amz-date": stamp, **extra}
-        if login.token is not None:
+        if login.token:  # empty is none: so a farm's env file says it of a user's own
             headers["x-amz-security-token"] = login.token
         names = sorted(headers)
         listed, signed = "".join(f"{name}:{headers[name]}\n" for name in names), ";".join(names)
@@ -158,9 +162,7 @@ class DirectS3:
         Raises:
             OSError, http.client.HTTPException: there is no whole answer.
         """
-        found = self._credentials.get_frozen_credentials()
-        login = Login(found.access_key, found.secret_key, found.token)
-        headers = self._signer.headers(login, method, path, body, extra, time.time())
+        headers = self._signer.headers(self._login(), method, path, body, extra, time.time())
         connection = self._connection()
         try:
             connection.request(method, path, body if method == "PUT" else None, headers)
@@ -174,6 +176,20 @@ class DirectS3:
         else:
             self._keep(connection)
         return Answer(answer.status, data, int(answer.headers.get("content-length") or 0))
+
+    def _login(self) -> Login:
+        """Return whom to sign as.
+
+        Raises:
+            OSError: temporary credentials cannot be renewed; boto3 will say why.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            found = self._credentials.get_frozen_credentials()
+        except (BotoCoreError, RuntimeError) as error:
+            raise OSError(str(error)) from error
+        return Login(found.access_key, found.secret_key, found.token)
 
     def _connection(self) -> http.client.HTTPConnection:
         """Return a connection nobody else uses, as fresh as there is."""
@@ -210,26 +226,28 @@ class DirectS3:
         connection.close()
 
 
-def direct_for(client: Any, credentials: Any, bucket: str) -> DirectS3 | None:
-    """Return direct access to what `client`, a boto3 client, reaches in `bucket`.
+def direct_for(driver: Driver, bucket: str) -> DirectS3 | None:
+    """Return direct access to what `driver` reaches in `bucket`.
 
     None where only boto3 knows the way: without credentials, or through a proxy.
     """
-    from botocore.exceptions import BotoCoreError
     from botocore.utils import get_environ_proxies
 
-    if credentials is None:
+    credentials = driver.credentials()
+    base = _base(driver, bucket) if credentials is not None else None
+    if base is None or get_environ_proxies(base):
         return None
-    probe = "probe"
-    try:
-        named = {"Bucket": bucket, "Key": probe}
-        url = str(client.generate_presigned_url("get_object", named)).partition("?")[0]
-    except BotoCoreError:
+    return DirectS3(base, driver.region, credentials, _tls(base))
+
+
+def _base(driver: Driver, bucket: str) -> str | None:
+    """Return the URL that a key is put after, as boto3 has it."""
+    if not _PLAIN.fullmatch(bucket):
         return None
-    if get_environ_proxies(url) or not url.endswith(f"/{probe}"):
-        return None
-    base = url.removesuffix(probe)
-    return DirectS3(base, client.meta.region_name, credentials, _tls(url))
+    endpoint = (driver.endpoint or str(driver.client().meta.endpoint_url)).rstrip("/")
+    if driver.endpoint is None and "." not in bucket:  # AWS wants the bucket in the host's name
+        return f"{endpoint.replace('://', f'://{bucket}.', 1)}/"
+    return f"{endpoint}/{bucket}/"
 
 
 def _tls(url: str) -> Any:

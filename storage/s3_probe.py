@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from storage.port import StoreUnavailable
 from storage.s3_client import errors, status_of
 from tinymlaas.contract.errors import StoreError
 
@@ -46,6 +47,8 @@ def _round(client: Any, bucket: str, pool: ThreadPoolExecutor) -> None:
             late = _put(client, bucket, key, b"late")
         finally:
             client.delete_object(Bucket=bucket, Key=key)
+    if not won and not late:  # the winner's answer was lost, and it was told of its own object
+        raise StoreUnavailable("the S3 server loses answers just now; try again")
     if len(won) != 1 or late or held != b"%d" % won[0]:
         raise StoreError(
             f"the S3 server does not keep conditional writes (If-None-Match): of {_WRITERS} "

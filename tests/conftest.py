@@ -1,6 +1,33 @@
+from __future__ import annotations
+
 import signal
+from typing import Any
+
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.integration.nodes.driver import warm
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup our children would ignore it
 warm()  # before any test starts the fork server: heavy imports are then paid once a process
+
+# Tests that share one RabbitMQ and one S3 server, or one farm: each costs seconds to start, so one
+# process of pytest-xdist runs them all.
+_TOGETHER = {
+    **{f"tests/integration/{name}": "services" for name in ("broker", "chaos", "client", "farm")},
+    **{f"tests/integration/{name}": "services" for name in ("services", "storage")},
+    "tests/integration/roots/test_processes.py": "processes",
+    "tests/integration/roots/test_up.py": "up",
+}
+
+
+class Together(LoadScopeScheduling):
+    """Gives every test to the process that is free, but those of one group to one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return _TOGETHER.get(file) or _TOGETHER.get(file.rpartition("/")[0]) or nodeid
+
+
+# The group marks of xdist 3.8 (--dist loadgroup) have no effect with pytest 9.2.
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> Together:
+    return Together(config, log)

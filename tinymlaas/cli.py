@@ -39,7 +39,7 @@ from tinymlaas.cli_options import (
     parse_shapes,
 )
 from tinymlaas.cli_plot import check_plot, draw_plot
-from tinymlaas.cli_quantize import lines, quantize
+from tinymlaas.cli_quantize import quantize
 from tinymlaas.cli_rebuild import rebuild
 from tinymlaas.contract.errors import InvalidBoard
 from tinymlaas.contract.report import CompileResult, ResultStatus, VerifyReport
@@ -140,7 +140,7 @@ def _finish(output: Output, result: CompileResult, board: str) -> None:
     if output.as_json:
         output.json(result)
     else:
-        for line in lines(result.quantisation) if result.quantisation else ():
+        for line in render.quantisation(result.quantisation) if result.quantisation else ():
             output.line(line)
         render.show(out, render.compile_result(result, board))
         if result.module:

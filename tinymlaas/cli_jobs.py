@@ -219,13 +219,16 @@ def _follow(output: Output, client: Client, job: str, *, quiet: bool) -> None:
 
 
 def _show_end(output: Output, found: JobStatus) -> None:
+    for line in render.quantisation(found.quantisation) if found.quantisation else ():
+        output.line(line)
     render.show(render.console(), render_jobs.result(found))
     for line in render_jobs.ending(found):
         output.line(line)
     if found.status is JobState.DONE:
         output.notices((f"'tinymlaas fetch {found.job_id} -o DIR' gets the module",))
     else:
-        output.reasons(str(found.status), found.reasons)
+        said = tuple(reason for reason in found.reasons if reason != found.status)
+        output.reasons(str(found.status), said)  # "cancelled" is said once, by the line above
 
 
 def _output(as_json: bool) -> Output:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from tinymlaas import render
 from tinymlaas.cli_options import Output, parse_shapes
-from tinymlaas.contract.quantisation import Activations, QuantisationReport
+from tinymlaas.contract.quantisation import Activations
 
 CalibrationOption = Annotated[
     Path,
@@ -57,25 +56,5 @@ def quantize(
     if as_json:
         shown.json(report)
         return
-    for line in lines(report):
+    for line in render.quantisation(report):
         shown.line(line)
-
-
-def lines(report: QuantisationReport) -> Iterator[str]:
-    """Yield the report as lines of text."""
-    yield f"model       {report.model}"
-    yield f"size        {report.quantised_bytes:,} B (float: {report.float_bytes:,} B)"
-    samples = f"{report.samples} calibration sample{'s' * (report.samples != 1)}"
-    if report.float_accuracy is not None and report.quantised_accuracy is not None:
-        yield (
-            f"accuracy    {report.quantised_accuracy:.2%} (float: {report.float_accuracy:.2%}) "
-            f"on the {samples}"
-        )
-    for error in report.errors:
-        sqnr = "exact" if error.sqnr_db is None else f"SQNR {error.sqnr_db:.1f} dB"
-        yield (
-            f"error       {error.name}: max {error.max_error:.2%}, mean {error.mean_error:.2%}, "
-            f"RMS {error.rms_error:.2%} of the float output's range, {sqnr}; on the {samples}"
-        )
-    yield f"made by     {report.converter}"
-    yield f"compared    {report.quantised_reference} with {report.float_reference}"

@@ -44,6 +44,8 @@ def symbol_prefix(path: Path) -> str:
 
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=36_500)  # from now, either way, it must be a date
+_LAST_YEAR = 9998  # the next is one only in some time zones
 
 
 def parse_duration(text: str, what: str) -> timedelta:
@@ -55,7 +57,10 @@ def parse_duration(text: str, what: str) -> timedelta:
     found = re.fullmatch(r"([0-9]{1,6})([smhdw])", text.strip())
     if found is None:
         raise UsageError(f"{what} {text[:80]}: write a number with s, m, h, d or w, as in 30d")
-    return timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
+    duration = timedelta(**{_UNITS[found.group(2)]: int(found.group(1))})
+    if duration > _LONGEST:
+        raise UsageError(f"{what} {text[:80]}: that is more than {_LONGEST.days:,} days")
+    return duration
 
 
 def parse_moment(text: str, what: str) -> datetime:
@@ -72,4 +77,6 @@ def parse_moment(text: str, what: str) -> datetime:
         return datetime.now(UTC) + parse_duration(text, what)
     if moment.tzinfo is None:
         raise UsageError(f"{what} {text[:80]}: say the time zone, as in 2026-01-31T12:00:00Z")
+    if moment.year > _LAST_YEAR:
+        raise UsageError(f"{what} {text[:80]}: that is after the year {_LAST_YEAR}")
     return moment

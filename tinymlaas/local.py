@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from broker.in_process import run_all
 from scheduler.candidates import Candidate, admit, job_for, list_candidates, reasons_against
 from scheduler.choice import conclude
@@ -15,12 +13,11 @@ from scheduler.fitting import Estimated
 from scheduler.planning import AUTO
 from storage import keys
 from storage.directory import DirectoryStore
-from storage.port import ObjectDamaged, ObjectNotFound
 from tinymlaas.boards import catalog
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import CapabilityClass
-from tinymlaas.contract.digest import digest_of, sha256
+from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import TinymlaasError, UsageError
 from tinymlaas.contract.jobs import CandidateJob, Inspection
 from tinymlaas.contract.progress import Progress, Silent
@@ -35,13 +32,13 @@ from tinymlaas.inputs import Form, read_input, symbol_prefix
 from tinymlaas.keys import notice, own_key
 from tinymlaas.racing import Labelled, Rules, Step, run
 from tinymlaas.settings import Settings, from_environment
-from workers import child, guardian
+from workers import child
 from workers.build import Workbench, module_of
 from workers.compilers.registry import Registry, discover
+from workers.inspecting import ModelSource, inspect_stored
 from workers.models.limits import DEFAULT_LIMITS
 from workers.sources import service_digest
 
-_INSPECT_SECONDS = 120.0
 _THREADS = 2
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -118,41 +115,8 @@ class LocalService:
             Rejection: the model is not accepted; see `workers.models.summary.inspect`.
         """
         data = read_input(path, "model", DEFAULT_LIMITS.file_bytes)
-        digest = sha256(data)
-        facts = {"shapes": {k: list(v) for k, v in shapes.items()}, "service": self._service}
-        key = keys.model_summary(digest, digest_of(facts)[:40])
-        stored = self._stored_inspection(key)
-        if stored is not None:
-            return stored
-        self._progress.stage("model", "inspecting")
-        with guardian.scratch("inspect") as scratch:
-            found = child.call(
-                "workers.models.summary:inspect",
-                data,
-                path.name,
-                dict(shapes),
-                seconds=_INSPECT_SECONDS,
-                log=scratch / "log",
-                what="inspecting the model",
-            )
-        self._store.put(keys.blob_of(found.model), found.model)
-        inspection = Inspection(
-            source_digest=digest, static_digest=sha256(found.model), summary=found.summary
-        )
-        self._store.put_if_absent(key, inspection.model_dump_json().encode())
-        return inspection
-
-    def _stored_inspection(self, key: keys.Key) -> Inspection | None:
-        """Return a stored inspection if it and its model are whole; what is damaged is dropped."""
-        if self._store.head(key) is None:
-            return None
-        try:
-            found = Inspection.model_validate_json(self._store.get(key))
-            self._store.get(keys.blob(found.static_digest))
-        except (ValidationError, ObjectNotFound, ObjectDamaged):
-            self._store.delete(key)
-            return None
-        return found
+        model = ModelSource(sha256(data), path.name, lambda: data)
+        return inspect_stored(model, shapes, self._service, self._store, self._progress)
 
     def estimates(self, path: Path, target: CapabilityClass, wish: Wish) -> list[Estimated]:
         """Return what every candidate will take on a core like `target`'s, however much it has.

@@ -14,7 +14,6 @@ from storage.provenance import ExternalParameters
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import Failure, Rejection, UsageError
 from tinymlaas.contract.manifest import CompilerUsed
-from tinymlaas.contract.pool_messages import InspectTask, ModelFile
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.rebuild import Difference, RebuildReport
 from tinymlaas.contract.report import CandidateStatus
@@ -23,9 +22,9 @@ from tinymlaas.keys import own_key
 from tinymlaas.settings import Settings, from_environment
 from workers.build import Workbench, build
 from workers.compilers.registry import discover
+from workers.inspecting import ModelSource, inspect_stored
 from workers.models.limits import DEFAULT_LIMITS
 from workers.sources import service_digest
-from workers.tasks import inspect_stored
 
 _LISTED = 20
 _SILENT = Silent()
@@ -53,13 +52,12 @@ def rebuild(
     described = registry.get(used.name).describe()
     scratch = MemoryStore()
     data = _model(archive.manifest.model_digest, model, settings)
-    scratch.put(keys.blob_of(data), data)
     bench = Workbench(
         registry, scratch, own_key(settings).signer, settings.toolchain_cache, progress
     )
     service = service_digest()
-    file = ModelFile(digest=sha256(data), filename=model.name if model else "model")
-    inspection = inspect_stored(InspectTask(model=file, shapes=asked.shapes), service, bench)
+    source = ModelSource(sha256(data), model.name if model else "model", lambda: data)
+    inspection = inspect_stored(source, asked.shapes, service, scratch, progress)
     job = job_for(
         Candidate(described, used.kernels, dict(asked.options)),
         inspection,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -15,6 +15,7 @@ from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import DeviceProfile, MemoryKind
 from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verification
 from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, RunReport
 from tinymlaas.contract.tensors import TensorSpec
 
@@ -277,6 +278,26 @@ def compilers(found: Iterable[tuple[CompilerDescription, str]], missing: dict[st
     for name, reason in sorted(missing.items()):
         table.add_row(name, "–", "–", "–", "–", f"cannot be used: {reason}", style="dim")
     return table
+
+
+def quantisation(report: QuantisationReport) -> Iterator[str]:
+    """Yield the report as lines of text."""
+    yield f"model       {report.model}"
+    yield f"size        {report.quantised_bytes:,} B (float: {report.float_bytes:,} B)"
+    samples = f"{report.samples} calibration sample{'s' * (report.samples != 1)}"
+    if report.float_accuracy is not None and report.quantised_accuracy is not None:
+        yield (
+            f"accuracy    {report.quantised_accuracy:.2%} (float: {report.float_accuracy:.2%}) "
+            f"on the {samples}"
+        )
+    for error in report.errors:
+        sqnr = "exact" if error.sqnr_db is None else f"SQNR {error.sqnr_db:.1f} dB"
+        yield (
+            f"error       {error.name}: max {error.max_error:.2%}, mean {error.mean_error:.2%}, "
+            f"RMS {error.rms_error:.2%} of the float output's range, {sqnr}; on the {samples}"
+        )
+    yield f"made by     {report.converter}"
+    yield f"compared    {report.quantised_reference} with {report.float_reference}"
 
 
 def verification(found: Verification) -> Table:

@@ -38,7 +38,7 @@ def change(status: JobStatus) -> str:
         parts.append(f"{who}{status.stage}{percent}{line}")
     elif status.waits_for:
         parts.append(f"waits for {', '.join(status.waits_for)}")
-    if status.estimate_seconds is not None:
+    if status.estimate_seconds is not None and not status.stage:
         parts.append(f"about {seconds(status.estimate_seconds)} left")
     return f"{status.status}: {'; '.join(parts)}" if parts else str(status.status)
 
@@ -48,10 +48,11 @@ def standing(status: JobStatus) -> Iterator[str]:
     yield f"job         {status.job_id}"
     yield f"tenant      {status.tenant}"
     yield f"status      {status.status}"
-    for what in status.waits_for:
-        yield f"waits for   {what}"
-    if status.position is not None:
-        yield f"position    {status.position}"
+    if not status.stage:  # else it is being done
+        for what in status.waits_for:
+            yield f"waits for   {what}"
+        if status.position is not None:
+            yield f"position    {status.position}"
     if status.estimate_seconds is not None:
         yield f"estimate    about {seconds(status.estimate_seconds)} (from the last builds)"
     if status.stage:
@@ -126,8 +127,8 @@ def _pools(report: QueueReport) -> RenderableType:
 def swept(report: StoreReport) -> Iterator[str]:
     """Yield the lines that say what retention has removed."""
     yield f"store       {report.store}"
-    would = "would remove" if report.dry_run else "removed"
-    yield f"{would:<12}{report.removed:,} objects, {report.removed_bytes:,} B"
-    yield f"kept        {report.kept:,} objects, {report.kept_bytes:,} B"
+    verb = "would go" if report.dry_run else "removed"
+    yield f"{verb:<12}{report.removed:,} of its objects, {report.removed_bytes:,} B"
+    yield f"kept        {report.kept:,}, {report.kept_bytes:,} B"
     if report.aborted_uploads:
         yield f"gave up     {report.aborted_uploads:,} uploads that were never finished"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter as Count
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.core import CounterMetricFamily
@@ -95,6 +95,19 @@ class SchedulerMetrics(_Page):
         self._tasks = self._gauge(POOL_TASKS, "Tasks waiting here or sent.", "pool", "state")
         self._workers = self._gauge(POOL_WORKERS, "Workers alive.", "pool", "state")
         self._active = self._gauge(SCHEDULER_ACTIVE, "1 if it schedules, 0 in standby.")
+
+    def expect(self, pools: Iterable[str], classes: Iterable[str]) -> None:
+        """Have what may happen shown as zero from the start: a rate needs a value before."""
+        for pool in pools:
+            self._retries.labels(pool)
+            self._quarantines.labels(pool)
+        for found_by in ("scheduler", "worker"):
+            self._hits.labels(found_by)
+        for name in classes:
+            self._seen |= {(state.value, name) for state in _UNFINISHED}
+            for state in JobState:
+                if state not in _UNFINISHED:
+                    self._ended.labels(state.value, name)
 
     def waited(self, tenant: str, seconds: float) -> None:
         """See `scheduler.meter.Meter`."""

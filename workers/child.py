@@ -148,6 +148,10 @@ def launch(process: ForkServerProcess) -> None:
             f"no child process can be started with temporary files in {tempfile.gettempdir()}: "
             f"{error.strerror or error}; set TMPDIR to a short path"
         ) from None
+    except EOFError:  # the fork server died of it, or its child at once; the next try starts anew
+        raise CompilerCrashed(
+            "no child process can be started: is there too little memory, or too many processes?"
+        ) from None
 
 
 def warm_up() -> None:
@@ -174,7 +178,7 @@ def _await_answer(
         raise CompilerCrashed(f"{what} took longer than {seconds:g} s and was stopped")
     try:
         ok, value = receiver.recv()
-    except EOFError:
+    except (EOFError, OSError):  # or killed in the middle of its answer
         process.join(_GRACE_SECONDS)
         raise CompilerCrashed(_cause(process.exitcode, log, what)) from None
     return ok, value

@@ -22,7 +22,7 @@ from storage import keys
 from storage.port import ObjectNotFound, ObjectStore
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.errors import StoreError, TinymlaasError
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import Event
 from tinymlaas.contract.pool_messages import (
@@ -138,15 +138,12 @@ class PoolWorker:
         self.hello()
         try:
             end = self._ends.get(task.task_id) or self._answer(task, deliveries, message)
+            told = self._event(end, message)
+            if len(told) > MAX_TRUSTED_BYTES:  # the scheduler would not read it, and ask for ever
+                end = self._too_long(end, len(told))
+                told = self._event(end, message)
             self._remember(end)
-            event = TaskEnded(
-                id=f"{task.task_id}-end",
-                source=self._source(),
-                data=end,
-                traceparent=message.traceparent,
-                tracestate=message.tracestate,
-            )
-            self._outbox.tell(event.encoded())
+            self._outbox.tell(told)
         finally:
             with self._lock:
                 self._task = None
@@ -154,6 +151,29 @@ class PoolWorker:
             self.busy_seconds += time.monotonic() - began
             self.hello()
         return end
+
+    def _event(self, end: TaskEnd, message: Event) -> bytes:
+        return TaskEnded(
+            id=f"{end.task_id}-end",
+            source=self._source(),
+            data=end,
+            traceparent=message.traceparent,
+            tracestate=message.tracestate,
+        ).encoded()
+
+    def _too_long(self, end: TaskEnd, size: int) -> TaskEnd:
+        """Return a failure in place of an end that no message can carry."""
+        reason = f"its result has {size:,} bytes; up to {MAX_TRUSTED_BYTES:,} can be told"
+        return TaskEnd(
+            task_id=end.task_id,
+            action=end.action,
+            pool=end.pool,
+            worker=end.worker,
+            status=TaskStatus.FAILED,
+            reasons=(reason,),
+            seconds=end.seconds,
+            log=end.log,
+        )
 
     def kill(self, body: bytes) -> None:
         """Give up the task that the message names, now or when it comes; or answer a roll call.
@@ -288,8 +308,26 @@ class PoolWorker:
         told("starting", None)
         watch = Watch(told, lambda: self._wanted(task), beat, _TAIL_SECONDS)
         memory = self._limits.memory_bytes
-        end, log = run_task(task, self._who.worker, self._opener, memory, watch)
+        try:
+            end, log = run_task(task, self._who.worker, self._opener, memory, watch)
+        except (OSError, TinymlaasError) as error:  # no room for its folder, no process: ours
+            return self._not_begun(task, error)
         return end.model_copy(update={"log": self._kept(log)})
+
+    def _not_begun(self, task: PoolTask, error: OSError | TinymlaasError) -> TaskEnd:
+        """Return the end of a task that this machine could not run; another may, or we later."""
+        if isinstance(error, TinymlaasError):
+            said = error.reasons
+        else:
+            said = (error.strerror or str(error),)
+        return TaskEnd(
+            task_id=task.task_id,
+            action=task.action,
+            pool=task.pool,
+            worker=self._who.worker,
+            status=TaskStatus.RETRY,
+            reasons=tuple(f"worker {self._who.worker} cannot run it: {each}" for each in said),
+        )
 
     def _kept(self, log: bytes) -> str | None:
         """Store what the tools have said; a log that cannot be kept is no reason to fail."""

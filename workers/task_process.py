@@ -149,7 +149,7 @@ def _await(
             continue
         try:
             said = receiver.recv()
-        except EOFError:
+        except (EOFError, OSError):  # or killed in the middle of what it said
             process.join(2.0)
             return failed(_cause(process.exitcode, log))
         if isinstance(said, TaskEnd):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-
-from pydantic import ValidationError
 
 from storage import keys
 from storage.keys import Key
 from storage.port import ObjectDamaged, ObjectInfo, ObjectNotFound, ObjectStore
-from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.errors import Rejection, StoreError, TinymlaasError
 from tinymlaas.contract.jobs import Inspection
 from tinymlaas.contract.pool_messages import (
@@ -23,10 +21,8 @@ from tinymlaas.contract.pool_messages import (
     TaskStatus,
 )
 from tinymlaas.contract.report import CandidateStatus
-from workers import child, guardian
 from workers.build import Workbench, build, module_of
-
-_INSPECT_SECONDS = 120.0
+from workers.inspecting import ModelSource, inspect_stored
 
 
 @dataclass
@@ -111,7 +107,7 @@ def perform(task: PoolTask, worker: str, bench: Workbench) -> TaskEnd:
 def _facts(task: PoolTask, bench: Workbench) -> dict[str, object]:
     match task.work:
         case InspectTask() as work:
-            return {"inspection": inspect_stored(work, task.service, bench)}
+            return {"inspection": _inspect(work, task.service, bench)}
         case QuantiseTask() as work:
             return {"quantisation": _quantise(work, task.seconds, bench)}
         case BuildTask() as work:
@@ -132,49 +128,12 @@ def _build(work: BuildTask, bench: Workbench) -> dict[str, object]:
     }
 
 
-def inspect_stored(work: InspectTask, service: str, bench: Workbench) -> Inspection:
-    """Inspect a model in a child process, or take the result from the store.
-
-    Raises:
-        Rejection: the model is not accepted; see `workers.models.summary.inspect`.
-        StoreError: the store lacks the model, or fails.
-    """
-    model, store = work.model, bench.store
-    facts = {"shapes": {k: list(v) for k, v in work.shapes.items()}, "service": service}
-    key = keys.model_summary(model.digest, digest_of(facts)[:40])
-    stored = _stored_inspection(key, store)
-    if stored is not None:
-        return stored
-    data = _read(model, store)
-    bench.progress.stage("model", "inspecting")
-    with guardian.scratch("inspect") as scratch:
-        found = child.call(
-            "workers.models.summary:inspect",
-            data,
-            model.filename,
-            dict(work.shapes),
-            seconds=_INSPECT_SECONDS,
-            log=scratch / "log",
-            what="inspecting the model",
-        )
-    store.put(keys.blob_of(found.model), found.model)
-    inspection = Inspection(
-        source_digest=model.digest, static_digest=sha256(found.model), summary=found.summary
+def _inspect(work: InspectTask, service: str, bench: Workbench) -> Inspection:
+    store = bench.store
+    model = ModelSource(
+        work.model.digest, work.model.filename, functools.partial(_read, work.model, store)
     )
-    store.put_if_absent(key, inspection.model_dump_json().encode())
-    return inspection
-
-
-def _stored_inspection(key: Key, store: ObjectStore) -> Inspection | None:
-    """Return a stored inspection if it and its model are there; what is damaged is dropped."""
-    try:
-        found = Inspection.model_validate_json(store.get(key))
-    except ObjectNotFound:
-        return None
-    except ValidationError:
-        store.delete(key)
-        return None
-    return found if store.head(keys.blob(found.static_digest)) is not None else None
+    return inspect_stored(model, work.shapes, service, store, bench.progress)
 
 
 def _quantise(work: QuantiseTask, seconds: float, bench: Workbench) -> object:

@@ -21,7 +21,13 @@ from tinymlaas.client.lines import Key, Lines, is_refusal
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.job_status import JobStatus, status_of_end, status_of_standing
-from tinymlaas.contract.messages import JobEnded, JobName, JobStanding, StatusAsked
+from tinymlaas.contract.messages import (
+    JobChanged,
+    JobEnded,
+    JobName,
+    JobStanding,
+    StatusAsked,
+)
 from tinymlaas.farm_settings import FarmSettings
 
 if TYPE_CHECKING:
@@ -156,9 +162,8 @@ class Access:
                 if isinstance(heard.event, JobEnded):
                     if not heard.refusal:
                         return heard.event
-                elif heard.answer:
-                    assert not isinstance(heard.event.data, tuple)  # noqa: S101
-                    return heard.event.data  # type: ignore[return-value]
+                elif heard.answer and isinstance(heard.event, JobChanged):
+                    return heard.event.data
         raise self.no_scheduler(f"job {key[1]} has not ended")
 
     def unknown(self, key: Key) -> Refused | UnknownJob:
@@ -178,10 +183,10 @@ class Access:
     def no_scheduler(self, known: str) -> NoScheduler:
         """Return the error for a silent scheduler; `known` is what can be said all the same."""
         unread = self._unread()
-        waiting = {
-            None: "requests wait in RabbitMQ until one does",
-            0: "no request waits in RabbitMQ unread",
-        }.get(unread, f"{unread:,} requests wait in RabbitMQ for one" if unread else "")
+        if unread is None:
+            waiting = "requests wait in RabbitMQ until one does"
+        else:
+            waiting = f"{_requests(unread)} in RabbitMQ for one"
         return NoScheduler(
             f"no scheduler answers: start one ('python -m scheduler'); {known}, {waiting}"
         )
@@ -195,3 +200,9 @@ class Access:
         except BrokerError:
             return None
         return None if depth is None else depth.ready
+
+
+def _requests(count: int) -> str:
+    if not count:
+        return "no request waits"
+    return "1 request waits" if count == 1 else f"{count:,} requests wait"

@@ -100,7 +100,7 @@ class Client:
         """
         found = settings or from_environment()
         if tenant is not None:
-            found = replace(found, tenant=checked_tenant(tenant, "tenant"))
+            found = replace(found, tenant=checked_tenant(tenant, "--tenant"))
         self._access = Access(found, patience)
         self._sent: OrderedDict[str, None] = OrderedDict()
 

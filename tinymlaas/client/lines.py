@@ -25,6 +25,7 @@ from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, MalformedMessage, loads, 
 Key = tuple[str, str]  # tenant and job id, or "" and a question's id
 _ENDS = 10_000  # of jobs remembered, so that a watcher who comes late need not ask
 _SLICE_SECONDS = 1.0
+_CONFIRM_SECONDS = 5.0
 _REFUSAL = "refusal-"
 _log = logging.getLogger(__name__)
 
@@ -112,7 +113,15 @@ class Lines:
         self._ready(self._publisher)
         body = event.model_dump_json(exclude_none=True).encode()
         message = Message(self.names.requests, key, body, reply_to=self.reply if answered else None)
-        self._publisher.publish_and_wait(message, self._patience)
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                self._publisher.publish_and_wait(message, min(_CONFIRM_SECONDS, self._patience))
+                return
+            except BrokerUnavailable:  # a repetition has the same id, and does no harm
+                self._diagnose()
+                if time.monotonic() >= deadline:
+                    raise
 
     @contextlib.contextmanager
     def hearing(self, key: Key, *, events: bool) -> Iterator[Ear]:
@@ -169,14 +178,22 @@ class Lines:
                 link.open()
         deadline = time.monotonic() + self._patience
         while not link.await_ready(min(_SLICE_SECONDS, self._patience)):
-            try:
-                with looking(self._url, self.names) as look:
-                    look.check()
-            except BrokerUnavailable:
-                if time.monotonic() >= deadline:
-                    raise
-            if time.monotonic() >= deadline + _SLICE_SECONDS:
-                raise BrokerUnavailable("RabbitMQ accepts connections but does not serve us")
+            problem = self._diagnose()
+            if time.monotonic() >= deadline:
+                raise problem or BrokerUnavailable("RabbitMQ lets us in but does not serve us")
+
+    def _diagnose(self) -> BrokerUnavailable | None:
+        """Return why the broker cannot be reached now, None if it can.
+
+        Raises:
+            BrokerError: it will not serve us later either; says why.
+        """
+        try:
+            with looking(self._url, self.names) as look:
+                look.check()
+        except BrokerUnavailable as error:
+            return error
+        return None
 
     def _hear(self, body: bytes, answer: bool) -> None:
         """Take a message; what is none is passed over, for anybody may write to a reply queue."""

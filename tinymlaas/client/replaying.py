@@ -27,7 +27,7 @@ def replay(access: Access, key: Key, send: Send) -> None:
     if record is not None:
         if record.data.order is None:
             raise Rejection(f"the record of job {key[1]} holds no order: submit the model again")
-        send(record.data.order)
+        send(_again(record.data.order))
         return
     if not _from_dead_letters(access, key, send):
         status = access.status(key, access.patience)
@@ -48,10 +48,15 @@ def _from_dead_letters(access: Access, key: Key, send: Send) -> bool:
                         f"the request of job {key[1]} is a dead letter ({letter.reason}) and "
                         f"malformed: {error}"
                     ) from None
-                send(order)
+                send(_again(order))
                 letters.drop(letter)
                 return True
     return False
+
+
+def _again(order: CompileOrder) -> CompileOrder:
+    """Return `order` without what was for the first try only."""
+    return order.model_copy(update={"deadline": None, "reply": None})
 
 
 def _is_of(letter: Letter, key: Key) -> bool:

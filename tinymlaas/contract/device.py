@@ -58,13 +58,18 @@ class MemoryKind(StrEnum):
     RAM = "ram"
 
 
+# Profiles come in requests too, and whoever reckons with their numbers must be able to.
+_SPACE = 1 << 64
+_FASTEST_HZ = 10**12
+
+
 class MemoryRegion(Model):
     """One contiguous region of a device's memory map. `origin` and `length` are bytes."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     kind: MemoryKind
-    origin: Annotated[int, Field(ge=0)]
-    length: Annotated[int, Field(gt=0)]
+    origin: Annotated[int, Field(ge=0, le=_SPACE)]
+    length: Annotated[int, Field(gt=0, le=_SPACE)]
 
 
 class CapabilityClass(Model):
@@ -115,7 +120,7 @@ class DeviceProfile(Model):
     dsp: bool = False
     mve: Mve = Mve.NONE
     float_abi: FloatAbi = FloatAbi.SOFT
-    clock_hz: Annotated[int, Field(gt=0)] | None = None
+    clock_hz: Annotated[int, Field(gt=0, le=_FASTEST_HZ)] | None = None
     memory: tuple[MemoryRegion, ...] = ()
     peripherals: tuple[str, ...] = ()
     rtoses: tuple[str, ...] = ()

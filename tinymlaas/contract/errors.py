@@ -7,6 +7,8 @@ second try may cure.
 
 from __future__ import annotations
 
+_LONGEST = 2000  # characters of a reason: it may quote names from outside, of any length
+
 
 class TinymlaasError(Exception):
     """Base of all errors a user may see; `reasons` are single lines of plain English."""
@@ -15,9 +17,13 @@ class TinymlaasError(Exception):
     retryable = False
 
     def __init__(self, *reasons: str) -> None:
-        """Keep the reasons, each folded to one line that any terminal may be shown."""
-        self.reasons: tuple[str, ...] = tuple(map(one_line, reasons))
+        """Keep the reasons, each folded to one line, not too long, that a terminal may be shown."""
+        self.reasons: tuple[str, ...] = tuple(_shortened(one_line(each)) for each in reasons)
         super().__init__("; ".join(self.reasons))
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 def one_line(text: str) -> str:

@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tinymlaas.contract.errors import Failure
+from tinymlaas.farm.environment import HTTP_HOST_VARIABLE
 from tinymlaas.farm.process import WRONG_ENVIRONMENT
 from tinymlaas.services.ports import free_ports
 from tinymlaas.services.process import NotReady, ServerProcess
 
 _PAGE_SECONDS = 5.0
 _TAIL_BYTES = 4000
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine
 
 
 class FarmMember(ServerProcess):
@@ -38,7 +40,7 @@ class FarmMember(ServerProcess):
         super().__init__(name, command, environment, folder)
         self.name = name
         self.log = folder / f"{name}.log"
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{_reached(environment.get(HTTP_HOST_VARIABLE, ''))}:{port}"
         self._logged = 0
 
     def start(self) -> None:
@@ -53,7 +55,7 @@ class FarmMember(ServerProcess):
     def page(self, path: str) -> tuple[int, str]:
         """Return status and text of a page such as ``/readyz``; status 0 if nobody answers."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=_PAGE_SECONDS) as answer:  # noqa: S310
+            with _DIRECTLY.open(self.url + path, timeout=_PAGE_SECONDS) as answer:
                 return int(answer.status), answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -102,3 +104,10 @@ class FarmMember(ServerProcess):
             lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
         wrong = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         return "; ".join(wrong) or next((line for line in reversed(lines) if line), "")
+
+
+def _reached(host: str) -> str:
+    """Return where a process that listens on `host` is reached from this machine."""
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - asked for by the operator, not bound here
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

@@ -1,8 +1,8 @@
 """The scheduler's limits and shares, from a small TOML file.
 
     waiting = 20000            # unfinished jobs a tenant may have
-    total = 100000             # and all together
-    build_seconds = 1800       # what one task may take
+    total = 50000              # and all together
+    build_seconds = 1500       # what one task may take
     retries = 5                # of a task whose store or broker was away
     tenants = ["acme", "lab"]  # only these are served; without it everybody is
 
@@ -29,6 +29,7 @@ from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.messages import TenantName
 
 STANDARD = "standard"
+_TOTAL = 55_000  # fewer than the broker gives a scheduler at once: the rest could not be refused
 _CLASSES = 16  # each is a label of the metrics
 
 
@@ -39,7 +40,7 @@ class _Class(Model):
 
 class _File(Model):
     waiting: Annotated[int, Field(ge=1, le=1_000_000)] = Policy.waiting
-    total: Annotated[int, Field(ge=1, le=1_000_000)] = Policy.total
+    total: Annotated[int, Field(ge=1, le=_TOTAL)] = Policy.total
     order_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = Policy.order_bytes
     total_bytes: Annotated[int, Field(ge=1 << 20)] = Policy.total_bytes
     build_seconds: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] = Policy.build_seconds
@@ -57,6 +58,10 @@ class TenantClasses:
     """Which tenant is of which class."""
 
     names: Mapping[str, str] = field(default_factory=dict)
+
+    def all(self) -> set[str]:
+        """Return all classes there are."""
+        return {STANDARD, *self.names.values()}
 
     def of(self, tenant: str) -> str:
         """Return the class of `tenant`."""

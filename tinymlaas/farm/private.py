@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from tinymlaas.services.rabbitmq import RabbitMQ
 from tinymlaas.services.seaweedfs import SeaweedFS
 
 # A user's own that would be taken for those of the private server.
-_FOREIGN = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_FOREIGN = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+
+DIRECT = ("no_proxy", "NO_PROXY")
 
 
 @dataclass
@@ -61,6 +63,13 @@ def private_servers(state: Path) -> Iterator[Private]:
         yield Private(servers, {**broker.environment, **store.environment})
 
 
-def without_foreign(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return `environment` without what would lead S3 clients elsewhere."""
-    return {name: value for name, value in environment.items() if name not in _FOREIGN}
+def isolate(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Take out of our environment what would lead us, or those we start, elsewhere: profiles and
+    endpoints of the user's own, a session's token, a proxy for what is on this machine.
+    """
+    for name in _FOREIGN:
+        environment.pop(name, None)
+    environment["AWS_SESSION_TOKEN"] = ""
+    reached = next((environment[name] for name in DIRECT if environment.get(name)), "")
+    for name in DIRECT:
+        environment[name] = ",".join(filter(None, (reached, "127.0.0.1")))

@@ -18,7 +18,8 @@ from types import FrameType
 from tinymlaas.contract.errors import TinymlaasError
 
 WRONG_ENVIRONMENT = 2
-_log = logging.getLogger(__name__)
+# It calls each failed connection critical; our own connections say the same, once.
+_DRAMATIQ_CONSUMER = "dramatiq.worker.ConsumerThread"
 
 
 class Stop:
@@ -85,6 +86,8 @@ def log_to_stderr(name: str, level: int) -> None:
     # What these say about lost connections is told by us in a line; theirs are pages.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.getLogger("dramatiq").setLevel(max(level, logging.WARNING))
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not record.name.startswith(_DRAMATIQ_CONSUMER))
     for library in ("boto3", "botocore", "urllib3"):
         logging.getLogger(library).setLevel(max(level, logging.WARNING))
 

@@ -120,6 +120,7 @@ class _Scheduler:
         version = service_digest()
         self._stop = stop
         self._metrics = SchedulerMetrics(version, classes.of)
+        self._metrics.expect(pools, classes.all())
         self._open = False
         self._service: Service | None = None
         url = serve(
@@ -146,9 +147,7 @@ class _Scheduler:
         )
         self._clock = clock
         self._service = Service(core, ports, version)
-        self._redeclaring = Redeclaring(
-            amqp, services.wanted, self._publisher, self._source.consumer
-        )
+        self._redeclaring = Redeclaring(amqp, services.wanted, self._publisher, self._source)
 
     def run(self) -> None:
         """Schedule until told to stop; what is unfinished then stays in the broker."""
@@ -160,7 +159,7 @@ class _Scheduler:
         state = ""
         while not self._stop.wait(_LOOK_SECONDS) and loop.is_alive():
             self._redeclaring.look()
-            self._metrics.active(self._source.consumer.is_ready)
+            self._metrics.active(self._source.is_ready)
             now = self._ready().said
             if now != state:
                 _log.info("%s", now)
@@ -186,6 +185,6 @@ class _Scheduler:
             return Health(False, "waiting for RabbitMQ and the store")
         if not self._publisher.is_ready:
             return Health(False, "no connection to RabbitMQ")
-        if not self._source.consumer.is_ready:
+        if not self._source.is_ready:
             return Health(True, "standby: takes over when no other scheduler is active")
         return Health(True, "active")

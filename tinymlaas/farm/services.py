@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from broker.connecting import connect, pauses
 from broker.declaring import declare
@@ -20,7 +20,7 @@ from tinymlaas.farm.process import Stop
 from tinymlaas.farm_settings import FarmSettings
 
 _SAY_AGAIN_SECONDS = 30.0
-_DECLARE_AGAIN_SECONDS = 30.0
+_DECLARE_AGAIN_SECONDS = 15.0
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -90,6 +90,15 @@ def awaited(ask: Callable[[], T], stop: Stop) -> T:
     raise AssertionError  # pragma: no cover - pauses never end
 
 
+class Ready(Protocol):
+    """What gets what it consumes, or does not."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it does."""
+        ...
+
+
 class Redeclaring:
     """Declares anew whenever the broker may have forgotten: after each new connection.
 
@@ -97,7 +106,7 @@ class Redeclaring:
     publish or consume until somebody declares it.
     """
 
-    def __init__(self, url: str, wanted: Topology, publisher: Link, needed: Link) -> None:
+    def __init__(self, url: str, wanted: Topology, publisher: Link, needed: Ready) -> None:
         """Watch the connection of `publisher`, and whether `needed` gets what it consumes."""
         self._url = url
         self._wanted = wanted

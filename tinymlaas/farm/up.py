@@ -23,7 +23,7 @@ from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import POOLS_VARIABLE, from_environment, parse_pools
 from tinymlaas.farm.keeping import Keeper, Kept, Say
 from tinymlaas.farm.member import FarmMember
-from tinymlaas.farm.private import Private, private_servers, without_foreign
+from tinymlaas.farm.private import DIRECT, Private, isolate, private_servers
 from tinymlaas.farm.process import Stop
 from tinymlaas.keys import own_key
 from tinymlaas.services.process import NotReady
@@ -46,6 +46,7 @@ _CLIENTS = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_DEFAULT_REGION",
+    *DIRECT,
 )
 
 
@@ -65,8 +66,7 @@ def parse_workers(pools: Sequence[str]) -> dict[str, int]:
         UsageError: one is malformed, or there is no such compiler.
     """
     own = settings.from_environment()
-    if not pools:
-        pools = registry.names(own.compilers)
+    pools = pools or registry.names(own.compilers)
     wanted: dict[str, int] = {}
     for text in pools:
         name, equals, number = text.partition("=")
@@ -91,11 +91,14 @@ def up(wanted: Wanted, say: Say) -> None:
         stack.enter_context(_state(state))
         private = None
         if wanted.private:
+            isolate()
             say(f"starting RabbitMQ and S3 below {state}")
             private = stack.enter_context(private_servers(state))
         environment = _environment(wanted, private)
         from_environment(environment)  # tells all that is missing or malformed
         own_key(settings.from_environment(environment))
+        for name, reason in sorted(registry.discover().unavailable.items()):
+            say(f"compiler {name} is left out: {reason}")
         farm = _Farm(wanted, environment, private, say)
         farm.start()
         with _env_file(state / ENV_FILE, environment, farm.members):
@@ -107,7 +110,7 @@ def _state(state: Path) -> Iterator[None]:
     """Have the folder to ourselves."""
     try:
         with locked(state):
-            (state / "log").mkdir(exist_ok=True)
+            (state / "log").mkdir(mode=0o700, exist_ok=True)
             yield
     except BlockingIOError:  # pragma: no cover - `locked` tells it as a Failure
         raise Failure(f"a farm runs on {state} already") from None
@@ -117,7 +120,7 @@ def _environment(wanted: Wanted, private: Private | None) -> dict[str, str]:
     """Return the environment of all children."""
     environment = {**os.environ, POOLS_VARIABLE: ",".join(sorted(wanted.workers))}
     if private is not None:
-        environment = {**without_foreign(environment), **private.variables}
+        environment |= private.variables
         keys = wanted.state.absolute() / "keys"
         environment.setdefault(settings.KEYS_VARIABLE, str(keys))
     environment[settings.KEYS_VARIABLE] = str(settings.from_environment(environment).keys)
@@ -234,7 +237,7 @@ def _env_file(
     path: Path, environment: Mapping[str, str], members: Sequence[FarmMember]
 ) -> Iterator[None]:
     """Have the file there for the duration: whole, and readable by its owner alone."""
-    values = {name: environment[name] for name in _CLIENTS if environment.get(name)}
+    values = {name: environment[name] for name in _CLIENTS if name in environment}
     values.setdefault(farm_settings.PREFIX_VARIABLE, "")
     for member in members:
         name = re.sub(r"[^A-Z0-9]", "_", member.name.removeprefix("worker ").upper())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 from tinymlaas.contract.errors import UsageError
 
 _TIMEOUT_SECONDS = 10
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,22 @@ def serve(pages: Pages, host: str, port: int) -> str:
     """
     handler = type("Handler", (_Handler,), {"pages": pages})
     try:
-        server = ThreadingHTTPServer((host, port), handler)
-    except OSError as error:
+        server = _Server((host, port), handler)
+    except (OSError, OverflowError) as error:  # the latter for what is no port at all
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --http-port"
+            f"cannot listen on {host}:{port}: {reason}; choose another --http-port"
         ) from error
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{server.server_address[1]}"
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Log it in a line: who scrapes may go away in the middle, which is no page of ours."""
+        _log.info("a page was not sent to %s: %r", client_address, sys.exception())
 
 
 class _Handler(BaseHTTPRequestHandler):

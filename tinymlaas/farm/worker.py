@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from broker.consumer import Consumer, Delivery
-from broker.dramatiq_broker import QuorumBroker, make_actor, make_worker
+from broker.dramatiq_broker import QuorumBroker, finish, make_actor, make_worker
 from broker.farm import FarmPublisher, kills_of
 from broker.publisher import Publisher
 from storage import keys
@@ -43,6 +43,7 @@ from workers.task_process import Opener
 
 _HELLO_SECONDS = 5.0
 _TURN_SECONDS = 1.0
+_READY_SECONDS = 15.0
 _STALE_SECONDS = 30.0
 _PRELOADED = ("workers.task_process", "workers.stages", "tinymlaas.farm.bench")
 _log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class _Worker:
         own_key(environment.own)  # a key that cannot be used is told now, not by the first task
         farm = environment.farm
         services = open_services(farm, [pool], stop)
+        self._turn = time.monotonic()  # it may have waited for long
         name = worker_name(pool)
         self._store = services.store
         self._publisher = Publisher(farm.amqp_url, name)
@@ -133,7 +135,7 @@ class _Worker:
         assert self._worker is not None  # noqa: S101 - made by __init__
         self._publisher.open()
         self._kills.start(self._kill)
-        self._publisher.await_ready(_STALE_SECONDS)
+        self._publisher.await_ready(_READY_SECONDS)
         self._worker.hello()
         self._pool.start()
         _log.info("takes tasks")
@@ -154,7 +156,7 @@ class _Worker:
             timer.daemon = True
             timer.start()
         worker.leave()
-        self._pool.stop()
+        finish(self._pool, worker.hello, _HELLO_SECONDS)
         worker.leave()
         self._kills.close()
         self._publisher.close()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from storage.files import make_private_folder
 from tinymlaas.contract.errors import Failure
 from tinymlaas.services.ports import are_free, free_ports
 
@@ -45,14 +46,13 @@ def remembered(folder: Path, count: int, *, companions: bool = False) -> State:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make `folder` (0700) and keep it to ourselves within this context.
+    """Make `folder` (0700, unless it is there) and keep it to ourselves within this context.
 
     Raises:
         Failure: another process has it, or it cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        make_private_folder(folder)
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise Failure(f"cannot use the folder {folder}: {error.strerror or error}") from error

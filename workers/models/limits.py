@@ -13,7 +13,8 @@ class ModelLimits:
     `tensor_bytes` bounds one tensor's storage and `visited` the flatbuffer tables and vector
     elements followed while verifying (a crafted file can refer to one table many times).
     `activation_bytes` bounds the estimated RAM and `macs` the work of one inference: the reference
-    has to run it too.
+    has to run it too. `summary_bytes` bounds what is said of it, as JSON: names in a model may have
+    any length, messages may not.
     """
 
     file_bytes: int = 64 * 1024 * 1024
@@ -22,6 +23,7 @@ class ModelLimits:
     visited: int = 400_000
     activation_bytes: int = 64 * 1024 * 1024
     macs: int = 5_000_000_000
+    summary_bytes: int = 1024 * 1024
 
 
 DEFAULT_LIMITS = ModelLimits()

@@ -55,6 +55,12 @@ def _reasonable(summary: ModelSummary, limits: ModelLimits) -> None:
     for what, needed, limit in bounds:
         if needed > limit:
             raise UnsupportedModel(f"the model needs {needed} {what}; up to {limit} are taken")
+    told = len(summary.model_dump_json().encode())
+    if told > limits.summary_bytes:
+        raise UnsupportedModel(
+            f"the model's summary has {told} bytes, up to {limits.summary_bytes} are taken: "
+            "give its inputs, outputs and operators shorter names"
+        )
 
 
 def summarise(model: bytes, format: ModelFormat) -> ModelSummary:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dramatiq
+import pika.exceptions
 import pytest
 
 from broker.connecting import connect
@@ -144,3 +145,44 @@ def test_a_worker_survives_a_restart_of_the_broker(
         until(lambda: bool(given(tmp_path, "ok_after")))
         assert process.poll() is None
     until(lambda: count(url, queue) == 0)
+
+
+def test_a_worker_whose_queue_is_gone_declares_it_anew(
+    amqp_url: str, names: Names, tmp_path: Path
+) -> None:
+    """A broker that is killed right after a declaration may come back without the queue."""
+    with worker(amqp_url, names.pool("p"), tmp_path):
+        send(amqp_url, names, "ok before")
+        until(lambda: bool(given(tmp_path, "ok_before")))
+        with connect(amqp_url, "test") as connection:
+            connection.channel().queue_delete(names.pool("p"))
+        until(lambda: exists(amqp_url, names.pool("p")))
+        send(amqp_url, names, "ok after")
+        until(lambda: bool(given(tmp_path, "ok_after")))
+
+
+def exists(url: str, queue: str) -> bool:
+    try:
+        count(url, queue)
+    except pika.exceptions.ChannelClosedByBroker:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_killed_under_a_running_task_costs_no_task(
+    own_rabbitmq: RabbitMQ, names: Names, tmp_path: Path
+) -> None:
+    url, queue = own_rabbitmq.url, names.pool("p")
+    with worker(url, queue, tmp_path) as process:
+        for turn in range(2):
+            send(url, names, f"sleep {turn}")
+            until(lambda turn=turn: bool(given(tmp_path, f"sleep_{turn}")))
+            own_rabbitmq.kill()
+            own_rabbitmq.start()
+            until(lambda turn=turn: bool(list(tmp_path.glob(f"sleep_{turn}.*.done"))))
+            send(url, names, f"ok {turn}")
+            until(lambda turn=turn: bool(given(tmp_path, f"ok_{turn}")))
+        until(lambda: count(url, queue) == 0)
+        assert process.poll() is None
+    assert count(url, names.pool_dead("p")) == count(url, names.pool_delayed("p")) == 0

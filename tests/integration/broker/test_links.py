@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import queue
 import threading
 import time
@@ -11,7 +12,7 @@ import pika
 import pytest
 
 from broker.connecting import connect
-from broker.consumer import Consumer, Subscription
+from broker.consumer import Consumer, Delivery, Subscription
 from broker.declaring import declare
 from broker.errors import BrokerError, BrokerUnavailable, NotRouted
 from broker.farm import FarmPublisher, SchedulerSource, events_of, kills_of
@@ -152,6 +153,60 @@ def test_of_two_with_a_lock_one_is_active_and_the_other_takes_over(
             assert second.get().body == b"later"
 
 
+def test_requests_that_wait_keep_no_other_message_waiting_and_go_with_the_lock(
+    amqp_url: str, names: Names
+) -> None:
+    """Their connection is another one; it ends with the lock's, so that one scheduler has both."""
+    heard: queue.Queue[str] = queue.Queue()
+    room = threading.Event()
+
+    def deliver(delivery: Delivery) -> None:
+        if delivery.token.source == names.compile_requests:
+            room.wait(120)
+        heard.put(delivery.token.source)
+
+    with opened(amqp_url) as publisher:
+        first = SchedulerSource(amqp_url, publisher, names)
+        first.start(deliver)
+        until(lambda: first.is_ready)
+        publisher.publish_and_wait(to(names.compile_requests, b"1"), 30)
+        until(lambda: count(amqp_url, names.compile_requests) == 0)
+        for name in (names.seen, names.outcomes, names.control):
+            publisher.publish_and_wait(to(name, b"2"), 30)
+        found = {heard.get(timeout=30) for _ in range(3)}
+        assert found == {names.seen, names.outcomes, names.control}
+        second = SchedulerSource(amqp_url, publisher, names)
+        taken: list[Delivery] = []
+        second.start(taken.append)
+        before = first._words.epoch, first._requests.epoch
+        first._words.call(first._words._close_connection)
+        until(lambda: first._words.epoch > before[0])
+        until(lambda: first.is_ready or second.is_ready)
+        if first.is_ready:
+            assert first._requests.epoch > before[1]
+            assert not second._requests.is_ready
+            first.close()
+        until(lambda: second.is_ready)
+        assert not first._requests.is_ready
+        until(lambda: names.compile_requests in {each.token.source for each in taken})
+        room.set()
+        first.close()
+        second.close()
+
+
+def test_what_is_told_to_workers_before_there_is_a_connection_is_not_lost(
+    amqp_url: str, names: Names
+) -> None:
+    publisher = Publisher(amqp_url, "test")
+    with Received(amqp_url) as received:
+        received.consumer._subscriptions = (kills_of("p", names),)
+        until(lambda: received.consumer.is_ready)
+        FarmPublisher(publisher, names).kill("p", b"roll call")
+        publisher.open()
+        assert received.get().body == b"roll call"
+    publisher.close()
+
+
 def test_bad_requests_are_kept_with_their_reason(amqp_url: str, names: Names) -> None:
     with opened(amqp_url) as publisher:
         source = SchedulerSource(amqp_url, publisher, names)
@@ -247,3 +302,29 @@ def test_a_closed_publisher_answers_everybody() -> None:
 def test_requests_outlive_many_schedulers() -> None:
     """Each restart counts as a delivery of every waiting request."""
     assert REQUEST_DELIVERIES >= 1000
+
+
+class FarOff(datetime.datetime):
+    """A time that AMQP can say and Python's calendar cannot."""
+
+    def utctimetuple(self) -> time.struct_time:
+        """Return a time so many hours from now that its year has more than four digits."""
+        now = super().utctimetuple()
+        return time.struct_time((*now[:3], 1 << 50, *now[4:]))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"sent": FarOff(2026, 1, 1)}, {"x-delivery-count": "many"}, {"x-delivery-count": []}],
+)
+def test_whatever_a_client_writes_into_headers_the_connection_holds(
+    amqp_url: str, names: Names, headers: dict[str, object]
+) -> None:
+    queue = names.compile_requests
+    with opened(amqp_url) as publisher, Received(amqp_url, queue, ack=False) as received:
+        until(lambda: received.consumer.is_ready)
+        epoch = received.consumer.epoch
+        publisher.publish_and_wait(Message("", queue, b"x", headers=headers), 30)
+        publisher.publish_and_wait(to(queue, b"y"), 30)
+        assert [received.get().body, received.get().body] == [b"x", b"y"]
+        assert received.consumer.epoch == epoch

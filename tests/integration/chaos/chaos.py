@@ -27,6 +27,7 @@ from broker.publisher import Message, Publisher
 from broker.topology import COMPILE_KEY, Names, dead_arguments
 from tests.integration.chaos import outcome as checks
 from tests.integration.chaos.outcome import Name, Outcome
+from tests.integration.chaos.takeover import is_active
 from tests.integration.cli.models import small_onnx
 from tests.services import running
 from tests.services.farm import FarmProcess, RunningFarm, farm, stop
@@ -168,7 +169,7 @@ class _Mischief:
     def _kill_scheduler(self) -> None:
         """Kill the one that is active, so that another takes over."""
         alive = [each for each in self._farm.schedulers if each.running]
-        active = [each for each in alive if "active" in each.get("/readyz")[1]]
+        active = [each for each in alive if is_active(each)]
         self._kill("scheduler", (active or alive)[0])
         self._farm.scheduler()
 

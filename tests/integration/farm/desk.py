@@ -128,6 +128,18 @@ class Desk:
                 found.append(parse(body, JobEnded, 1 << 22))
         return found
 
+    def dead_letters(self) -> list[str]:
+        """Take all dead letters of the scheduler; return the reason of each."""
+        found = []
+        with self._connection.channel() as channel:
+            while True:
+                method, properties, _ = channel.basic_get(
+                    self.farm.names.dead_letters, auto_ack=True
+                )
+                if method is None:
+                    return found
+                found.append(str((properties.headers or {})["x-reason"]))
+
     def count(self, queue: str) -> int:
         """Return how many messages wait in a queue of the farm."""
         return count(self.farm.amqp_url, queue)

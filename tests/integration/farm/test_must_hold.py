@@ -52,6 +52,9 @@ def test_a_crowd_delays_a_single_job_by_one_job_for_each_worker_at_most(
     between = [e.name for e in entries if e.name[0] == "c" and planned < e.time < start]
     print(f"\nsingle: planned {planned - asked:.3f} s, begun {start - asked:.3f} s after asking")
     assert len(between) <= WORKERS
+    # Planning is fair too: no more than what ran when it was asked, and what followed these.
+    since = [e.name for e in entries if e.name[0] == "c" and asked < e.time < start]
+    assert len(since) <= 2 * WORKERS
     _cancel_all(desk, stub, crowd)
 
 
@@ -171,6 +174,9 @@ def test_a_thousand_malformed_messages_are_answered_or_kept(desk: Desk, stub: St
     desk.until(settled)
     assert len(told) >= sum(asked)
     assert all(event.data.state is JobState.REJECTED and event.data.reasons for event in told)
+    reasons = desk.dead_letters()
+    assert len(reasons) >= len(malformed) + 1 - len(told)
+    assert all(reason and reason.isprintable() for reason in reasons)
     assert desk.farm.schedulers[0].running
     assert desk.end(desk.submit(stub.order("a", "after"))).state is JobState.DONE
     unknown = desk.end(desk.submit(stub.order("nobody", "stranger")))

@@ -6,6 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.integration.roots.running_up import Client, alive, family, farm_up
 from tests.services import stub_compiler
 from workers import guardian
@@ -13,6 +15,7 @@ from workers import guardian
 ARGUMENTS = ("--private", "--pool", "stub")
 
 
+@pytest.mark.slow
 def test_a_farm_drains_goes_on_and_dies_without_a_trace() -> None:
     with guardian.scratch("test-drain") as folder:
         _drains_goes_on_and_dies(folder)

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.roots.running_up import Client
+from broker.connecting import connect
+from broker.declaring import remove
+from broker.topology import Names, topology
+from tests.integration.roots.running_up import Client, alive, family, farm_up
 from tests.services import running, stub_compiler
 from tests.services.farm import FarmProcess, RunningFarm, farm
 from tests.services.stub_compiler import Stub
@@ -141,7 +144,7 @@ def test_a_drained_worker_ends_its_task_and_takes_no_more(ours: RunningFarm, stu
 def test_who_may_not_drain_longer_gives_its_task_up(ours: RunningFarm, stub: Stub) -> None:
     (worker,) = ours.workers["stub"]
     with Client(ours.environment) as client:
-        client.submit("given-up", stub.order("acme", "given_up", milliseconds="5000"))
+        client.submit("given-up", stub.order("acme", "given_up", milliseconds="2000"))
         while "given_up" not in stub.begun():
             assert worker.running
         worker.terminate()
@@ -168,6 +171,48 @@ def test_pages_when_the_broker_goes_and_comes_back(folder: Path, stub: Stub) -> 
         with Client(started.environment) as client:
             client.submit("back", stub.order("acme", "back"))
             client.await_states({"back": "done"})
+
+
+def test_farm_up_on_services_that_are_there_and_stopped_at_once(
+    ours: RunningFarm, folder: Path, stub: Stub
+) -> None:
+    names = Names(f"{ours.names.prefix}up.")
+    env = ours.environment | {"TINYMLAAS_QUEUE_PREFIX": names.prefix}
+    with farm_up(folder / "up", "--pool", "stub=2", variables=env) as up:
+        for name in ("TINYMLAAS_AMQP_URL", "TINYMLAAS_S3_BUCKET", "TINYMLAAS_QUEUE_PREFIX"):
+            assert up.env[name] == env[name]
+        assert {"TINYMLAAS_METRICS_STUB", "TINYMLAAS_METRICS_STUB_2"} < set(up.env)
+        with Client(up.env) as client:
+            client.submit("endless", stub.order("acme", "endless", milliseconds="600000"))
+            up.until(lambda: "endless" in stub.begun())
+        processes = family(up.process.pid)
+        up.process.send_signal(signal.SIGTERM)
+        up.await_said("draining")
+        up.process.send_signal(signal.SIGINT)
+        assert up.process.wait(SECONDS) == 0
+        assert not (up.state / "env").exists()
+        up.until(lambda: not alive(processes))
+    with connect(ours.amqp_url, "test") as connection:
+        remove(connection, topology(["stub", "prepare"], names))
+
+
+def test_farm_up_without_services_is_told_what_is_missing(folder: Path) -> None:
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    done = run("tinymlaas", "farm", "up", "--pool", "tvm", env=env)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "set TINYMLAAS_AMQP_URL and TINYMLAAS_S3_BUCKET" in line
+
+
+@pytest.mark.slow
+def test_a_queue_that_somebody_deletes_is_made_again(ours: RunningFarm, stub: Stub) -> None:
+    with Client(ours.environment) as client:
+        client.channel.queue_delete(ours.names.outcomes)
+        client.channel.queue_delete(ours.names.pool("stub"))
+        ours.schedulers[-1].await_page("/readyz", "standby")
+        ours.schedulers[-1].await_page("/readyz", "active")
+        client.submit("deleted", stub.order("acme", "deleted"))
+        client.await_states({"deleted": "done"})
 
 
 def test_declare_may_be_repeated(ours: RunningFarm) -> None:

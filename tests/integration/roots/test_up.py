@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.roots.running_up import Client, Up, farm_up, page
+from tests.integration.roots.running_up import Client, Up, alive, family, farm_up, page
 from tests.services import stub_compiler
 from tests.services.stub_compiler import Stub
 from tests.unit.scaffold.project import ROOT
@@ -21,7 +21,8 @@ from workers import guardian
 
 VARIABLES = ("TINYMLAAS_AMQP_URL", "TINYMLAAS_S3_ENDPOINT", "TINYMLAAS_S3_BUCKET",
              "TINYMLAAS_KEYS", "TINYMLAAS_QUEUE_PREFIX", "AWS_ACCESS_KEY_ID",
-             "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "TINYMLAAS_METRICS_SCHEDULER",
+             "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION",
+             "no_proxy", "NO_PROXY", "TINYMLAAS_METRICS_SCHEDULER",
              "TINYMLAAS_METRICS_PREPARE", "TINYMLAAS_METRICS_STUB")  # fmt: skip
 
 
@@ -38,9 +39,24 @@ def stub(folder: Path) -> Stub:
 
 @pytest.fixture(scope="module")
 def up(folder: Path, stub: Stub) -> Iterator[Up]:
-    variables = {"TINYMLAAS_COMPILERS": str(stub.folder)}
-    with farm_up(folder / "state", "--private", "--pool", "stub", variables=variables) as running:
+    """A farm for the tests of this file; SIGTERM must end it and all it has started."""
+    variables = {
+        "TINYMLAAS_COMPILERS": str(stub.folder),
+        # What a user may have about that must not get in the way:
+        "http_proxy": "http://127.0.0.1:9",
+        "AWS_SESSION_TOKEN": "of another session",
+        "AWS_PROFILE": "none",
+        "TINYMLAAS_HTTP_HOST": "127.0.0.2",
+    }
+    state = folder / "state"
+    state.mkdir(mode=0o755)
+    with farm_up(state, "--private", "--pool", "stub", variables=variables) as running:
         yield running
+        processes = family(running.process.pid)
+        assert len(processes) > 5, "guardian, RabbitMQ, S3, scheduler, two workers"
+        assert running.drain() == 0
+        assert not (state / "env").exists()
+        assert not alive(processes)
 
 
 def values(url: str) -> dict[tuple[str, ...], float]:
@@ -60,6 +76,7 @@ def labels(url: str) -> set[str]:
 
 def test_the_env_file_has_all_a_client_needs(up: Up) -> None:
     assert stat.S_IMODE((up.state / "env").stat().st_mode) == 0o600
+    assert stat.S_IMODE(up.state.stat().st_mode) == 0o755, "it was there, and is not ours to change"
     assert set(up.env) == set(VARIABLES)
     shell = ["sh", "-c", '. "$1" && env', "sh", str(up.state / "env")]
     sourced = subprocess.run(shell, env={}, capture_output=True, text=True, check=True).stdout
@@ -91,6 +108,13 @@ def test_a_job_goes_through_and_is_counted(up: Up, stub: Stub) -> None:
     assert of_worker["tinymlaas_worker_busy_seconds_total",] > 0
     assert of_worker["tinymlaas_worker_tasks_total", "built"] >= 1
     assert of_worker["tinymlaas_module_bytes_sum",] > 0
+    with Client(up.env) as client:
+        jobs = {f"same-{number}": "done" for number in range(5)}
+        for job in jobs:
+            client.submit(job, stub.order("acme", "same", milliseconds="500"))
+        client.await_states(jobs)
+    assert stub.begun().count("same") == 1
+    up.until(lambda: values(scheduler)["tinymlaas_merges_total",] >= 1)
     known = {"compiler", "found_by", "le", "outcome", "pool", "process", "service", "state"}
     known |= {"tenant_class", "version"}
     assert labels(scheduler) | labels(worker) <= known

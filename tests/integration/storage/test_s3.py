@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import urllib.error
 import urllib.request
@@ -182,6 +183,18 @@ def test_a_server_with_a_race_is_refused(s3_store: S3Store) -> None:
         check_conditional_writes(Wrapped(s3_store.client, put_object=ignoring), s3_store.bucket)
     found = s3_store.client.list_objects_v2(Bucket=s3_store.bucket, Prefix=".probe/")
     assert not found.get("Contents")
+
+
+def test_a_lost_answer_during_the_probe_is_no_verdict(s3_store: S3Store) -> None:
+    """The driver repeats what got no answer, so even the winner is told that it was too late."""
+
+    def losing(**named: Any) -> Any:
+        with contextlib.suppress(s3_store.client.exceptions.ClientError):
+            s3_store.client.put_object(**named)
+        return s3_store.client.put_object(**named)
+
+    with pytest.raises(StoreUnavailable, match="try again"):
+        check_conditional_writes(Wrapped(s3_store.client, put_object=losing), s3_store.bucket)
 
 
 def test_a_server_that_is_away_is_worth_another_try(

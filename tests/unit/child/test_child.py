@@ -1,6 +1,10 @@
 """What becomes of a function in a child process, however it ends."""
 
+import os
+import struct
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +65,23 @@ def _ended(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def test_who_is_killed_in_the_middle_of_its_answer_was_killed(tmp_path: Path) -> None:
+    receiver, sender = Pipe(duplex=False)
+    os.write(sender.fileno(), struct.pack("!i", 100) + b"ten of 100")
+    sender.close()
+    killed = SimpleNamespace(join=lambda seconds: None, exitcode=-9)
+    with pytest.raises(CompilerCrashed, match="the work was killed by SIGKILL"):
+        child._await_answer(receiver, killed, 60, (tmp_path / "log", 0), "the work")
+
+
+def test_a_fork_server_that_gives_no_child_is_no_traceback() -> None:
+    def start() -> None:
+        raise EOFError("unexpected EOF")  # what multiprocessing makes of it
+
+    with pytest.raises(CompilerCrashed, match="too little memory"):
+        child.launch(SimpleNamespace(start=start))
 
 
 def test_temporary_files_lie_beside_the_log(tmp_path: Path) -> None:

@@ -41,3 +41,10 @@ def test_whose_fault_an_error_is(
 def test_names_from_outside_cannot_reach_the_terminal_or_break_json() -> None:
     error = TinymlaasError("no file a\x1b[2Jb\udce9.onnx", "two\n  lines")
     assert error.reasons == ("no file a\\x1b[2Jb\\udce9.onnx", "two lines")
+
+
+def test_a_reason_is_not_as_long_as_what_it_quotes() -> None:
+    (reason,) = TinymlaasError(f"no operator {'x' * 9_000_000}").reasons
+    assert len(reason) == 2000
+    assert reason.startswith("no operator xxx")
+    assert reason.endswith("x…")

@@ -33,8 +33,8 @@ def test_the_example_in_the_docstring(tmp_path: Path) -> None:
     example = "\n".join(line for line in lines if line.startswith("    "))
     found, classes = read_policy(written(tmp_path, example.replace("    ", "", 1)))
     assert found.waiting == 20_000
-    assert found.total == 100_000
-    assert found.build_seconds == 1800
+    assert found.total == 50_000
+    assert found.build_seconds == 1500
     assert found.retries == 5
     assert found.tenants == {"acme", "lab"}
     assert (found.weight("acme"), found.weight("lab")) == (3, 1)
@@ -45,6 +45,7 @@ def test_the_example_in_the_docstring(tmp_path: Path) -> None:
     ("text", "word"),
     [
         ("waiting = 0", "waiting"),
+        ("total = 60000", "total"),
         ("wating = 10", "wating"),
         ("waiting = 'many'", "waiting"),
         ("[classes.Gold]\nweight = 2", "Gold"),

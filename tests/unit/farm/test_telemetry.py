@@ -73,6 +73,22 @@ def test_pools() -> None:
     assert found["tinymlaas_pool_tasks", "tvm", "running"] == 2
 
 
+def test_what_may_happen_is_zero_from_the_start() -> None:
+    metrics = scheduler()
+    metrics.expect(["tvm"], ["gold"])
+    metrics.look({}, {})
+    found = values(metrics)
+    for name in (
+        ("tinymlaas_retries_total", "tvm"),
+        ("tinymlaas_quarantines_total", "tvm"),
+        ("tinymlaas_cache_hits_total", "worker"),
+        ("tinymlaas_jobs_ended_total", "quarantined", "gold"),
+        ("tinymlaas_jobs", "compiling", "gold"),
+    ):
+        assert found[name] == 0
+    assert ("tinymlaas_jobs_ended_total", "queued", "gold") not in found
+
+
 def test_ends_of_tasks() -> None:
     metrics = scheduler()
     metrics.task_ended(end(seconds=3.0, outcome=outcome(CandidateStatus.VERIFIED)))

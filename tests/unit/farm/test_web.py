@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.error
 import urllib.request
 
@@ -35,3 +36,23 @@ def test_pages() -> None:
     assert get(f"{url}/etc/passwd")[0] == 404
     with pytest.raises(UsageError, match="cannot listen"):
         serve(pages, "127.0.0.1", int(url.rpartition(":")[2]))
+    with pytest.raises(UsageError, match=r"cannot listen on 127.0.0.1:99999: .*0-65535"):
+        serve(pages, "127.0.0.1", 99999)
+
+
+def test_who_goes_away_in_the_middle_leaves_no_traceback(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(accept: str) -> tuple[str, bytes]:
+        raise BrokenPipeError("gone")
+
+    caplog.set_level("INFO")
+    url = serve(Pages(gone, lambda: Health(True, ""), lambda: Health(True, "")), "127.0.0.1", 0)
+    with pytest.raises(OSError, match="without response"):
+        urllib.request.urlopen(f"{url}/metrics", timeout=10)
+    for _ in range(500):
+        if "a page was not sent" in caplog.text:
+            break
+        time.sleep(0.01)
+    assert "a page was not sent" in caplog.text
+    assert capfd.readouterr().err == ""

@@ -196,6 +196,7 @@ def test_a_dynamic_shape_is_the_users_to_fix():
     [
         (ModelLimits(activation_bytes=2000), "bytes of activations; up to 2000"),
         (ModelLimits(macs=100), "multiply-accumulates; up to 100"),
+        (ModelLimits(summary_bytes=100), "up to 100 are taken: give its inputs.* shorter names"),
     ],
 )
 def test_unreasonable_models(limits, words):

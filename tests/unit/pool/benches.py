@@ -47,6 +47,9 @@ class Behaviours:
             (self.folder / "pids").write_text(f"{os.getpid()} {child.pid}")
             time.sleep(600)
 
+    def _chatters(self) -> None:
+        raise UnsupportedModel(*(["x" * 2000] * 4600))
+
     def _later(self) -> None:
         raise RetryableFailure("come again")
 

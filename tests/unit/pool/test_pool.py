@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
+import struct
+import tempfile
 import threading
 import time
+from multiprocessing import Pipe
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,8 +42,9 @@ from tinymlaas.contract.pool_messages import (
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
 from tinymlaas.contract.tensors import DType
 from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, MalformedMessage, parse
+from workers import task_process
 from workers.pool import Identity, Limits, PoolWorker
-from workers.task_process import Opener
+from workers.task_process import Opener, Watch
 
 OPENER = "tests.unit.pool.benches:open_bench"
 
@@ -118,6 +125,36 @@ def test_whatever_goes_wrong_is_told(
     end = bench.do(behaviour)
     assert (end.status, end.reasons) == (status, (reason,))
     assert bench.store.head(keys.action_outcome(end.action)) is None
+
+
+def test_a_machine_that_cannot_run_a_task_says_so(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    end = bench.do("refuses")
+    assert bench.outbox.ends == [end]
+    assert end.status is TaskStatus.RETRY
+    assert end.reasons == ("worker cc-0 cannot run it: No such file or directory",)
+    monkeypatch.undo()
+    assert bench.do("refuses", task_id="2" * 32).status is TaskStatus.DONE
+
+
+def test_who_is_killed_in_the_middle_of_its_word_was_killed(tmp_path: Path) -> None:
+    receiver, sender = Pipe(duplex=False)
+    os.write(sender.fileno(), struct.pack("!i", 100) + b"ten of 100")
+    sender.close()
+    killed = SimpleNamespace(join=lambda seconds: None, exitcode=-9)
+    watch = Watch(lambda what, tail: None, lambda: True, lambda: None)
+    task = build_task("refuses")
+    end = task_process._await(task, "cc-0", receiver, killed, tmp_path / "log", watch)
+    assert (end.status, end.reasons) == (TaskStatus.FAILED, ("the task was killed by SIGKILL",))
+
+
+def test_an_end_that_no_message_can_carry_is_a_failure(bench: Bench) -> None:
+    end = bench.do("chatters")
+    assert bench.outbox.ends == [end], "what the scheduler can read"
+    assert end.status is TaskStatus.FAILED
+    assert re.fullmatch(r"its result has 9,.* bytes; up to 8,388,608 can be told", end.reasons[0])
 
 
 def test_memory_is_limited(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from broker.farm import REQUESTS_AT_ONCE
 from scheduler.admission import Policy
 from scheduler.ports import Token
 from tests.unit.messages.malformed import kinds
-from tests.unit.scheduler.world import START, World, request
+from tests.unit.scheduler.world import START, Worker, World, request
 from tinymlaas.contract.messages import JobName, JobState
 from tinymlaas.contract.pool_messages import PREPARE_POOL, PoolTask, TaskStatus
 
@@ -286,6 +287,26 @@ def test_a_task_that_no_worker_has_seen_is_sent_again() -> None:
     assert again.task_id != lost[0].task_id
 
 
+def test_a_task_that_no_worker_can_read_is_not_sent_for_ever() -> None:
+    world = World()
+    sent: list[PoolTask] = []
+
+    def lose() -> None:
+        sent.extend(task for task, _ in world.queues["cc"])
+        world.queues["cc"].clear()
+
+    world.dispatch = lose  # type: ignore[method-assign]
+    world.submit(request("a", "1"))
+    world.beats(400)
+    world.unfinished = lambda: True  # type: ignore[method-assign]
+    world.run(until=400)
+    (event,) = world.events
+    assert event.data.state is JobState.FAILED
+    assert event.data.reasons[0].startswith("it was sent 11 times and idle workers of cc never")
+    assert len(sent) == 11
+    assert len(world.core.actions) == 0
+
+
 def test_status_says_what_a_job_waits_for() -> None:
     world = World(policy=Policy(lookahead=2))
     for number in range(4):
@@ -346,3 +367,50 @@ def test_a_scheduler_that_takes_over_does_not_send_what_runs() -> None:
     world.run()
     assert len(world.started) == 1
     assert states(world) == {"1": JobState.DONE}
+
+
+def test_jobs_that_wait_for_a_pool_without_workers_keep_no_place_from_others() -> None:
+    world = World(pools={"cc": 1, "away": 1}, policy=Policy(lookahead=4, planned=64))
+    world.workers = [worker for worker in world.workers if worker.pool != "away"]
+    world.core.actions.pool("away").workers.forget_silent(1e9)
+    for number in range(12):
+        world.submit(request("a", f"away-{number}", name=f"n{number}", compiler="away"))
+    world.submit(request("a", "here", compiler="cc"))
+    world.run()
+    assert states(world) == {"here": JobState.DONE}
+    assert len(world.queues["away"]) == 1, "one is sent, so that workers are started for it"
+    world.workers.append(Worker("away", "away-1"))
+    world.beat()
+    world.dispatch()
+    world.run()
+    assert set(states(world).values()) == {JobState.DONE}
+    assert len(states(world)) == 13
+    assert world.core._turns.idle()
+
+
+def test_jobs_that_are_held_keep_no_place_from_others_and_are_bounded() -> None:
+    policy = Policy(lookahead=2, planned=32)
+    world = World(pools={"cc": 1, "late": 0}, policy=policy)
+    for number in range(40):
+        world.submit(request("a", f"late-{number}", name=f"n{number}", compiler="late"))
+    world.settle()
+    assert len(world.core._turns.jobs()) == 32 // 4 + 2
+    world = World(pools={"cc": 1, "late": 0}, policy=policy)
+    for number in range(6):
+        world.submit(request("a", f"late-{number}", name=f"n{number}", compiler="late"))
+    world.submit(request("a", "here", compiler="cc"))
+    world.run()
+    assert states(world) == {"here": JobState.DONE}
+
+
+def test_however_many_tenants_there_are_plans_are_bounded() -> None:
+    world = World(policy=Policy(planned=8), seconds_of=lambda task: 1e9)
+    for number in range(40):
+        world.submit(request(f"t{number}", "1", name=f"n{number}"))
+    world.settle()
+    assert len(world.core._turns.jobs()) == 16
+
+
+def test_more_requests_are_taken_from_the_broker_than_there_is_room_for() -> None:
+    """So that whoever comes when all is full is refused, and not left without a word."""
+    assert Policy().total < REQUESTS_AT_ONCE < 1 << 16

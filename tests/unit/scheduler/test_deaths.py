@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scheduler.deaths import DEATHS, DEATHS_AMONG_OTHERS
 from scheduler.ports import Token
 from tests.unit.scheduler.world import World, request
 from tinymlaas.contract.messages import JobName, JobState
-from tinymlaas.contract.pool_messages import PoolTask, TaskEnd, TaskStatus
+from tinymlaas.contract.pool_messages import (
+    PoolTask,
+    TaskEnd,
+    TaskStatus,
+)
 
 
 def running(world: World, name: str) -> None:
@@ -75,6 +81,19 @@ def test_where_many_die_of_other_things_two_deaths_prove_nothing() -> None:
     assert {ended[f"other{n}"].state for n in range(4)} == {JobState.DONE}
 
 
+def test_a_task_that_has_not_begun_has_killed_nobody() -> None:
+    """Workers are killed while they start it, as by chance; then it is done."""
+    world = World(deadly=lambda task: True, stage="starting")
+    running(world, "unlucky")
+    world.beats(300)
+    world.run(until=60)
+    assert len(world.started) > DEATHS
+    assert not world.events
+    world.deadly, world.stage = lambda task: False, "compiling"
+    world.run()
+    assert [event.data.state for event in world.events] == [JobState.DONE]
+
+
 def test_a_worker_that_leaves_with_its_task_has_not_died_of_it() -> None:
     world = World(seconds_of=lambda task: 1e9)
     running(world, "slow")
@@ -102,6 +121,21 @@ def test_nobody_is_judged_for_a_job_that_was_cancelled_meanwhile() -> None:
     assert len(world.core.actions) == 0
 
 
+def test_nobody_is_judged_while_nobody_is_heard_of() -> None:
+    """Our own connection may be away; a judgement would be kept in the store for good."""
+    world = World(deadly=lambda task: True)
+    running(world, "bad")
+    world.run(until=3)
+    world.now = 1000.0
+    world.core.tick()
+    world.settle()
+    assert not world.events
+    world.beat()
+    world.beat()
+    world.settle()
+    assert [event.data.state for event in world.events] == [JobState.QUARANTINED]
+
+
 def test_a_scheduler_that_takes_over_counts_anew() -> None:
     world = World(deadly=lambda task: "bad" in task.work.job.task.name)
     running(world, "bad")
@@ -121,7 +155,7 @@ def test_what_a_task_was_named_for_is_what_it_is_done_with() -> None:
     world.submit(request("a", "2", name="other"))
     world.settle()
     ((first, _),) = world.queues["cc"]
-    world.core.task_ended(_failed(first))
+    world.core.task_ended(_ended(first, TaskStatus.FAILED))
     told = world.core.known._told["cc"]
     world.core.known._told["cc"] = told.model_copy(update={"service": "service-2"})
     world.settle()
@@ -129,11 +163,33 @@ def test_what_a_task_was_named_for_is_what_it_is_done_with() -> None:
     assert (first.service, second.service) == ("service-1", "service-1")
 
 
-def _failed(task: PoolTask) -> TaskEnd:
+@pytest.mark.parametrize("status", [TaskStatus.KILLED, TaskStatus.RETRY, TaskStatus.SUSPECT])
+def test_how_an_older_sending_was_given_up_is_of_no_account(status: TaskStatus) -> None:
+    world = World(seconds_of=lambda task: 1e9)
+    world.dispatch = lambda: None  # type: ignore[method-assign]
+    world.submit(request("a", "1"))
+    world.settle()
+    ((older, _),) = world.queues["cc"]
+    world.now = 30.0  # nobody has begun it, though one is idle: it is sent again
+    world.beat()
+    world.settle()
+    world.core.task_ended(_ended(older, status))
+    world.settle()
+    world.now = 46.0
+    world.beat()
+    world.settle()
+    assert len(world.queues["cc"]) == 2, "sent a third time beside the second"
+    world.core.task_ended(_ended(world.queues["cc"][1][0], TaskStatus.FAILED))
+    world.settle()
+    assert [event.data.state for event in world.events] == [JobState.FAILED]
+    assert not world.core.actions.pool("cc").out
+
+
+def _ended(task: PoolTask, status: TaskStatus) -> TaskEnd:
     return TaskEnd(
         task_id=task.task_id,
         action=task.action,
         pool=task.pool,
         worker="cc-0",
-        status=TaskStatus.FAILED,
+        status=status,
     )

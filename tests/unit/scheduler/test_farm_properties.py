@@ -27,7 +27,7 @@ def varied(seed: int, longest: float = 3.0):
 
 MISHAP = st.tuples(
     st.floats(0, 30),
-    st.sampled_from(["scheduler", "worker", "cancel", "again"]),
+    st.sampled_from(["scheduler", "standby", "worker", "cancel", "again"]),
     st.integers(0, 99),
 )
 
@@ -82,6 +82,8 @@ def _mishap(world: World, messages, kind: str, which: int) -> None:
     message = messages[which % len(messages)]
     if kind == "scheduler":
         world.kill_scheduler()
+    elif kind == "standby":
+        world.change_schedulers()
     elif kind == "worker":
         world.kill_worker(world.workers[which % len(world.workers)])
     elif kind == "again":  # a client that did not get its confirm

@@ -6,11 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from broker.errors import BrokerUnavailable
 from scheduler.admission import Policy
+from scheduler.budget import Budget
 from scheduler.core import Core
+from scheduler.ending import Ending
 from scheduler.in_memory import (
     JoinedSources,
     MemoryPools,
@@ -19,7 +23,10 @@ from scheduler.in_memory import (
     SystemClock,
 )
 from scheduler.library import StoreLibrary
+from scheduler.planner import Planner
+from scheduler.ports import Confirmed
 from scheduler.service import Ports, Role, Service
+from scheduler.turns import Turns
 from storage import keys
 from storage.keys import Key
 from storage.memory import MemoryStore
@@ -94,7 +101,7 @@ class Farm:
 
     def work(self) -> None:
         """Do all tasks there are, as workers would."""
-        for tasks in self.pools.tasks.values():
+        for tasks in list(self.pools.tasks.values()):
             while tasks:
                 task = parse(tasks.popleft(), TaskSent, MAX_TRUSTED_BYTES).data
                 end = {"status": TaskStatus.DONE, "worker": f"{task.pool}-0"}
@@ -213,6 +220,73 @@ def test_a_fault_of_the_core_ends_the_scheduler_and_the_next_one_goes_on(
     assert farm.ends() == {"1": JobState.DONE}
 
 
+@pytest.mark.parametrize("where", ["looked", "go_on", "found", "finished"])
+def test_a_request_that_the_core_stumbles_over_is_a_dead_letter_and_no_crash_loop(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    farm = Farm()
+    farm.requests.put(request("a", "poison", name="poison", reply="reply.me").encoded())
+    farm.requests.put(request("b", "good").encoded())
+    core = Core(Policy(settle_seconds=0.0), SystemClock(), board, ["cc", PREPARE_POOL], SERVICE)
+    service = Service(core, farm.ports(), SERVICE)
+
+    owner, name = {
+        "looked": (Planner, "looked"),
+        "go_on": (Turns, "asking"),
+        "found": (Planner, "found"),
+        "finished": (Ending, "finished"),
+    }[where]
+    real = getattr(owner, name)
+
+    def poisoned(self: object, first: Any, *more: Any) -> Any:
+        if (first if isinstance(first, tuple) else first.key) == ("a", "poison"):
+            raise OverflowError("planted")
+        return real(self, first, *more)
+
+    monkeypatch.setattr(owner, name, poisoned)
+    farm.hello()
+    running = threading.Thread(target=service.run)
+    running.start()
+    farm.until(lambda: not running.is_alive())
+    assert service.failed
+    reason = "a fault of the scheduler: OverflowError"
+    assert [(b"poison" in body, said) for body, said in farm.requests.dead] == [(True, reason)]
+    with scheduler(farm):
+        farm.hello()
+        farm.until(lambda: not len(farm.requests))
+    assert farm.ends()["good"] is JobState.DONE
+
+
+class Blips(MemoryPublisher):
+    """Takes no answer at first; another client asks for the same meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__(("reply.me", "reply.other"))
+        self.meanwhile: Callable[[], None] | None = meanwhile
+
+    def reply(self, queue: str, body: bytes, confirmed: Confirmed | None = None) -> None:
+        assert confirmed is not None, "an end is sent so that it is known to have come"
+        if (meanwhile := self.meanwhile) is None:
+            super().reply(queue, body, confirmed)
+            return
+        self.meanwhile = None
+        meanwhile()
+        confirmed(BrokerUnavailable("not now"))
+
+
+def test_the_end_reaches_all_who_wait_for_it_on_queues_of_their_own() -> None:
+    farm = Farm()
+    again = request("a", "1", reply="reply.other").encoded()
+    farm.events = Blips(lambda: farm.requests.put(again))
+    with scheduler(farm):
+        farm.hello()
+        farm.requests.put(request("a", "1", reply="reply.me").encoded())
+        farm.requests.put(request("a", "2", name="n2", reply="reply.gone").encoded())
+        farm.until(lambda: not len(farm.requests))
+    assert farm.ends() == {"1": JobState.DONE, "2": JobState.DONE}
+    assert [len(told) for told in farm.events.queues.values()] == [1, 1]
+
+
 def test_a_store_that_is_away_delays_and_loses_nothing() -> None:
     farm = Farm()
     with scheduler(farm):
@@ -225,6 +299,76 @@ def test_a_store_that_is_away_delays_and_loses_nothing() -> None:
         farm.until(lambda: not len(farm.requests))
     assert farm.ends() == {"1": JobState.DONE}
     assert len(farm.events.queues["reply.me"]) == 1
+
+
+def test_files_that_come_faster_than_the_store_takes_them_wait_at_the_broker() -> None:
+    farm = Farm()
+    clock = SystemClock()
+    core = Core(Policy(settle_seconds=0.0), clock, board, ["cc", PREPARE_POOL], SERVICE)
+    service = Service(core, farm.ports(), SERVICE)
+    service.budget = Budget(1_000_000)
+    taking, most, real = threading.Event(), [0], farm.store.put
+
+    def slow(key: Key, data: bytes) -> None:
+        taking.wait(20)
+        most.append(service.budget.held)
+        real(key, data)
+
+    farm.store.put = slow  # type: ignore[method-assign]
+    bodies = [request("a", f"{n}", model=f"{n}" * 20_000).encoded() for n in range(10, 90)]
+    scheduling = threading.Thread(target=service.run)
+    scheduling.start()
+    farm.until(lambda: farm.requests._deliver is not None, work=False)
+    sending = threading.Thread(target=lambda: [farm.requests.put(body) for body in bodies])
+    sending.start()
+    time.sleep(1)
+    assert sending.is_alive(), "the source is made to wait"
+    taking.set()
+    farm.hello()
+    farm.until(lambda: len(farm.ends()) == len(bodies) and not len(farm.requests))
+    service.stop()
+    scheduling.join(20)
+    sending.join(20)
+    assert max(most) < 1_900_000  # of 4 million; for a moment a body and its file count both
+    assert service.budget.held == 0
+
+
+def test_requests_that_wait_for_the_store_keep_no_other_message_waiting() -> None:
+    farm = Farm()
+    core = Core(Policy(), SystemClock(), board, ["cc", PREPARE_POOL], SERVICE)
+    service = Service(core, farm.ports(), SERVICE)
+    service.budget = Budget(1_000)
+    taking, real = threading.Event(), farm.store.put
+
+    def slow(key: Key, data: bytes) -> None:
+        taking.wait(20)
+        real(key, data)
+
+    farm.store.put = slow  # type: ignore[method-assign]
+    scheduling = threading.Thread(target=service.run)
+    scheduling.start()
+    farm.until(lambda: farm.control._deliver is not None, work=False)
+    bodies = [request("a", f"{n}", model=f"{n}" * 2_000).encoded() for n in range(3)]
+    sending = threading.Thread(target=lambda: [farm.requests.put(body) for body in bodies])
+    sending.start()
+    farm.until(lambda: len(core) == 1, work=False)
+    name = JobName(tenant="a", job_id="0", reply="reply.me")
+
+    def say() -> None:
+        farm.hello()
+        farm.control.put(CancelRequested(id="c", source="c", data=name).encoded())
+
+    saying = threading.Thread(target=say)
+    saying.start()
+    farm.until(lambda: bool(farm.ends()), work=False)
+    assert farm.ends() == {"0": JobState.CANCELLED}
+    assert core.pools_now()["cc"].workers == 1
+    assert sending.is_alive(), "further requests wait"
+    taking.set()
+    farm.until(lambda: len(farm.ends()) == 3 and not len(farm.requests))
+    service.stop()
+    for thread in (scheduling, sending, saying):
+        thread.join(20)
 
 
 def test_missing_models_and_malformed_messages_are_told_or_kept_aside() -> None:

@@ -81,6 +81,7 @@ class World:
     pools: dict[str, int] = field(default_factory=lambda: {"cc": 1})
     seconds_of: Callable[[PoolTask], float] = lambda task: 1.0
     deadly: Callable[[PoolTask], bool] = lambda task: False
+    stage: str = "compiling"
     inspected: bool = True
 
     def __post_init__(self) -> None:
@@ -104,6 +105,7 @@ class World:
         self.epoch = 0
         self._tag = itertools.count(1)
         self.inspections: set[str] = set()
+        self._standby: Core | None = None
         names = [*self.pools, PREPARE_POOL]
         self.workers = [
             Worker(pool, f"{pool}-{n}") for pool in names for n in range(self.pools.get(pool, 1))
@@ -149,9 +151,24 @@ class World:
 
     def kill_scheduler(self) -> None:
         """Begin with an empty scheduler; the broker delivers again what was not acknowledged."""
-        self.epoch += 1
+        self._activate(self._scheduler())
+
+    def change_schedulers(self) -> None:
+        """Have the one in standby take over; the other lives on and knows nothing of it."""
+        deposed = self.core
+        awake = self._standby or self._scheduler()
+        awake.tick()
+        awake.drain()  # its connection is away
+        self._standby = deposed
+        self._activate(awake)
+
+    def _scheduler(self) -> Core:
         policy = replace(self.policy, settle_seconds=0.0)
-        self.core = Core(policy, self, board, [*self.pools, PREPARE_POOL], SERVICE)
+        return Core(policy, self, board, [*self.pools, PREPARE_POOL], SERVICE)
+
+    def _activate(self, core: Core) -> None:
+        self.epoch += 1
+        self.core = core
         self.queues.clear()
         self.core.activated()
         for tag, old in list(self.unacked.items()):
@@ -265,7 +282,7 @@ class World:
                 pool=task.pool,
                 worker=worker.name,
                 attempt=worker.deliveries,
-                stage="compiling",
+                stage=self.stage,
                 line="at work",
                 tail="begun\nat work",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -10,10 +11,14 @@ from datetime import UTC, datetime
 
 import pytest
 from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.credentials import Credentials
+from botocore.exceptions import CredentialRetrievalError
+from urllib3 import HTTPResponse
 
+from storage.s3_client import Driver
 from storage.s3_direct import Answer, DirectS3, Login, Signer, direct_for
+from tinymlaas.contract.errors import StoreError
 
 NOW = 1_790_000_000.0
 LOGIN = Login("user", "very secret")
@@ -171,21 +176,67 @@ def test_nobody_is_there() -> None:
     assert direct.put("k", b"") is None
 
 
-class Client:
-    class meta:
-        region_name = "us-east-1"
-
-    def generate_presigned_url(self, method: str, named: dict[str, str]) -> str:
-        return f"https://{named['Bucket']}.s3.example/{named['Key']}?X-Amz-Signature=00"
-
-
 def test_only_the_driver_knows_its_way_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    credentials = Credentials("user", "secret")
-    assert direct_for(Client(), None, "bucket") is None
-    assert direct_for(Client(), credentials, "bucket") is not None
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    driver = Driver("https://s3.example:444/", "us-east-1")
+    assert direct_for(driver, "bucket") is not None
+    assert direct_for(driver, "Bucket of mine") is None
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
-    assert direct_for(Client(), credentials, "bucket") is None
+    assert direct_for(driver, "bucket") is None
     monkeypatch.setenv("no_proxy", "s3.example")
-    assert direct_for(Client(), credentials, "bucket") is not None
+    assert direct_for(driver, "bucket") is not None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "bucket", "base"),
+    [
+        ("http://127.0.0.1:1/", "bucket", "http://127.0.0.1:1/bucket/"),
+        (None, "bucket", "https://bucket.s3.eu-west-3.amazonaws.com/"),
+        (None, "my.bucket", "https://s3.eu-west-3.amazonaws.com/my.bucket/"),
+    ],
+)
+def test_keys_are_where_the_driver_has_them(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str | None, bucket: str, base: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("no_proxy", "*")
+    driver = Driver(endpoint, "eu-west-3")
+    made: list[str] = []
+    monkeypatch.setattr("storage.s3_direct.DirectS3", lambda base, *_: made.append(base))
+    direct_for(driver, bucket)
+    client = driver.client()
+    asked: list[str] = []
+
+    def seen(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        asked.append(request.url)
+        return AWSResponse(request.url, 200, {}, HTTPResponse(io.BytesIO(), preload_content=False))
+
+    client.meta.events.register("before-send.s3.HeadObject", seen)
+    client.head_object(Bucket=bucket, Key="a/b")
+    assert asked == [f"{made[0]}a/b"] == [f"{base}a/b"]
+
+
+def test_without_credentials_boto3_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Driver, "credentials", lambda self: None)
+    assert direct_for(Driver("http://127.0.0.1:9", None), "bucket") is None
+
+
+class Expired:
+    """Temporary credentials that cannot be renewed."""
+
+    def get_frozen_credentials(self) -> None:
+        raise CredentialRetrievalError(provider="test", error_msg="no")
+
+
+def test_credentials_that_cannot_be_renewed_are_left_to_the_driver() -> None:
+    assert DirectS3("http://127.0.0.1:9/b/", "us-east-1", Expired()).get("k") is None
+
+
+def test_a_profile_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nonexistent")
+    with pytest.raises(StoreError, match="nonexistent"):
+        direct_for(Driver(None, None), "bucket")

@@ -1,0 +1,57 @@
+"""A link outlives whatever its connection does, and waits for the one beside which it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import pika
+import pytest
+
+from broker.consumer import Consumer, Subscription
+from broker.link import Link, Step
+
+
+class Plain(Link):
+    def _steps(self) -> Sequence[Step]:
+        return []
+
+
+def test_a_connection_that_cannot_be_begun_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries, enough = [0], threading.Event()
+
+    def none(*_: object, **__: object) -> None:
+        tries[0] += 1
+        if tries[0] == 3:
+            enough.set()
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(pika, "SelectConnection", none)
+    link = Plain("amqp://localhost", "test")
+    link.open()
+    assert enough.wait(60)
+    assert link._thread.is_alive()
+    link.close()
+    assert not link._thread.is_alive()
+    assert "too many open files" in caplog.text
+
+
+def test_a_consumer_beside_another_link_connects_only_while_that_is_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun = threading.Event()
+
+    def none(*_: object, **__: object) -> None:
+        begun.set()
+        raise OSError("enough is seen")
+
+    monkeypatch.setattr(pika, "SelectConnection", none)
+    other = Plain("amqp://localhost", "test")
+    link = Consumer("amqp://localhost", "test", [Subscription("q", 1)], beside=other)
+    link.start(lambda _: None)
+    assert not begun.wait(0.5)
+    other._ready.set()
+    assert begun.wait(60)
+    link.close()
