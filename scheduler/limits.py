@@ -1,9 +1,10 @@
-"""Which limits of a race a candidate breaks, in words."""
+"""Which limits of a race a candidate breaks, in words, and what a limit on the error counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.race import Limits
 from tinymlaas.contract.report import CandidateReport
 
@@ -45,3 +46,15 @@ def total_error(report: CandidateReport) -> float | None:
     if report.max_rel_error is None or (report.quantised and report.quantisation_error is None):
         return None
     return report.max_rel_error + (report.quantisation_error or 0.0)
+
+
+def of_form(report: CandidateReport, quantised: QuantisationReport | None) -> CandidateReport:
+    """Return `report` with what is known of the form of the model that was compiled.
+
+    A build sees only the model it is given; whether that was quantised on the way, and how far that
+    took it from the model as given, the job knows.
+    """
+    if quantised is None:
+        return report
+    error = max((each.max_error for each in quantised.errors), default=None)
+    return report.model_copy(update={"quantised": True, "quantisation_error": error})

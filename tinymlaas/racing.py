@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from broker.in_process import run_until
 from scheduler.history import promise, record_of
-from scheduler.limits import broken
+from scheduler.limits import broken, of_form
 from storage import keys
 from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from tinymlaas.contract.device import CapabilityClass
@@ -64,7 +64,7 @@ class Rules:
 def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> list[Outcome]:
     """Return the outcome of every step, in their order; what was not tried is `skipped`."""
     outcomes: dict[int, Outcome] = {
-        index: Outcome(report=_told(step.work, step.form))
+        index: Outcome(report=of_form(step.work, step.form.quantisation))
         for index, step in enumerate(steps)
         if isinstance(step.work, CandidateReport)
     }
@@ -97,7 +97,7 @@ def _outcome(
 ) -> Outcome:
     """Build what is to be built and judge it by labelled samples, where there are any."""
     outcome = build(job, bench)
-    report = _told(outcome.report, form)
+    report = of_form(outcome.report, form.quantisation)
     proven = report.status is CandidateStatus.VERIFIED
     if rules.labelled is not None and proven and outcome.archive_digest is not None:
         from workers.accuracy import accuracy_of
@@ -108,15 +108,6 @@ def _outcome(
         )
         report = report.model_copy(update={"accuracy": found.accuracy})
     return outcome.model_copy(update={"report": report})
-
-
-def _told(report: CandidateReport, form: Form) -> CandidateReport:
-    """Return `report` with what is known of the form of the model that was compiled."""
-    if form.quantisation is None:
-        return report
-    errors = [each.max_error for each in form.quantisation.errors]
-    changes = {"quantised": True, "quantisation_error": max(errors, default=None)}
-    return report.model_copy(update=changes)
 
 
 def _skipped(job: CandidateJob, form: Form, rules: Rules, begun: bool) -> Outcome:
@@ -131,7 +122,7 @@ def _skipped(job: CandidateJob, form: Form, rules: Rules, begun: bool) -> Outcom
         reasons=(f"{what} {why}",),
         action_digest=job.action_digest,
     )
-    return Outcome(report=_told(report, form))
+    return Outcome(report=of_form(report, form.quantisation))
 
 
 def _ordered(jobs: dict[int, CandidateJob], rules: Rules, store: ObjectStore) -> list[int]:
