@@ -34,7 +34,7 @@ def fit(profile: DeviceProfile, found: Sequence[Estimated]) -> BoardFit:
         )
         return _plain(profile, Verdict.NO, tuple(dict.fromkeys(reasons)))
     best, estimate = min(known, key=lambda pair: _use(pair[1], capacities))
-    verdict = _verdict(_use(estimate, capacities))
+    verdict = _verdict(estimate, capacities)
     return _plain(profile, verdict, _too_large(estimate, capacities)).model_copy(
         update={
             "level": Level.ESTIMATED,
@@ -98,10 +98,11 @@ def _use(estimate: Estimate, capacities: tuple[int, int]) -> float:
     return max(a / max(b, 1) for a, b in zip(needed, capacities, strict=True))
 
 
-def _verdict(use: float) -> Verdict:
-    if use * (1 + ESTIMATE_ERROR) <= 1:
+def _verdict(estimate: Estimate, capacities: tuple[int, int]) -> Verdict:
+    if _use(estimate, capacities) * (1 + ESTIMATE_ERROR) <= 1:
         return Verdict.FITS
-    return Verdict.TIGHT if use * (1 - ESTIMATE_ERROR) <= 1 else Verdict.NO
+    certain = zip((estimate.flash_at_least, estimate.ram_at_least), capacities, strict=True)
+    return Verdict.NO if any(least > room for least, room in certain) else Verdict.TIGHT
 
 
 def _too_large(estimate: Estimate, capacities: tuple[int, int]) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
-"""Does a module fit by its compiler's estimate? Only what is far too large is turned away."""
+"""Does a module fit by its compiler's estimate? Only what is certainly too large is turned away."""
 
 from __future__ import annotations
 
-from tinymlaas.contract.compiler import ESTIMATE_ERROR, CompileTask, Estimate
+from tinymlaas.contract.compiler import CompileTask, Estimate
 from tinymlaas.contract.device import CapabilityClass, MemoryKind
 from tinymlaas.contract.errors import DoesNotFit, UnsupportedModel
 from workers import guardian
@@ -11,18 +11,18 @@ from workers.toolchains.footprint import kilobytes
 
 
 def check_room(estimate: Estimate, target: CapabilityClass) -> None:
-    """Refuse what needs more than `target` has even if the estimate is as wrong as it may be.
+    """Refuse what needs more than `target` has, however wrong the estimate is.
 
     Raises:
         DoesNotFit: flash or RAM or both; says how much of how much.
     """
     reasons = []
-    for kind, what, needed in (
-        (MemoryKind.FLASH, "flash", estimate.flash_bytes),
-        (MemoryKind.RAM, "RAM", estimate.ram_bytes),
+    for kind, what, needed, certain in (
+        (MemoryKind.FLASH, "flash", estimate.flash_bytes, estimate.flash_at_least),
+        (MemoryKind.RAM, "RAM", estimate.ram_bytes, estimate.ram_at_least),
     ):
         capacity = target.capacity(kind)
-        if capacity is not None and needed * (1 - ESTIMATE_ERROR) > capacity:
+        if capacity is not None and certain > capacity:
             reasons.append(f"needs {kilobytes(needed)} {what} of {kilobytes(capacity)} (estimated)")
     if reasons:
         raise DoesNotFit(*reasons)

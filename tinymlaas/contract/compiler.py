@@ -88,11 +88,14 @@ class Estimate(Model):
     """Answer of ``estimate``: bytes of the whole linked image, said before anything is compiled.
 
     `ram_bytes` is arena, static data and stack. Each should be within `ESTIMATE_ERROR` of the
-    linked size; what is larger than a board by more than that is not compiled for it.
+    linked size. The other two are certain, however wrong the estimate may be: where a board has
+    less, the module is not compiled for it. 0 is always true.
     """
 
     flash_bytes: Annotated[int, Field(ge=0)]
     ram_bytes: Annotated[int, Field(ge=0)]
+    flash_at_least: Annotated[int, Field(ge=0)] = 0
+    ram_at_least: Annotated[int, Field(ge=0)] = 0
 
 
 ESTIMATE_ERROR = 0.15

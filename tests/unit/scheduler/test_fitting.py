@@ -21,7 +21,12 @@ PROFILE = DeviceProfile(
 
 
 def said(flash: int, ram: int, name: str = "cc") -> Estimated:
-    estimate = Estimate(flash_bytes=flash, ram_bytes=ram)
+    estimate = Estimate(
+        flash_bytes=flash,
+        ram_bytes=ram,
+        flash_at_least=flash * 85 // 100,
+        ram_at_least=ram * 85 // 100,
+    )
     return Estimated(Candidate(compiler(name), "generated", {"o": name}), estimate)
 
 
@@ -33,8 +38,8 @@ def said(flash: int, ram: int, name: str = "cc") -> Estimated:
         (870, 1, Verdict.TIGHT),
         (1000, 1, Verdict.TIGHT),
         (1176, 1176, Verdict.TIGHT),
-        (1177, 1, Verdict.NO),
-        (1, 1177, Verdict.NO),
+        (1178, 1, Verdict.NO),
+        (1, 1178, Verdict.NO),
     ],
 )
 def test_the_error_an_estimate_may_have_is_allowed_for(
@@ -44,6 +49,12 @@ def test_the_error_an_estimate_may_have_is_allowed_for(
     assert (found.verdict, found.level) == (verdict, Level.ESTIMATED)
     assert (found.flash_capacity, found.ram_capacity) == (1000, 1000)
     assert len(found.reasons) == (flash > 1000) + (ram > 1000)
+
+
+def test_what_is_not_certain_is_tight_however_much_it_is() -> None:
+    guess = Estimate(flash_bytes=9000, ram_bytes=9000, ram_at_least=1000)
+    found = fit(PROFILE, [Estimated(Candidate(compiler(), "generated"), guess)])
+    assert found.verdict is Verdict.TIGHT
 
 
 def test_the_candidate_that_leaves_most_room_speaks_for_the_board() -> None:

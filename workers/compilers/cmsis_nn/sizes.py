@@ -48,4 +48,6 @@ def sizes(source: str, constants: int, arena: int, target: CapabilityClass) -> E
     return Estimate(
         flash_bytes=constants + round(code.base + code.character * text),
         ram_bytes=arena + in_ram + _BSS + code.stack,
+        flash_at_least=constants,
+        ram_at_least=arena + in_ram,
     )

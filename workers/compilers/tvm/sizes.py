@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinymlaas.contract.compiler import CompileTask, Estimate
+from tinymlaas.contract.compiler import ESTIMATE_ERROR, CompileTask, Estimate
 from tinymlaas.contract.device import Core, Fpu
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.tensors import DType
@@ -23,6 +23,15 @@ from workers.models.memory import STACK_BYTES
 
 _DENSE = ("FULLY_CONNECTED", "BATCH_MATMUL", "Gemm", "MatMul")
 _SOFTMAX = ("SOFTMAX", "LOG_SOFTMAX", "Softmax", "LogSoftmax")
+_FOLDED = 1.25  # weights may shrink by so much in compiling (constants of shapes)
+_CALIBRATED = frozenset(
+    (
+        *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "AVERAGE_POOL_2D"),
+        *("MAX_POOL_2D", "RELU", "RELU6", "RESHAPE", "SOFTMAX"),
+        *("Conv", "Gemm", "MatMul", "Add", "AveragePool", "MaxPool", "GlobalAveragePool"),
+        *("Relu", "Clip", "Reshape", "Flatten", "Softmax", "BatchNormalization"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -83,12 +92,26 @@ def sizes(task: CompileTask) -> Estimate:
         + code.quantised * quantised
     )
     activations = summary.estimated_fused_ram_bytes or summary.estimated_ram_bytes
-    stack = _STACK_CONVOLUTION if convolutions else _STACK_HARD if hard else _STACK
     constants = _constants(summary)
     in_ram = constants if task.target.core is Core.AVR else 0
+    stack = _STACK_CONVOLUTION if convolutions else _STACK_HARD if hard else _STACK
+    flash, ram = constants + text, activations - STACK_BYTES + stack + in_ram
     return Estimate(
-        flash_bytes=constants + text, ram_bytes=activations - STACK_BYTES + stack + in_ram
+        flash_bytes=flash,
+        ram_bytes=ram,
+        flash_at_least=round(max(_certain(summary) * flash, summary.weight_bytes / _FOLDED)),
+        ram_at_least=round(_certain(summary) * ram),
     )
+
+
+def _certain(summary: ModelSummary) -> float:
+    """Return the share of an estimate that is certain.
+
+    Of operators the formula was made with, all but its error; of others nothing, as TVM fuses more
+    than is known here.
+    """
+    known = all(use.name in _CALIBRATED for use in summary.operators)
+    return 1 - ESTIMATE_ERROR if known else 0.0
 
 
 def _quantised(summary: ModelSummary) -> bool:
