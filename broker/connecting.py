@@ -23,9 +23,12 @@ def parameters(url: str, name: str) -> Any:
 
     _pass_over_unreadable_properties()
     try:
+        if not url.startswith(("amqp://", "amqps://")):
+            raise ValueError
         found = pika.URLParameters(url)
     except (ValueError, TypeError, IndexError, AttributeError) as error:
-        raise BrokerError(f"TINYMLAAS_AMQP_URL is no AMQP URL: {type(error).__name__}") from error
+        form = "amqp://user:secret@host:port/%2F"
+        raise BrokerError(f"TINYMLAAS_AMQP_URL is no AMQP URL; it is like {form}") from error
     found.heartbeat = HEARTBEAT_SECONDS
     found.socket_timeout = found.stack_timeout = _SOCKET_SECONDS
     found.blocked_connection_timeout = _BLOCKED_SECONDS

@@ -8,6 +8,7 @@ promised to stay.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -52,6 +53,15 @@ class QuorumBroker(RabbitmqBroker):  # type: ignore[misc]
             middleware=[retries, ShutdownNotifications(), *(middleware or [])],
         )
         self.parameters = parameters(url, name)
+        self.turned_at: dict[str, float] = {}
+
+    def last_turn(self) -> float:
+        """Return when the consumer that has turned least lately did, in `time.monotonic` seconds.
+
+        Each turns twice a second while it is connected. One that does not waits, maybe for ever,
+        for an answer that the broker owes it: dramatiq's connection has no limit for that.
+        """
+        return min(self.turned_at.values(), default=time.monotonic())
 
     @property
     def consumer_class(self) -> type[_QuorumConsumer]:
@@ -82,6 +92,7 @@ class _QuorumConsumer(_RabbitmqConsumer):  # type: ignore[misc]
 
     def __init__(self, broker: QuorumBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker, queue_name, prefetch, timeout)
+        self._turned_at, self._queue = broker.turned_at, queue_name
         self._counted = 0
         fetched: Iterator[tuple[Any, Any, Any]] = self.iterator
         self.iterator: Iterator[tuple[Any, Any, Any]] = map(self._count, fetched)
@@ -93,6 +104,7 @@ class _QuorumConsumer(_RabbitmqConsumer):  # type: ignore[misc]
         return item
 
     def __next__(self) -> Any:
+        self._turned_at[self._queue] = time.monotonic()
         message = super().__next__()
         if message is not None:
             message.options[DELIVERIES] = self._counted

@@ -32,6 +32,10 @@ def errors(what: str) -> Iterator[None]:
         BrokerError: the broker refused and will again: credentials, arguments, names.
     """
     from pika import exceptions
+    from pika.adapters.utils.connection_workflow import (
+        AMQPConnectionWorkflowFailed,
+        AMQPConnectorException,
+    )
 
     try:
         yield
@@ -49,6 +53,10 @@ def errors(what: str) -> Iterator[None]:
         ) from error
     except exceptions.ChannelClosedByBroker as error:
         raise BrokerError(f"cannot {what}: {error.reply_text}") from error
+    except (AMQPConnectorException, AMQPConnectionWorkflowFailed) as error:  # no AMQPError of pika
+        raise BrokerUnavailable(
+            f"cannot {what}: what answers there does not speak AMQP; check TINYMLAAS_AMQP_URL"
+        ) from error
     except (exceptions.AMQPError, OSError) as error:
         said = str(error) or type(error).__name__
         raise BrokerUnavailable(f"cannot {what}: RabbitMQ is not reached ({said})") from error

@@ -69,6 +69,7 @@ class Listener(Link):
             with self._changed:
                 self._bound.add(topic)
                 self._changed.notify_all()
+            self._unbind(topic)  # if it was given up before this answer came
 
         self._channel.queue_bind(self.queue, self._exchange, topic, callback=bound)
 

@@ -57,9 +57,10 @@ class Ending:
 
     def finish(self, job: Job, event: JobEnded, log: bytes | None = None) -> None:
         """Have `event` recorded as the end of `job`."""
+        job.before_end = job.state
         self._turns.withdraw(job)
         self.drop_plan(job)
-        job.step, job.ended = Step.ENDING, event.data.state
+        job.step = Step.ENDING
         self._effects.append(Finish(job.key, event, job.replies, log))
 
     def drop_plan(self, job: Job) -> None:

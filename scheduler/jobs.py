@@ -80,7 +80,7 @@ class Job:
     traceparent: str | None
     tracestate: str | None
     step: Step = Step.KEEPING
-    ended: JobState | None = None
+    before_end: JobState | None = None
     replans: int = 0
     plan: Plan | None = None
 
@@ -91,8 +91,8 @@ class Job:
 
     @property
     def state(self) -> JobState:
-        """What others are told."""
-        return self.ended or _STATES[self.step]
+        """What others are told: how a job ended only its record can say, once it is kept."""
+        return self.before_end or _STATES[self.step]
 
     def delivered(self, other: Job) -> None:
         """Note one more delivery of the same request; tokens of earlier connections are void."""

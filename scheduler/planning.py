@@ -52,7 +52,7 @@ def quantising(order: CompileOrder, service: str) -> Need:
     assert calibration is not None  # noqa: S101 - for the type checker: the caller has asked
     task = QuantiseTask(
         model=_file(order.model, order.tenant),
-        samples=_file(calibration.samples, order.tenant),
+        samples=_file(calibration.samples, order.tenant, "calibration"),
         activations=calibration.activations,
         shapes=order.shapes,
     )
@@ -74,8 +74,12 @@ def inspecting(order: CompileOrder, quantised: str | None, service: str) -> Need
     return Need(digest_of(facts), PREPARE_POOL, task, service)
 
 
-def _file(payload: Payload, tenant: str) -> ModelFile:
-    return ModelFile(digest=payload.digest, tenant=tenant, filename=payload.filename)
+def _file(payload: Payload, tenant: str, what: str = "model") -> ModelFile:
+    """Return the file under a name that says nothing of whose it is: reasons name it, and these
+    reach all who have asked for the same, or will.
+    """
+    ending = ".tflite" if payload.filename.endswith(".tflite") else ""
+    return ModelFile(digest=payload.digest, tenant=tenant, filename=what + ending)
 
 
 def building(

@@ -23,6 +23,8 @@ def standing_of(
     estimate: float | None = None
     if job.step is Step.KEEPING:
         waits.append("the store, which is taking its files")
+    elif job.step is Step.ENDING:
+        waits.append("the store, which is taking its result")
     elif job.step is Step.WAITING:
         position = next((i for i, key in enumerate(queue.waiting(job.tenant)) if key == job.key), 0)
         waits.append(f"its turn; {_ahead(position)}")

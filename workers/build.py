@@ -37,11 +37,18 @@ class Workbench:
     progress: Progress
 
 
-def build(job: CandidateJob, bench: Workbench) -> Outcome:
+class OtherCompiler(Failure):
+    """The compiler is not the one that the action names: it was changed since that was planned."""
+
+
+def build(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None = None) -> Outcome:
     """Build `job` and store its outcome; one that is stored already is returned instead.
 
     A candidate that cannot work is an outcome too (`rejected`) and is stored: asked again, it is
     answered at once. What failed by our fault is returned but not stored, so it is tried again.
+
+    Raises:
+        OtherCompiler: version and build of the compiler are not the `expected`.
     """
     key = keys.action_outcome(job.action_digest)
     stored = _stored(key, bench.store)
@@ -49,7 +56,9 @@ def build(job: CandidateJob, bench: Workbench) -> Outcome:
         report = stored.report.model_copy(update={"cached": True})
         return stored.model_copy(update={"report": report})
     try:
-        outcome = _built(job, bench)
+        outcome = _built(job, bench, expected)
+    except OtherCompiler:
+        raise
     except Rejection as error:
         outcome = Outcome(report=_plain(job, CandidateStatus.REJECTED, error.reasons))
     except Failure as error:
@@ -107,11 +116,15 @@ def _sign(archive: bytes, job: CandidateJob, signer: Signer) -> bytes:
     return sign_module(archive, asked, signer, Builder(id=LOCAL_BUILDER))
 
 
-def _built(job: CandidateJob, bench: Workbench) -> Outcome:
+def _built(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None) -> Outcome:
     """Run all stages in a scratch folder that is always removed, and store what comes out."""
     from workers.stages import Stages
 
     compiler = bench.compilers.get(job.compiler)
+    if expected is not None:  # a folder of a user's may change while a worker runs
+        found = compiler.describe()
+        if (found.version, found.build) != expected:
+            raise OtherCompiler(f"{job.compiler} was changed since this worker began")
     data = bench.store.get(keys.blob(job.static_digest))
     with guardian.scratch("build") as scratch:
         stages = Stages(job, compiler, scratch, bench.toolchain_cache, bench.progress)

@@ -122,6 +122,7 @@ class PoolWorker:
         self._leaving = False
         self._giving_up = False
         self.busy_seconds = 0.0
+        self.outdated = False  # our compiler was changed: who starts anew has its new description
 
     def handle(self, body: bytes, deliveries: int = 1) -> TaskEnd:
         """Do the task in `body`, delivered for the `deliveries`-th time, and tell how it ended.
@@ -312,6 +313,7 @@ class PoolWorker:
             end, log = run_task(task, self._who.worker, self._opener, memory, watch)
         except (OSError, TinymlaasError) as error:  # no room for its folder, no process: ours
             return self._not_begun(task, error)
+        self.outdated |= end.status is TaskStatus.STALE
         return end.model_copy(update={"log": self._kept(log)})
 
     def _not_begun(self, task: PoolTask, error: OSError | TinymlaasError) -> TaskEnd:

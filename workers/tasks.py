@@ -21,7 +21,7 @@ from tinymlaas.contract.pool_messages import (
     TaskStatus,
 )
 from tinymlaas.contract.report import CandidateStatus
-from workers.build import Workbench, build, module_of
+from workers.build import OtherCompiler, Workbench, build, module_of
 from workers.inspecting import ModelSource, inspect_stored
 
 
@@ -93,6 +93,8 @@ def perform(task: PoolTask, worker: str, bench: Workbench) -> TaskEnd:
         facts = _facts(task, bench)
     except Rejection as error:
         facts = {"refused": True, "reasons": error.reasons}
+    except OtherCompiler as error:
+        facts = {"status": TaskStatus.STALE, "reasons": error.reasons}
     except TinymlaasError as error:
         again = error.retryable or watched.failed
         status = TaskStatus.RETRY if again else TaskStatus.FAILED
@@ -115,7 +117,7 @@ def _facts(task: PoolTask, bench: Workbench) -> dict[str, object]:
 
 
 def _build(work: BuildTask, bench: Workbench) -> dict[str, object]:
-    outcome = build(work.job, bench)
+    outcome = build(work.job, bench, (work.version, work.build))
     report = outcome.report
     if outcome.archive_digest is not None:
         module_of(outcome, work.job, bench)  # signs it, so that whoever fetches it can verify

@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tinymlaas import cli_quantize, local, modules, quantising, render, stopping
+from tinymlaas import local, modules, quantising, render, stopping
 from tinymlaas.cli_options import Output
 from tinymlaas.contract.errors import Failure, TinymlaasError
 from tinymlaas.contract.model import ModelFormat
@@ -104,7 +104,7 @@ def run_int8(board: str, directory: Path, digits: Digits, output: Output, show: 
     with output.progress() as progress:
         made = quantising.quantise_file(MODEL, CALIBRATION, progress=progress)
     report = quantising.write(made, directory / "digits_int8.tflite")
-    for line in cli_quantize.lines(report):
+    for line in render.quantisation(report):
         output.line(line)
     module, chosen = compiled(Path(str(report.model)), board, directory, output, show)
     (given,) = report.inputs

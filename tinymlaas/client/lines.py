@@ -7,7 +7,7 @@ import logging
 import queue
 import threading
 import time
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,13 +17,14 @@ from broker.listener import Listener
 from broker.looking import looking
 from broker.publisher import Message, Publisher
 from broker.topology import Names
+from tinymlaas.client.ends import Ends
 from tinymlaas.contract.base import Model
+from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.messages import Event, JobChanged, JobEnded
 from tinymlaas.contract.queue_messages import QueueTold
 from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, MalformedMessage, loads, parse
 
 Key = tuple[str, str]  # tenant and job id, or "" and a question's id
-_ENDS = 10_000  # of jobs remembered, so that a watcher who comes late need not ask
 _SLICE_SECONDS = 1.0
 _CONFIRM_SECONDS = 5.0
 _REFUSAL = "refusal-"
@@ -82,7 +83,8 @@ class Lines:
         self._guard = threading.Lock()
         self._opened: set[Link] = set()
         self._ears: defaultdict[Key, list[Ear]] = defaultdict(list)
-        self._ends: OrderedDict[Key, JobEnded] = OrderedDict()
+        self._ends = Ends()
+        self._closed = False
 
     @property
     def reply(self) -> str:
@@ -97,6 +99,7 @@ class Lines:
     def close(self) -> None:
         """End both connections."""
         with self._guard:
+            self._closed = True
             links = list(self._opened)
         for link in links:
             link.close()
@@ -107,6 +110,7 @@ class Lines:
         Raises:
             BrokerError: the broker does not let us in, has no such exchange or no such queue.
             BrokerUnavailable: it does not answer in time; the request may arrive all the same.
+            UsageError: we were closed.
         """
         if answered:
             self._ready(self._listener)
@@ -159,17 +163,11 @@ class Lines:
         with self._guard:
             known = self._ends.get(key)
             if known is not None and is_refusal(known):
-                del self._ends[key]
-
-    def _remember(self, key: Key, end: JobEnded) -> None:
-        if key in self._ends and is_refusal(end):
-            return  # of another request by the name of a job that has ended
-        self._ends[key] = end
-        while len(self._ends) > _ENDS:
-            self._ends.popitem(last=False)
+                self._ends.forget(key)
 
     def _ready(self, link: Link) -> None:
         """Wait until `link` is connected; say why if it will not be."""
+        self._check_open()
         if link.is_ready:
             return
         with self._guard:
@@ -178,9 +176,14 @@ class Lines:
                 link.open()
         deadline = time.monotonic() + self._patience
         while not link.await_ready(min(_SLICE_SECONDS, self._patience)):
+            self._check_open()
             problem = self._diagnose()
             if time.monotonic() >= deadline:
                 raise problem or BrokerUnavailable("RabbitMQ lets us in but does not serve us")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UsageError("this client is closed: make another")
 
     def _diagnose(self) -> BrokerUnavailable | None:
         """Return why the broker cannot be reached now, None if it can.
@@ -203,8 +206,9 @@ class Lines:
             return
         key = ("", event.id) if isinstance(event, QueueTold) else _key(event)
         with self._guard:
-            if isinstance(event, JobEnded):
-                self._remember(key, event)
+            # A refusal by the name of a job that has ended is of another request.
+            if isinstance(event, JobEnded) and not (is_refusal(event) and key in self._ends):
+                self._ends.put(key, body)
             ears = list(self._ears.get(key, ()))
         for ear in ears:
             ear.put(Heard(event, answer))

@@ -24,12 +24,13 @@ from broker.farm import FarmPublisher, kills_of
 from broker.publisher import Publisher
 from storage import keys
 from tinymlaas.contract.compiler import CompilerDescription
-from tinymlaas.contract.errors import StoreError, UsageError
+from tinymlaas.contract.errors import RetryableFailure, StoreError, UsageError
 from tinymlaas.contract.pool_messages import PREPARE_POOL, TaskEnd
 from tinymlaas.contract.wire import MalformedMessage
 from tinymlaas.farm.bench import Place
 from tinymlaas.farm.environment import Environment, from_environment, parse_pools
 from tinymlaas.farm.outbox import BrokerOutbox
+from tinymlaas.farm.patience import Patience
 from tinymlaas.farm.process import Stop, die, guarded, log_to_stderr
 from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
 from tinymlaas.farm.web import Health, Pages, serve
@@ -94,6 +95,7 @@ class _Worker:
         self._environment = environment
         self._stop = stop
         self._turn = time.monotonic()
+        self._watch = Patience()
         self._worker: PoolWorker | None = None
         self._idle = True
         version = service_digest()
@@ -146,7 +148,19 @@ class _Worker:
             if self._turn - said >= _HELLO_SECONDS:
                 said = self._turn
                 self._worker.hello()
+            if self._idle and (reason := self._useless(self._worker)):
+                self._worker.leave()
+                self._publisher.close()
+                raise RetryableFailure(f"{reason}; to be started again")
         self._drain(self._worker)
+
+    def _useless(self, worker: PoolWorker) -> str | None:
+        """Say why only another start would help, if so."""
+        if worker.outdated:
+            return "the compiler was changed since this worker began"
+        if self._watch.stuck(time.monotonic(), self._publisher.is_ready, self._broker.last_turn()):
+            return "RabbitMQ leaves the question for tasks unanswered"
+        return None
 
     def _drain(self, worker: PoolWorker) -> None:
         busy = not self._idle
@@ -212,6 +226,8 @@ class _Worker:
         if self._worker is None or self._stop.asked:
             return Health(True, "starting or draining")
         turn = time.monotonic() - self._turn
+        if self._watch.is_stuck:
+            return Health(False, "RabbitMQ leaves the question for tasks unanswered")
         return Health(turn < _STALE_SECONDS, f"the loop's last turn was {turn:.1f} s ago")
 
     def _ready(self) -> Health:

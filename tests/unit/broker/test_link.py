@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import pika
 import pytest
 
 from broker.consumer import Consumer, Subscription
 from broker.link import Link, Step
+from broker.listener import Listener
 
 
 class Plain(Link):
@@ -55,3 +57,27 @@ def test_a_consumer_beside_another_link_connects_only_while_that_is_ready(
     other._ready.set()
     assert begun.wait(60)
     link.close()
+
+
+def test_what_is_given_up_before_it_is_bound_is_unbound_once_it_is() -> None:
+    listener = Listener("amqp://localhost", "test", "x", lambda body, answer: None)
+    bound: list[Callable[[object], None]] = []
+    unbound: list[str] = []
+    listener._channel = SimpleNamespace(
+        is_open=True,
+        queue_bind=lambda queue, exchange, topic, callback: bound.append(callback),
+        queue_unbind=lambda queue, exchange, topic: unbound.append(topic),
+    )
+    listener._ready.set()
+    assert not listener.listen("t", 0.0)
+    listener._bind("t")
+    listener.unlisten("t")
+    listener._unbind("t")
+    assert unbound == []
+    bound[0](None)
+    assert unbound == ["t"]
+    assert not listener.listen("t", 0.0)
+    listener._bind("t")
+    bound[1](None)
+    assert listener.listen("t", 0.0)
+    assert unbound == ["t"]

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from storage.directory import DirectoryStore
 from storage.signing import LocalSigner
+from tests.unit.scheduler.facts import compiler
 from tinymlaas.contract.errors import RetryableFailure, StoreError, UnsupportedModel
 from tinymlaas.contract.progress import Silent
 from workers.build import Workbench
@@ -53,8 +55,13 @@ class Behaviours:
     def _later(self) -> None:
         raise RetryableFailure("come again")
 
-    def _storeless(self) -> None:
-        return None
+    def _changed(self) -> object:
+        """Return a compiler that is another one now than when the worker was started."""
+        now = compiler("changed").model_copy(update={"build": "f" * 64})
+        return SimpleNamespace(describe=lambda: now)
+
+    def _storeless(self) -> object:
+        return SimpleNamespace(describe=compiler)
 
 
 class Away(DirectoryStore):

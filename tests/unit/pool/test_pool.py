@@ -245,6 +245,14 @@ def test_a_worker_of_another_version_does_not_answer(bench: Bench, changes: dict
     assert bench.do("refuses", **changes).status is TaskStatus.STALE
 
 
+def test_a_compiler_that_was_changed_since_builds_nothing_under_the_old_name(bench: Bench) -> None:
+    end = bench.do("changed")
+    assert end.status is TaskStatus.STALE, end.reasons
+    assert "was changed" in end.reasons[0]
+    assert bench.worker.outdated
+    assert bench.store.head(keys.action_outcome(end.action)) is None
+
+
 def test_what_cannot_be_told_is_to_be_delivered_again(bench: Bench) -> None:
     bench.outbox.broken = True
     with pytest.raises(ConnectionError):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from broker.farm import REQUESTS_AT_ONCE
+from scheduler import effects as do
 from scheduler.admission import Policy
 from scheduler.ports import Token
 from tests.unit.messages.malformed import kinds
@@ -320,6 +321,22 @@ def test_status_says_what_a_job_waits_for() -> None:
     assert [each.position for each in told[1:4]] == [0, 0, 1]
     assert told[0].waits_for == ("pool cc, which is at it",)
     assert told[1].waits_for == ("pool cc, whose worker is busy; it is the tenant's next",)
+
+
+def test_no_job_is_called_ended_before_its_record_is_kept() -> None:
+    """Only the record says how it ended; who is told sooner asks for a result that is not there."""
+    world = World()
+    world.submit(request("a", "1"))
+    world.settle()
+    core = world.core
+    core.cancel(JobName(tenant="a", job_id="1"), Token("control", 1, 99))
+    core.status(JobName(tenant="a", job_id="1", reply="reply.me"))
+    effects = core.drain()
+    told = [each.event.data for each in effects if isinstance(each, do.Announce) and each.reply]
+    assert [each.state for each in told] == [JobState.COMPILING]
+    assert told[0].waits_for == ("the store, which is taking its result",)
+    (end,) = (each for each in effects if isinstance(each, do.Finish))
+    assert end.event.data.state is JobState.CANCELLED
 
 
 def test_a_pool_without_workers_has_one_task_in_its_queue() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from tinymlaas.contract.errors import UnsupportedModel
 
 HOST = {"kind": "llvm", "opt-level": 0}
 _RNG = np.random.default_rng(3)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test draws the same numbers whichever ran before it in the same process."""
+    monkeypatch.setattr(sys.modules[__name__], "_RNG", np.random.default_rng(3))
+
+
 _RELU, _RELU6 = 1, 3
 
 
