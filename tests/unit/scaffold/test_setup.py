@@ -170,7 +170,7 @@ def test_the_first_run_sets_up_and_the_second_does_nothing(machine: Machine) -> 
     installs = [call for call in machine.calls("python") if " pip install " in call]
     assert len(installs) == 3
     assert all("--constraint constraints.txt" in call for call in installs)
-    extras = "tvm,tflm,quantize,farm,examples,dev"
+    extras = "tvm,tflm,quantize,farm,plot,examples,dev"
     assert installs[1].endswith(f"--no-build-isolation --editable .[{extras}]")
     assert installs[2].endswith("--no-deps onnx2tf")
     second = machine.run()
