@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from math import isfinite
 
 from rich.console import Console
 from rich.progress import Progress as Bar
@@ -19,6 +20,7 @@ from tinymlaas.contract.race import Limits, Race
 from tinymlaas.contract.report import Objective
 
 _LONGEST_SHOWN = 80
+_MOST_WEIGHT = 1000
 _MOST_DIGITS = 12  # of a dimension; whether so large a one is acceptable, inspecting says
 
 
@@ -79,8 +81,11 @@ def parse_objective(text: str) -> tuple[Objective, dict[Objective, float]]:
             weights[objective] = float(number)
         except ValueError:
             weights[objective] = 0.0
-        if not 0 < weights[objective] <= 1000:
-            raise UsageError(f"--objective {text}: the weight of {objective} must be above 0")
+        if not 0 < weights[objective] <= _MOST_WEIGHT:
+            raise UsageError(
+                f"--objective {text}: the weight of {objective} must be a number above 0, up to "
+                f"{_MOST_WEIGHT}"
+            )
     return max(weights, key=lambda each: weights[each]), weights
 
 
@@ -95,9 +100,11 @@ def parse_race(
     """Return the heaviest objective and the race that the options ask for.
 
     Raises:
-        UsageError: see `parse_objective` and `parse_bytes`.
+        UsageError: see `parse_objective` and `parse_bytes`; or the error is no finite number.
     """
     heaviest, weights = parse_objective(objective)
+    if max_error is not None and not isfinite(max_error):
+        raise UsageError(f"--max-error {max_error}: write a share of the range, as in 0.01")
     limits = Limits(
         flash_bytes=parse_bytes("--max-flash", max_flash),
         ram_bytes=parse_bytes("--max-ram", max_ram),

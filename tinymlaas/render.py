@@ -95,13 +95,13 @@ def candidate_name(report: CandidateReport) -> str:
 def candidates(result: CompileResult) -> Table:
     """Return the table of all candidates: the chosen one marked, Pareto-optimal ones starred."""
     table = _table("Candidates", "", "candidate")
+    table.padding = (0, 0)  # one space between columns leaves room for the longest word of a name
     table.add_column("status", no_wrap=True)
-    judged = any(report.accuracy is not None for report in result.candidates)
-    headings = ("flash B", "RAM B", "stack B", "instr.", "error", *(("right",) * judged))
-    for heading in headings:
+    judged = _judged(result.candidates)
+    for heading in ("flash B", "RAM B", "instr.", "error", *(("right",) * judged)):
         table.add_column(heading, justify="right", no_wrap=True)
     for index, report in enumerate(result.candidates):
-        mark = "➜" if index == result.chosen else "*" if report.pareto else ""
+        mark = f"{'➜' if index == result.chosen else ' '}{'*' if report.pareto else ' '}"
         right = "–" if report.accuracy is None else f"{report.accuracy:.1%}"
         table.add_row(
             Text(mark, style="green"),
@@ -109,7 +109,6 @@ def candidates(result: CompileResult) -> Table:
             Text(report.status.value, style=_STYLES[report.status]),
             number(report.flash_bytes),
             number(report.ram_bytes),
-            number(report.stack_bytes),
             millions(report.instructions),
             error(report.max_rel_error, report.bit_exact),
             *((right,) * judged),
@@ -117,13 +116,27 @@ def candidates(result: CompileResult) -> Table:
     return table
 
 
+def _judged(reports: Sequence[CandidateReport]) -> bool:
+    return any(report.accuracy is not None for report in reports)
+
+
 def _levels(reports: Sequence[CandidateReport]) -> list[str]:
     """Say how the numbers are known: the sizes, and what only a run can tell."""
-    sizes = sorted({str(r.size_level) for r in reports if r.size_level})
-    runs = sorted({str(r.level) for r in reports if r.level != r.size_level})
-    known = [f"flash and RAM {' or '.join(sizes)}"] if sizes else []
-    known += [f"stack (part of RAM), instructions, error {' or '.join(runs)}"] if runs else []
+    sized = [r for r in reports if r.size_level and r.flash_bytes is not None]
+    ran = [r for r in reports if r.level and r.max_rel_error is not None]
+    known = [f"flash and RAM {_known(sized, 'size_level')}"] if sized else []
+    told = "instructions, error, right" if _judged(reports) else "instructions, error"
+    known += [f"{told} and the stack in RAM {_known(ran, 'level')}"] if ran else []
     return [f"how known: {'; '.join(known)}"] if known else []
+
+
+def _known(reports: Sequence[CandidateReport], field: str) -> str:
+    """Return the level that most of `reports` have in `field`, and which have another."""
+    levels = [str(getattr(report, field)) for report in reports]
+    most = max(dict.fromkeys(levels), key=levels.count)
+    pairs = zip(reports, levels, strict=True)
+    others = [f"{candidate_name(r)}: {level}" for r, level in pairs if level != most]
+    return f"{most} ({', '.join(others)})" if others else most
 
 
 def explanations(result: CompileResult) -> list[str]:
@@ -136,8 +149,7 @@ def explanations(result: CompileResult) -> list[str]:
         elif report.lost and result.chosen is not None:
             lines.append(f"{name}: not chosen: {report.lost}")
         lines += [f"{name}: {report.status}: {reason}" for reason in report.reasons]
-    others = [r for i, r in enumerate(result.candidates) if r.pareto and i != result.chosen]
-    if others:
+    if any(report.pareto for report in result.candidates):
         lines.append("* none is at least as good in flash, RAM and instructions and better in one")
     return lines
 
@@ -182,7 +194,21 @@ def compile_result(result: CompileResult, board: str) -> RenderableType:
         if report.regions and (index == result.chosen or misfit):
             title = f"Fit on {board} ({report.compiler}, {report.size_level})"
             parts.append(fit(report.sections, report.regions, title))
+            parts += map(Text, _estimate(report))
     return Group(*parts)
+
+
+def _estimate(report: CandidateReport) -> Iterator[str]:
+    """Yield how far off what was said before compiling is."""
+    pairs = (
+        ("flash", report.estimated_flash_bytes, report.flash_bytes),
+        ("RAM", report.estimated_ram_bytes, report.ram_bytes),
+    )
+    parts = [
+        f"{what} {said:,} B ({said / is_ - 1:+.1%})" for what, said, is_ in pairs if said and is_
+    ]
+    if parts:
+        yield f"estimated before compiling: {', '.join(parts)}"
 
 
 def summary(name: str, found: ModelSummary) -> RenderableType:

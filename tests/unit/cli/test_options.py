@@ -4,6 +4,7 @@ from tinymlaas.cli_options import (
     parse_bytes,
     parse_objective,
     parse_options,
+    parse_race,
     parse_seconds,
     parse_shapes,
 )
@@ -80,6 +81,12 @@ def test_objectives_and_weights() -> None:
 def test_malformed_objectives(text: str) -> None:
     with pytest.raises(UsageError, match="--objective"):
         parse_objective(text)
+
+
+@pytest.mark.parametrize("error", [float("inf"), float("nan")])
+def test_a_limit_on_the_error_is_a_number(error: float) -> None:
+    with pytest.raises(UsageError, match=r"--max-error .*: write a share of the range"):
+        parse_race("latency", None, None, None, error)
 
 
 def test_sizes() -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from tinymlaas import render
-from tinymlaas.contract.manifest import Level
+from tinymlaas.contract.manifest import Level, RegionUse
 from tinymlaas.contract.model import ModelFormat, ModelSummary, OperatorUse
 from tinymlaas.contract.report import (
     CandidateReport,
@@ -48,34 +48,67 @@ def test_what_looks_like_markup_or_an_emoji_is_text(monkeypatch) -> None:
     assert text.count(name) == 3
 
 
+def report(name: str, size_level: Level | None, level: Level | None, **more) -> CandidateReport:
+    numbers = {} if size_level is None else {"flash_bytes": 5_000, "ram_bytes": 1_000}
+    numbers |= {} if level is None else {"instructions": 100, "max_rel_error": 0.0}
+    fixed = {"kernels": "", "status": CandidateStatus.VERIFIED}
+    known = {"size_level": size_level, "level": level}
+    return CandidateReport.model_validate({"compiler": name} | fixed | known | numbers | more)
+
+
+LINKED = ("c", Level.LINKED, Level.SIMULATED)
+RUN = "instructions, error and the stack in RAM"
+
+
 @pytest.mark.parametrize(
     ("levels", "known"),
     [
+        ([LINKED], [f"how known: flash and RAM linked; {RUN} simulated"]),
         (
-            (Level.LINKED, Level.SIMULATED),
-            "how known: flash and RAM linked; stack (part of RAM), instructions, error simulated",
+            [("c", Level.LINKED, Level.MEASURED)],
+            [f"how known: flash and RAM linked; {RUN} measured"],
         ),
+        ([("c", Level.ESTIMATED, None)], ["how known: flash and RAM estimated"]),
         (
-            (Level.LINKED, Level.MEASURED),
-            "how known: flash and RAM linked; stack (part of RAM), instructions, error measured",
+            [LINKED, LINKED, ("d", Level.ESTIMATED, Level.HOST)],
+            [f"how known: flash and RAM linked (d: estimated); {RUN} simulated (d: host)"],
         ),
-        ((Level.ESTIMATED, Level.ESTIMATED), "how known: flash and RAM estimated"),
-        ((None, None), None),
+        ([("c", None, None)], []),
     ],
 )
-def test_every_number_says_how_it_is_known(
-    levels: tuple[Level | None, Level | None], known: str | None
-) -> None:
-    size_level, level = levels
-    report = CandidateReport(
-        compiler="c",
-        kernels="",
-        status=CandidateStatus.VERIFIED,
-        level=level,
-        size_level=size_level,
+def test_every_number_says_how_it_is_known(levels: list, known: list[str]) -> None:
+    reports = tuple(report(*each) for each in levels)
+    result = CompileResult(status=ResultStatus.DONE, candidates=reports)
+    assert render.explanations(result) == known
+
+
+def test_the_chosen_one_is_marked_and_starred_too(monkeypatch) -> None:
+    reports = (report(*LINKED, pareto=True), report(*LINKED, pareto=True), report(*LINKED))
+    result = CompileResult(status=ResultStatus.DONE, chosen=1, candidates=reports)
+    text = shown(monkeypatch, render.candidates(result))
+    rows = [line.split("c ")[0] for line in text.splitlines() if "verified" in line]
+    assert [row.strip() for row in rows] == ["*", "➜*", ""]
+
+
+def test_names_are_not_broken_in_80_columns(monkeypatch) -> None:
+    large = {"flash_bytes": 1_234_567, "ram_bytes": 123_456, "instructions": 1_234_560_000}
+    name = {"compiler": "cmsis-nn", "kernels": "portable", "quantised": True, "accuracy": 1.0}
+    options = {"objective": "latency", "specialise": "off"}
+    one = report(*LINKED, **large, **name, options=options)
+    result = CompileResult(status=ResultStatus.DONE, candidates=(one,))
+    text = shown(monkeypatch, render.candidates(result))
+    for word in ("cmsis-nn/portable", "specialise=off", "1,234,567", "1234.56 M", "100.0%"):
+        assert word in text
+
+
+def test_the_error_of_the_estimate_is_told(monkeypatch) -> None:
+    use = RegionUse(region="flash", used=5_000, length=10_000)
+    said = {"estimated_flash_bytes": 4_500, "estimated_ram_bytes": 1_100, "regions": (use,)}
+    result = CompileResult(
+        status=ResultStatus.DONE, chosen=0, candidates=(report(*LINKED, **said),)
     )
-    result = CompileResult(status=ResultStatus.DONE, candidates=(report,))
-    assert render.explanations(result) == ([known] if known else [])
+    text = shown(monkeypatch, render.compile_result(result, "board"))
+    assert "estimated before compiling: flash 4,500 B (-10.0%), RAM 1,100 B (+10.0%)" in text
 
 
 def test_numbers() -> None:
