@@ -50,7 +50,6 @@ class Actions:
         self._at_hand = at_hand
         self._suspects = Suspects(policy.worker_seconds)
         self._send_from = 0.0
-        self._heard = 0.0  # when any worker was heard of last
         self._sendings = 0
         self._actions: dict[str, Action] = {}
         self._retries: dict[str, Action] = {}
@@ -171,7 +170,7 @@ class Actions:
         """Take a worker's heartbeat; what it does needs no sending, whoever sent it."""
         if standing.task_id in self._over:  # it comes by another queue than the task's end did
             standing = standing.model_copy(update={"action": None, "task_id": None})
-        self._heard = now
+        self._suspects.heard(standing.worker, now)
         pool = self.pool(standing.pool)
         pool.workers.heard(standing, now)
         if standing.leaving:  # in good order, so it has not died of what it was at
@@ -248,7 +247,6 @@ class Actions:
         """Retry what is due, forget silent workers, send again what no worker has seen.
 
         Return the ends of tasks that were found to kill their workers, or that none ever begins.
-        As long as nobody at all is heard of, it may be we who hear nothing, and nobody is judged.
         """
         lost = []
         for action in [a for a in self._retries.values() if (a.retry_at or 0.0) <= now]:
@@ -261,14 +259,14 @@ class Actions:
             if pool.workers.idle():
                 lost += [self._resend_unseen(pool, digest, now) for digest in [*pool.out]]
         judged = []
-        for action in self._suspects.due(self._heard):
+        for action in self._suspects.due(self.pools.values()):
             with self._at_hand.dealing(*action.waiters):
                 judged.append(self._judged(action, now))
         return [end for end in (*lost, *judged) if end is not None]
 
     def _judged(self, action: Action, now: float) -> TaskEnd | None:
         """Return the end of an action that has killed its workers; have another sent again."""
-        end = self._suspects.judge(action, self.pool(action.need.pool).workers, now)
+        end = self._suspects.judge(action, self.pool(action.need.pool), now)
         if not action.waiters:
             self._forget(action.need.action)
             return None

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
+
 from scheduler.deaths import DEATHS, Death, DeathToll, at_work, cause, guilty
-from scheduler.wanted import Action
-from scheduler.workers_seen import WorkersSeen
-from tinymlaas.contract.pool_messages import TaskEnd, TaskStatus
+from scheduler.wanted import Action, Pool
+from tinymlaas.contract.pool_messages import TaskEnd, TaskStanding, TaskStatus
+
+_MOST_PAUSE = 20.0  # times as long as a worker may be silent
+_WATCH = 2.0  # so long, too: for those that died in its first half are known by its end
 
 
 class Suspects:
-    """Holds them for as long as their workers have the time to be heard of."""
+    """Holds them for as long as their workers have the time to be heard of.
+
+    A verdict that cannot be taken back waits for more: until we have listened for a while, and for
+    whoever else has been silent for so long that it may have died too.
+    """
 
     def __init__(self, seconds: float) -> None:
-        """Hold each for `seconds`."""
+        """Take workers for dead that are silent for `seconds`."""
         self._seconds = seconds
         self._toll = DeathToll()
         self._held: dict[str, Action] = {}
+        self._heard = -math.inf  # when anybody was heard of last
+        self._listening = 0.0  # since when, without a gap
+
+    def heard(self, worker: str, now: float) -> None:
+        """Note that a worker lives."""
+        if now - self._heard > self._seconds:
+            self._listening = now
+        self._heard = now
+        self._toll.lives(worker)
 
     def died(self, worker: str, action: str | None, now: float) -> None:
         """Note that a worker has fallen silent, at `action` or idle."""
@@ -32,31 +50,58 @@ class Suspects:
         """Hold an action no longer."""
         self._held.pop(digest, None)
 
-    def due(self, now: float) -> list[Action]:
-        """Return what has been held for long enough."""
-        return [a for a in self._held.values() if now - (a.suspected or 0.0) > self._seconds]
+    def due(self, pools: Collection[Pool]) -> list[Action]:
+        """Return what has been held for long enough; of `pools` we know all workers.
 
-    def judge(self, action: Action, workers: WorkersSeen, now: float) -> TaskEnd | None:
-        """Return the end of an action that has killed its workers, None for one to be sent again.
+        As long as nobody at all is heard of, it may be we who hear nothing, and no time passes.
+        """
+        now = self._heard
+        clear = not any(pool.workers.doubtful(now) for pool in pools)
+        known = {pool.name: pool for pool in pools}
+        found = []
+        for action in self._held.values():
+            held = now - (action.suspected or 0.0) - self._pause(action)
+            if held <= 0.0:
+                continue
+            harmless = len(self._died(action, known[action.need.pool])) < DEATHS
+            watched = now - self._listening >= _WATCH * self._seconds
+            if harmless or (watched and (clear or held > _WATCH * self._seconds)):
+                found.append(action)
+        return found
 
-        Whoever was at work on it and has not been heard of since it was given back has died at it.
+    def _pause(self, action: Action) -> float:
+        """Return how long to hold it: the longer, the more workers it has seen die."""
+        times = 2.0 ** (action.suspicions - 1) if action.died else 1.0
+        return self._seconds * min(times, _MOST_PAUSE)
+
+    def _died(self, action: Action, pool: Pool) -> list[TaskStanding]:
+        """Return the last words of all that have died at `action`.
+
+        Whoever was at work on it and has not been heard of since it was given back is dead.
         """
         since = action.suspected or 0.0
-        action.died += [
+        return action.died + [
             standing
             for worker, standing in action.begun.items()
-            if (workers.last_word(worker) or 0.0) <= since and at_work(standing)
+            if (pool.workers.last_word(worker) or 0.0) <= since and at_work(standing)
         ]
+
+    def judge(self, action: Action, pool: Pool, now: float) -> TaskEnd | None:
+        """Return the end of an action that kills its workers, None for one to be sent again."""
+        action.died = self._died(action, pool)
+        for each in self._held.values():
+            self._toll.blame(each.need.action, {*each.begun, *(dead.worker for dead in each.died)})
+        others = self._toll.others(action.need.action, self._held, now)
         action.suspected, action.begun = None, {}
         self.forget(action.need.action)
-        needed = self._toll.needed(action.need.action, now)
-        if not guilty(len(action.died), action.suspicions, needed):
+        if not guilty(len(action.died), action.suspicions, others):
             return None
+        self._toll.explained(action.need.action)
         return TaskEnd(
             task_id=action.task_id,
             action=action.need.action,
             pool=action.need.pool,
             worker=action.died[-1].worker if action.died else "unknown",
             status=TaskStatus.QUARANTINED,
-            reasons=(cause(action.died, action.deliveries),),
+            reasons=(cause(action.died, action.deliveries, others),),
         )

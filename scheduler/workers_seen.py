@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tinymlaas.contract.pool_messages import WorkerStanding
 
+_DOUBTFUL = 2 / 3  # of the silence after which a worker is gone: two heartbeats have not come
+
 
 @dataclass(slots=True)
 class Seen:
@@ -47,6 +49,10 @@ class WorkersSeen:
         for name, _ in silent:
             del self._workers[name]
         return silent
+
+    def doubtful(self, now: float) -> bool:
+        """Return whether one has been silent for so long that it may turn out to be gone."""
+        return any(now - worker.seen > _DOUBTFUL * self._limit for worker in self._workers.values())
 
     def last_word(self, worker: str) -> float | None:
         """Return when `worker` was last heard, None if it is not known any more."""
