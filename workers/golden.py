@@ -104,6 +104,11 @@ def decode_golden(members: Mapping[str, bytes]) -> Golden:
     )
 
 
+def samples_of(tensors: Sequence[Array], count: int) -> list[list[Array]]:
+    """Return `count` samples, each a list of arrays, of tensors stacked over the samples."""
+    return [[tensor[index] for tensor in tensors] for index in range(count)]
+
+
 def _stored(dtype: DType) -> np.dtype[Any]:
     return np.dtype(dtype.value).newbyteorder("<")
 

@@ -12,9 +12,8 @@ from storage.archive import Archive
 from tinymlaas.contract.errors import VerificationError
 from tinymlaas.contract.manifest import Level, Verification
 from workers import guardian
-from workers.golden import decode_golden
+from workers.golden import decode_golden, samples_of
 from workers.pack import header_path, library_path, unpack
-from workers.stages import samples_of
 from workers.toolchains.firmware import Prebuilt
 from workers.verify.numerics import compare, tolerances, within
 from workers.verify.run import RunResult, run_module

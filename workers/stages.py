@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinymlaas.contract.compiler import Compiled, CompilerDescription, Estimate
-from tinymlaas.contract.errors import CompilerCrashed, Failure, UnsupportedModel
+from tinymlaas.contract.errors import (
+    CompilerCrashed,
+    Failure,
+    TinymlaasError,
+    UnsupportedModel,
+)
 from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.manifest import (
     CompilerUsed,
     Footprint,
+    Layers,
     Level,
     ModuleManifest,
     Verification,
@@ -25,15 +30,17 @@ from tinymlaas.contract.progress import Progress
 from workers import child
 from workers.compilers.plugin import TASK_FILE, Compiler
 from workers.estimating import check_room
-from workers.golden import Golden, encode_golden
+from workers.golden import Golden, encode_golden, samples_of
 from workers.pack import header_path, library_path, pack
+from workers.probing import Probe, can_probe
 from workers.toolchains.fit import link, object_footprint
 from workers.toolchains.footprint import with_stack
 from workers.toolchains.library import Library, build_library
 from workers.toolchains.toolchain import cannot_link
 from workers.verify import tflm_host
+from workers.verify.layers import said
 from workers.verify.machines import CannotSimulate
-from workers.verify.numerics import compare, tolerances, within
+from workers.verify.numerics import FLOAT32_TOLERANCE, compare, tolerances, within
 from workers.verify.run import RunResult, run_module
 
 Array = NDArray[Any]
@@ -127,7 +134,7 @@ class Stages:
         footprint = link(library, task.name, task.target, cache=self._cache)
         self._say("running the reference")
         reference = self._reference(data)
-        proof = self._prove(compiled, library, footprint, reference)
+        proof = self._prove(data, compiled, library, footprint, reference)
         return self._product(compiled, library, proof)
 
     def _on_host(self, data: bytes, compiled: Compiled, library: Library) -> Proof:
@@ -160,11 +167,16 @@ class Stages:
         return Proof(footprint, self._judge(ran, reference), reference, unlinked.reason)
 
     def _prove(
-        self, compiled: Compiled, library: Library, footprint: Footprint, reference: Reference
+        self,
+        data: bytes,
+        compiled: Compiled,
+        library: Library,
+        footprint: Footprint,
+        reference: Reference,
     ) -> Proof:
         """Run the module where that can be done, and judge its numbers and its stack."""
         try:
-            verification = self._verify(compiled, library, reference)
+            verification = self._verify(data, compiled, library, reference)
         except CannotSimulate as error:
             return Proof(footprint, None, reference, f"linked but not run: {error}")
         if verification.stack_bytes is not None:
@@ -211,7 +223,9 @@ class Stages:
         )
         return found
 
-    def _verify(self, compiled: Compiled, library: Library, reference: Reference) -> Verification:
+    def _verify(
+        self, data: bytes, compiled: Compiled, library: Library, reference: Reference
+    ) -> Verification:
         self._say("running in the simulator")
         task, golden = self._task, reference.golden
         ran = run_module(
@@ -222,21 +236,29 @@ class Stages:
             samples_of(golden.inputs, golden.samples),
             cache=self._cache,
         )
-        return self._judge(ran, reference)
+        return self._judge(ran, reference, data)
 
-    def _judge(self, ran: RunResult, reference: Reference) -> Verification:
-        """Compare what `ran` has shown with the reference; too far off is our failure."""
+    def _judge(self, ran: RunResult, reference: Reference, data: bytes = b"") -> Verification:
+        """Compare what `ran` has shown with the reference; too far off is our failure.
+
+        What differs by more than rounding is looked at layer by layer, given the model's `data`.
+        """
         task, golden = self._task, reference.golden
         expected = samples_of(golden.outputs, golden.samples)
         bounds = tolerances(task.summary.outputs, expected)
-        if reference.exact and promises_exactness(self._compiler.describe(), task.summary):
+        exact = reference.exact and promises_exactness(self._compiler.describe(), task.summary)
+        if exact:
             bounds = [0.0] * len(bounds)
         numerics = compare(expected, ran.outputs, bounds)
+        layers, finding = None, ""
+        if data and not numerics.bit_exact and numerics.max_rel_error > FLOAT32_TOLERANCE:
+            layers, finding = self._layers(data, ran, golden, exact=exact)
         if not within(numerics):
             raise Failure(
                 f"{self._job.compiler} computes other numbers than {reference.name}: off by "
                 f"{numerics.max_rel_error:.2g} of the range on {ran.machine}, allowed "
-                f"{numerics.tolerance:.2g}"
+                f"{numerics.tolerance:.2g}",
+                *([finding] if finding else []),
             )
         return Verification(
             level=ran.level,
@@ -247,7 +269,23 @@ class Stages:
             instructions=ran.instructions,
             stack_bytes=ran.stack_bytes,
             numerics=numerics,
+            layers=layers,
         )
+
+    def _layers(
+        self, data: bytes, ran: RunResult, golden: Golden, *, exact: bool
+    ) -> tuple[Layers | None, str]:
+        """Say where the numbers part from the reference's, or why that cannot be said."""
+        if not can_probe(self._compiler):
+            return None, ""
+        self._say("comparing layer by layer")
+        folder = self._scratch / "probe"
+        probe = Probe(self._job, self._compiler, data, exact, folder, self._cache)
+        try:
+            found = probe.look(golden, ran.outputs).layers
+        except TinymlaasError as error:
+            return None, f"its layers could not be compared: {error}"
+        return found, said(found)
 
     def _manifest(self, compiled: Compiled, library: Library, proof: Proof) -> ModuleManifest:
         description = self._compiler.describe()
@@ -283,11 +321,6 @@ def promises_exactness(compiler: CompilerDescription, summary: ModelSummary) -> 
         for operator in support.operators
     }
     return all((use.dtype, use.name) in exact for use in summary.operators)
-
-
-def samples_of(tensors: Sequence[Array], count: int) -> list[list[Array]]:
-    """Return `count` samples, each a list of arrays, of tensors stacked over the samples."""
-    return [[tensor[index] for tensor in tensors] for index in range(count)]
 
 
 def _check_boundary(compiled: Compiled, job: CandidateJob) -> None:

@@ -40,7 +40,8 @@ class CompilerDescription(Model):
     one called ``objective`` is given the job's objective where its values have it. An automatic
     choice tries the options of each of `variants`, where none are named every ``objective``.
     `unavailable` says by name why kernel libraries of `kernels` cannot be used as things are
-    installed here. `estimates` says that ``estimate`` is answered.
+    installed here. `estimates` says that ``estimate`` is answered, `taps` that a `CompileTask` that
+    is `tapped` is understood.
     """
 
     interface: int = INTERFACE_VERSION
@@ -54,13 +55,15 @@ class CompilerDescription(Model):
     variants: tuple[dict[str, str], ...] = ()
     unavailable: dict[str, str] = {}
     estimates: bool = False
+    taps: bool = False
 
 
 class CompileTask(Model):
     """``task.json``: one model for one capability class.
 
     `model` is relative to the folder of ``task.json``; its dynamic dimensions are already fixed.
-    `name` prefixes every symbol of the module.
+    `name` prefixes every symbol of the module. `tapped` asks for the same program with copies of
+    the tensors between its layers kept, to compare them with the reference's (see `Tap`).
     """
 
     interface: int = INTERFACE_VERSION
@@ -71,6 +74,7 @@ class CompileTask(Model):
     target: CapabilityClass
     kernels: str = "generated"
     options: dict[str, str] = {}
+    tapped: bool = False
 
 
 class Support(Model):
@@ -108,6 +112,22 @@ class ArenaTensor(Model):
     offset: Annotated[int, Field(ge=0)]
 
 
+class Tap(Model):
+    """A tensor between layers that a tapped module keeps until its inference has ended.
+
+    It is output `output` of operator `layer` of the model as given (in the file's order, of the
+    first subgraph; both from 0), in the model's own layout. `operator` names what computes it:
+    several of the model's operators where they are computed in one, the last being `layer`.
+    `channels` are those of the last axis that `tensor` has, where some were left out: else none.
+    """
+
+    layer: Annotated[int, Field(ge=0)]
+    output: Annotated[int, Field(ge=0)] = 0
+    operator: str
+    tensor: ArenaTensor
+    channels: tuple[int, ...] = ()
+
+
 class ArenaPlan(Model):
     """The one writable memory of a module; both figures in bytes."""
 
@@ -137,7 +157,8 @@ class Compiled(Model):
     output folder, `include_dirs` are folders there. `weight_bytes` counts read-only data as
     emitted. `cflags` are further compiler flags the sources need, from the service's allow-list.
     `extras` are further files that belong beside the sources (a CMake file). `unlinked` is set
-    where the sources cannot be compiled here.
+    where the sources cannot be compiled here. `taps` are of a tapped task, in the order in which
+    they are computed.
     """
 
     interface: int = INTERFACE_VERSION
@@ -156,6 +177,7 @@ class Compiled(Model):
     options: dict[str, str] = {}
     extras: tuple[RelativePath, ...] = ()
     unlinked: Unlinked | None = None
+    taps: tuple[Tap, ...] = ()
 
 
 class Unsupported(Model):

@@ -77,11 +77,40 @@ class Numerics(Model):
     tolerance: float
 
 
+class LayerNumerics(Model):
+    """One tensor between layers: output of operator `layer` of the model, counted from 0.
+
+    `operator` names all that were computed in one to give it, `layer` the last of them.
+    """
+
+    layer: int
+    operator: str
+    tensor: str
+    numerics: Numerics
+
+
+class Layers(Model):
+    """The tensors inside a module against the reference's, in the order they are computed.
+
+    Of the model's `tensors` (all outputs of its operators) the `compared` exist in both: what is
+    fused away is in no module. Of these `exact` are the same to the bit. `first` is the first that
+    is not, `beyond` the first that is farther off than rounding there explains.
+    """
+
+    tensors: int
+    compared: int
+    exact: int
+    first: LayerNumerics | None
+    beyond: LayerNumerics | None
+
+
 class Verification(Model):
     """How the module was proven: where it ran and what came out.
 
     `machine` is the simulated machine (``mps2-an386``) or ``host``; `instructions` per inference
     (None where they cannot be counted); `stack_bytes` the watermark below the entry point.
+    `layers` says where the numbers part from the reference's, where they do by more than rounding
+    and the compiler can show its layers.
     """
 
     level: Level
@@ -92,6 +121,7 @@ class Verification(Model):
     instructions: int | None
     stack_bytes: int | None
     numerics: Numerics
+    layers: Layers | None = None
 
 
 class CompilerUsed(Model):

@@ -59,7 +59,8 @@ def read_compiled(out: Path, description: CompilerDescription) -> Compiled:
     )
     if total > _MAX_OUTPUT_BYTES:
         raise CompilerCrashed(f"{what}: output is larger than {_MAX_OUTPUT_BYTES >> 20} MiB")
-    for tensor in (*compiled.inputs, *compiled.outputs):
+    kept = (tap.tensor for tap in compiled.taps)
+    for tensor in (*compiled.inputs, *compiled.outputs, *kept):
         _check_placed(tensor, compiled, what)
     return compiled
 

@@ -14,11 +14,13 @@ from tinymlaas.contract.errors import InvalidModel, UnsupportedModel
 from tinymlaas.contract.model import ModelFormat
 from tinymlaas.contract.tensors import DType
 from workers.models.quiet import quiet
-from workers.models.tflite_model import read_tflite
+from workers.models.tflite_model import TfliteGraph, read_tflite
 from workers.models.wording import one_line
 from workers.verify import tflm_host
 
 Array = NDArray[Any]
+Place = tuple[int, int]
+"""A tensor between operators: which operator of the file, and which of its outputs, from 0."""
 _SILENT = 4
 """onnxruntime's severity "fatal"."""
 
@@ -37,7 +39,8 @@ class Reference(Protocol):
         ...
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Return the outputs, in the model's order, for inputs in the model's order.
+        """Return the outputs, in the model's order, for inputs in the model's order; after them
+        the tensors that `open_reference` was told to keep.
 
         Raises:
             UnsupportedModel: the reference cannot compute the model on these inputs.
@@ -46,8 +49,15 @@ class Reference(Protocol):
         ...
 
 
-def open_reference(data: bytes, format: ModelFormat, dtype: DType = DType.FLOAT32) -> Reference:
+def open_reference(
+    data: bytes,
+    format: ModelFormat,
+    dtype: DType = DType.FLOAT32,
+    keep: Sequence[Place] = (),
+) -> Reference:
     """Load a static, checked model into the reference implementation of its format.
+
+    `keep` names tensors between its operators, wanted with the outputs.
 
     A TFLite model that computes in int8 or int16 (`dtype`, see `ModelSummary`) is judged by the
     interpreter of microcontrollers, where that has all its operators: its kernels are what
@@ -57,22 +67,35 @@ def open_reference(data: bytes, format: ModelFormat, dtype: DType = DType.FLOAT3
         UnsupportedModel: the reference lacks an operator, or refuses the model.
     """
     if format is ModelFormat.ONNX:
-        return OnnxReference(data)
+        return OnnxReference(data, keep)
     if dtype in (DType.INT8, DType.INT16) and tflm_host.available():
         try:
-            return TflmReference(data)
+            return TflmReference(data, keep)
         except UnsupportedModel:
-            return TfliteReference(data)
-    return TfliteReference(data)
+            return TfliteReference(data, keep)
+    return TfliteReference(data, keep)
+
+
+def tensors_between(data: bytes, format: ModelFormat) -> int:
+    """Return how many tensors the operators of a static, checked model give."""
+    if format is ModelFormat.TFLITE:
+        return sum(len(operator.outputs) for operator in read_tflite(data).graphs[0].operators)
+    import onnx
+
+    graph = onnx.load_from_string(data).graph
+    return sum(bool(name) for node in graph.node for name in node.output)
 
 
 class OnnxReference:
     """onnxruntime on the CPU, graph optimisations off."""
 
-    def __init__(self, data: bytes) -> None:
-        """Load a serialised ``ModelProto`` without external data."""
+    def __init__(self, data: bytes, keep: Sequence[Place] = ()) -> None:
+        """Load a serialised ``ModelProto`` without external data; see `open_reference`."""
         from workers.models.ort import ort
 
+        names: list[str] = []
+        if keep:
+            data, names = _with_outputs(data, keep)
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -82,6 +105,7 @@ class OnnxReference:
         except Exception as error:  # a dozen classes, none with a public common base
             raise _refused(self.name, error) from error
         self._inputs = [each.name for each in self._session.get_inputs()]
+        self._wanted = names or None
 
     @property
     def name(self) -> str:
@@ -96,7 +120,7 @@ class OnnxReference:
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """See `Reference.run`."""
         try:
-            outputs = self._session.run(None, dict(zip(self._inputs, inputs, strict=True)))
+            outputs = self._session.run(self._wanted, dict(zip(self._inputs, inputs, strict=True)))
         except Exception as error:  # a dozen classes, none with a public common base
             raise _refused(self.name, error) from error
         return [np.asarray(output) for output in outputs]
@@ -105,8 +129,8 @@ class OnnxReference:
 class TfliteReference:
     """LiteRT with its reference kernels: no delegate, no SIMD kernels."""
 
-    def __init__(self, data: bytes) -> None:
-        """Load a TFLite flatbuffer and allocate its tensors."""
+    def __init__(self, data: bytes, keep: Sequence[Place] = ()) -> None:
+        """Load a TFLite flatbuffer and allocate its tensors; see `open_reference`."""
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         graph = read_tflite(data).graphs[0]
@@ -117,12 +141,14 @@ class TfliteReference:
                     model_content=data,
                     experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
                     num_threads=1,
+                    experimental_preserve_all_tensors=bool(keep),
                 )
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise _refused(self.name, error) from error
         self._inputs = [each["index"] for each in self._interpreter.get_input_details()]
         self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
+        self._kept = _numbers(graph, keep)
 
     @property
     def name(self) -> str:
@@ -149,17 +175,19 @@ class TfliteReference:
             raise InvalidModel(
                 f"the model declares outputs of shapes {self._declared} but computes {computed}"
             )
-        return outputs
+        return outputs + [np.array(self._interpreter.get_tensor(index)) for index in self._kept]
 
 
 class TflmReference:
     """TensorFlow Lite Micro's interpreter with its reference kernels."""
 
-    def __init__(self, data: bytes) -> None:
-        """Load a TFLite flatbuffer and plan its tensors."""
-        self._outputs = len(read_tflite(data).graphs[0].outputs)
+    def __init__(self, data: bytes, keep: Sequence[Place] = ()) -> None:
+        """Load a TFLite flatbuffer and plan its tensors; see `open_reference`."""
+        graph = read_tflite(data).graphs[0]
+        self._outputs = len(graph.outputs)
+        self._kept = _numbers(graph, keep)
         with quiet():
-            self._interpreter = tflm_host.load(data)
+            self._interpreter = tflm_host.load(data, preserve=bool(keep))
 
     @property
     def name(self) -> str:
@@ -174,7 +202,25 @@ class TflmReference:
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """See `Reference.run`."""
         with quiet():
-            return tflm_host.run(self._interpreter, inputs, self._outputs)
+            outputs = tflm_host.run(self._interpreter, inputs, self._outputs)
+            return outputs + tflm_host.tensors(self._interpreter, self._kept)
+
+
+def _numbers(graph: TfliteGraph, keep: Sequence[Place]) -> list[int]:
+    return [graph.operators[layer].outputs[output] for layer, output in keep]
+
+
+def _with_outputs(data: bytes, keep: Sequence[Place]) -> tuple[bytes, list[str]]:
+    """Return the model with more outputs, and the names of all that are wanted in order."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    own = [value.name for value in model.graph.output]
+    kept = [model.graph.node[layer].output[output] for layer, output in keep]
+    for name in dict.fromkeys(kept):
+        if name not in own:
+            model.graph.output.append(onnx.helper.make_empty_tensor_value_info(name))
+    return model.SerializeToString(), own + kept
 
 
 _BOILERPLATE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")

@@ -47,20 +47,29 @@ def name() -> str:
     return f"{_DISTRIBUTION} {version(_DISTRIBUTION)}"
 
 
-def _open(data: bytes, arena: int) -> Any:
+def _open(data: bytes, arena: int, *, preserve: bool = False) -> Any:
     from tflite_micro import runtime
 
-    return runtime.Interpreter.from_bytes(data, arena_size=arena)
+    kinds = runtime.InterpreterConfig
+    kind = kinds.kPreserveAllTensors if preserve else kinds.kAllocationRecording
+    return runtime.Interpreter.from_bytes(data, arena_size=arena, intrepreter_config=kind)
 
 
-def load(data: bytes) -> Any:
+def load(data: bytes, *, preserve: bool = False) -> Any:
     """Return an interpreter of `data` with an arena that is surely large enough.
+
+    One that is to `preserve` gives no tensor the memory of another, so that `tensors` can be asked.
 
     Raises:
         UnsupportedModel: TFLM cannot prepare the model however large the arena is.
     """
     _refuse_unpreparable(data)
-    return _open(data, _LARGEST)
+    return _open(data, _LARGEST, preserve=preserve)
+
+
+def tensors(interpreter: Any, numbers: Sequence[int]) -> list[Array]:
+    """Return tensors of the first subgraph after the last run of a preserving interpreter."""
+    return [np.array(interpreter.GetTensor(number, 0)["tensor_data"]) for number in numbers]
 
 
 def smallest_arena(data: bytes) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from tinymlaas.contract.compiler import Tap
 from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import UnsupportedModel
-from workers.compilers.cmsis_nn import arm
+from workers.compilers.cmsis_nn import arm, taps
 from workers.compilers.cmsis_nn.arena import Layout, Sharing, lay_out
 from workers.compilers.cmsis_nn.arm_tree import ArmTree
 from workers.compilers.cmsis_nn.choose import Chooser
@@ -24,14 +25,18 @@ _AVR_BYTES = 32_767  # the largest object of 16-bit C; no AVR has more RAM insid
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """A module's C and what the service must know of it."""
+    """A module's C and what the service must know of it; `arena_bytes` are those of the layout,
+    and of the copies that a tapped one keeps.
+    """
 
     source: str
     program: Program
     layout: Layout
     weight_bytes: int
+    arena_bytes: int
     init: str | None = None
     arm_functions: tuple[str, ...] = ()
+    taps: tuple[Tap, ...] = ()
 
 
 def build(
@@ -40,15 +45,20 @@ def build(
     target: CapabilityClass,
     switches: Switches,
     tree: ArmTree | None = None,
+    *,
+    tapped: bool = False,
 ) -> Built:
     """Compile the TFLite file `data` with the portable kernels, or with those of `tree`.
+
+    `tapped` has every tensor of the model that is left copied to behind all else.
 
     Raises:
         InvalidModel: the file is damaged.
         UnsupportedModel: operators or options that are not supported, one reason each.
     """
-    program = lower(read_model(data), fold=switches.constant_folding)
-    program = optimise(program, switches)
+    model = read_model(data)
+    lowered = lower(model, fold=switches.constant_folding)
+    program = optimise(lowered, switches)
     sharing = Sharing(switches.in_place, switches.reshape_removal, switches.placement)
     if tree is None:
         codes = Chooser(program, target, sharing, switches).choose(entry)
@@ -57,7 +67,11 @@ def build(
         codes = arm.with_scratch(plain, target, tree)
     layout = lay_out(program, codes, sharing)
     init = f"{entry.removesuffix('_run')}_setup" if layout.persistent else None
-    module = Module(entry, init, program, codes, layout)
+    kept: tuple[taps.Kept, ...] = ()
+    size = layout.size
+    if tapped:
+        kept, size = taps.place(program, layout, model.main, lowered.values)
+    module = Module(entry, init, program, codes, layout, kept=kept)
     live = [code for _, _, code in module.live()]
     if tree is None:
         library, headers = portable(name for code in live for name in code.library)
@@ -66,8 +80,17 @@ def build(
         library = arm.HEADER + library
     module = replace(module, library=library, headers=headers)
     weight_bytes = sum(array.data.nbytes for array in module.constants())
-    _check_room(target, weight_bytes, layout.size)
-    return Built(emit(module), program, layout, weight_bytes, init, arm.functions(live))
+    _check_room(target, weight_bytes, size)
+    return Built(
+        emit(module),
+        program,
+        layout,
+        weight_bytes,
+        size,
+        init,
+        arm.functions(live),
+        tuple(taps.taps(kept, program, model.main)),
+    )
 
 
 def _check_room(target: CapabilityClass, constants: int, arena: int) -> None:

@@ -55,6 +55,7 @@ def describe() -> CompilerDescription:
         options=OPTIONS,
         variants=VARIANTS,
         estimates=True,
+        taps=True,
     )
 
 
@@ -110,7 +111,8 @@ def compile(task_path: Path, out_dir: Path) -> Compiled | Unsupported:
         if reasons:
             raise UnsupportedModel(*reasons)
         tree = configured() if task.kernels == ARM else None
-        built = build(data, entry, task.target, parse(task.options), tree)
+        switches = parse(task.options)
+        built = build(data, entry, task.target, switches, tree, tapped=task.tapped)
     except UnsupportedModel as error:
         answer = Unsupported(reasons=error.reasons)
         (out_dir / "unsupported.json").write_text(answer.model_dump_json(indent=1) + "\n")
@@ -133,10 +135,11 @@ def _compiled(task: CompileTask, entry: str, built: Built, copied: tuple[str, ..
         init=built.init,
         inputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in inputs),
         outputs=tuple(ArenaTensor(spec=s, offset=layout.values[n]) for s, n in outputs),
-        arena=ArenaPlan(size=layout.size, alignment=16),
+        arena=ArenaPlan(size=built.arena_bytes, alignment=16),
         sources=(MODEL_FILE, *copied),
         include_dirs=("cmsis_nn/Include",) if copied else (),
         cflags=("-fno-strict-aliasing",),
         weight_bytes=built.weight_bytes,
         options=dict(task.options),
+        taps=built.taps,
     )

@@ -13,13 +13,17 @@ from workers.compilers.cmsis_nn.layers import AnyLayer
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """One tensor. A constant has `data`; one that lasts between runs has `initial` content."""
+    """One tensor. A constant has `data`; one that lasts between runs has `initial` content.
+
+    `channels` are those of the model's tensor that are left of its last axis, where some are not.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
     data: Array | None = None
     initial: Array | None = None
+    channels: tuple[int, ...] = ()
 
     @property
     def persistent(self) -> bool:

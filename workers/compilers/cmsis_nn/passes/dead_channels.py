@@ -111,7 +111,8 @@ def _slice_value(value: Value, keep: Mask | None) -> Value:
     if keep is None or keep.all():
         return value
     data = None if value.data is None else np.ascontiguousarray(value.data[..., keep])
-    return replace(value, shape=(*value.shape[:-1], int(keep.sum())), data=data)
+    shape, left = (*value.shape[:-1], int(keep.sum())), tuple(np.flatnonzero(keep).tolist())
+    return replace(value, shape=shape, data=data, channels=left)
 
 
 def _slice(  # noqa: PLR0911 - one case a layer
