@@ -50,11 +50,12 @@ class ModelSummary(Model):
     """A model's facts: boundary tensors, operators, work and size.
 
     `macs` are multiply-accumulates per inference, `weight_bytes` those of all constants as stored
-    in the model, `estimated_flash_bytes` and `estimated_ram_bytes` are known before compiling and
-    are labelled ``estimated`` wherever shown. `estimated_fused_ram_bytes` is the same for a
-    compiler that computes element-wise operators, of two operands too, in the operator before,
-    overwrites what dies there, and keeps quantised values as real numbers between operators; None
-    where nobody has asked. `dtype` is the dominant element type of activations.
+    in the model, `multiplied_bytes` those of the constants that no compiler can do without (see
+    `workers.models.multiplied`), `estimated_flash_bytes` and `estimated_ram_bytes` are known before
+    compiling and are labelled ``estimated`` wherever shown. `estimated_fused_ram_bytes` is the same
+    for a compiler that computes element-wise operators, of two operands too, in the operator
+    before, overwrites what dies there, and keeps quantised values as real numbers between
+    operators; None where nobody has asked. `dtype` is the dominant element type of activations.
     """
 
     digest: str
@@ -66,6 +67,7 @@ class ModelSummary(Model):
     dtype: DType
     macs: int
     weight_bytes: int
+    multiplied_bytes: int = 0
     parameters: int
     estimated_flash_bytes: int
     estimated_ram_bytes: int

@@ -11,6 +11,7 @@ from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.model import ModelFormat, ModelSummary
 from tinymlaas.contract.tensors import DType, TensorSpec
 from workers.models.memory import Step, estimated_flash, estimated_ram, fused_ram
+from workers.models.multiplied import Use, multiplied_bytes
 from workers.models.onnx_checks import default_opset, parse_onnx
 from workers.models.onnx_macs import Shape, macs
 from workers.models.onnx_shapes import infer, reads, real_inputs, stated
@@ -65,6 +66,7 @@ def summarise_onnx(model: bytes, digest: str) -> ModelSummary:
         dtype=dominant_dtype(elements),
         macs=sum(macs(node, values.shapes) for node in graph.node),
         weight_bytes=weight_bytes,
+        multiplied_bytes=_multiplied(graph),
         parameters=sum(prod(values.shapes[name]) for name in values.constants),
         estimated_flash_bytes=estimated_flash(weight_bytes, len(graph.node)),
         estimated_ram_bytes=ram,
@@ -147,6 +149,18 @@ def _node_dtype(node: Any, values: _Values) -> DType:
         if name in values.dtypes:
             return values.dtypes[name]
     return DType.FLOAT32
+
+
+def _multiplied(graph: Any) -> int:
+    from onnx import numpy_helper
+
+    tensors = [*graph.initializer, *_constant_nodes(graph)]
+    return multiplied_bytes(
+        [Use(_qualified(node), tuple(node.input), tuple(node.output)) for node in graph.node],
+        [value.name for value in real_inputs(graph)],
+        [value.name for value in graph.output],
+        {tensor.name: numpy_helper.to_array(tensor).tobytes() for tensor in tensors},
+    )
 
 
 def _ram(graph: Any, values: _Values) -> tuple[int, int]:

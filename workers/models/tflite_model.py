@@ -131,6 +131,15 @@ def read_tflite(data: bytes, limits: ModelLimits = DEFAULT_LIMITS) -> TfliteMode
     )
 
 
+def constant_bytes(data: bytes) -> list[bytes]:
+    """Return the content of every buffer of a model that `read_tflite` has verified."""
+    import tflite
+
+    model = tflite.Model.GetRootAs(data)
+    buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
+    return [bytes(each.DataAsNumpy()) if each.DataLength() else b"" for each in buffers]
+
+
 def _text(value: bytes | None) -> str:
     return (value or b"").decode("utf-8", "replace")
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import prod
 
 from tinymlaas.contract.model import ModelFormat, ModelSummary
 from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
 from workers.models.memory import Step, estimated_flash, estimated_ram, fused_ram
+from workers.models.multiplied import Use, multiplied_bytes
 from workers.models.summary import dominant_dtype, locate_operators, module_dtype
 from workers.models.tflite_macs import macs
-from workers.models.tflite_model import TfliteGraph, TfliteOperator, TfliteTensor, read_tflite
+from workers.models.tflite_model import (
+    TfliteGraph,
+    TfliteOperator,
+    TfliteTensor,
+    constant_bytes,
+    read_tflite,
+)
 
 _RENAMING = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
 _HANDLE = "RESOURCE"  # names a variable, holds nothing
@@ -65,10 +73,27 @@ def summarise_tflite(model: bytes, digest: str) -> ModelSummary:
         dtype=dominant_dtype(elements),
         macs=sum(macs(operator, graph) for operator in graph.operators),
         weight_bytes=weight_bytes,
+        multiplied_bytes=_multiplied(graph, constant_bytes(model)),
         parameters=sum(tensor.size for tensor in constants.values()),
         estimated_flash_bytes=estimated_flash(weight_bytes, len(graph.operators)),
         estimated_ram_bytes=ram,
         estimated_fused_ram_bytes=fused,
+    )
+
+
+def _multiplied(graph: TfliteGraph, buffers: Sequence[bytes]) -> int:
+    def names(indices: Iterable[int]) -> tuple[str, ...]:
+        return tuple(map(str, indices))
+
+    return multiplied_bytes(
+        [Use(each.name, names(each.inputs), names(each.outputs)) for each in graph.operators],
+        names(graph.inputs),
+        names(graph.outputs),
+        {
+            str(index): buffers[tensor.buffer]
+            for index, tensor in enumerate(graph.tensors)
+            if tensor.data_bytes is not None and not tensor.sparse
+        },
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tinymlaas.contract.compiler import ESTIMATE_ERROR, CompileTask, Estimate
+from tinymlaas.contract.compiler import CompileTask, Estimate
 from tinymlaas.contract.device import Core, Fpu
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.tensors import DType
@@ -23,15 +23,6 @@ from workers.models.memory import STACK_BYTES
 
 _DENSE = ("FULLY_CONNECTED", "BATCH_MATMUL", "Gemm", "MatMul")
 _SOFTMAX = ("SOFTMAX", "LOG_SOFTMAX", "Softmax", "LogSoftmax")
-_FOLDED = 1.25  # weights may shrink by so much in compiling (constants of shapes)
-_CALIBRATED = frozenset(
-    (
-        *("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "AVERAGE_POOL_2D"),
-        *("MAX_POOL_2D", "RELU", "RELU6", "RESHAPE", "SOFTMAX"),
-        *("Conv", "Gemm", "MatMul", "Add", "AveragePool", "MaxPool", "GlobalAveragePool"),
-        *("Relu", "Clip", "Reshape", "Flatten", "Softmax", "BatchNormalization"),
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -99,19 +90,27 @@ def sizes(task: CompileTask) -> Estimate:
     return Estimate(
         flash_bytes=flash,
         ram_bytes=ram,
-        flash_at_least=round(max(_certain(summary) * flash, summary.weight_bytes / _FOLDED)),
-        ram_at_least=round(_certain(summary) * ram),
+        flash_at_least=_needed(summary),
+        ram_at_least=_largest_boundary(summary)
+        + (_needed(summary) if task.target.core is Core.AVR else 0),
     )
 
 
-def _certain(summary: ModelSummary) -> float:
-    """Return the share of an estimate that is certain.
+def _needed(summary: ModelSummary) -> int:
+    """Return the bytes of constants that are certain to be in the module.
 
-    Of operators the formula was made with, all but its error; of others nothing, as TVM fuses more
-    than is known here.
+    Integer weights become float32: four bytes, where the model has one or (at most) two.
     """
-    known = all(use.name in _CALIBRATED for use in summary.operators)
-    return 1 - ESTIMATE_ERROR if known else 0.0
+    growth = {DType.INT8: 4, DType.UINT8: 4, DType.INT16: 2}.get(summary.dtype, 1)
+    return growth * summary.multiplied_bytes
+
+
+def _largest_boundary(summary: ModelSummary) -> int:
+    """Return the bytes of the largest input or output: all others may turn out to share its place.
+
+    How much lies between them no summary tells for certain: TVM fuses, folds, and works in place.
+    """
+    return max((tensor.nbytes for tensor in (*summary.inputs, *summary.outputs)), default=0)
 
 
 def _quantised(summary: ModelSummary) -> bool:
