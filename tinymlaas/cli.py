@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -41,7 +42,7 @@ from tinymlaas.cli_options import (
 from tinymlaas.cli_plot import check_plot, draw_plot
 from tinymlaas.cli_quantize import quantize
 from tinymlaas.cli_rebuild import rebuild
-from tinymlaas.contract.errors import InvalidBoard
+from tinymlaas.contract.errors import Failure, InvalidBoard
 from tinymlaas.contract.report import CompileResult, ResultStatus, VerifyReport
 
 app = typer.Typer(
@@ -131,12 +132,14 @@ def compile_command(
         _finish(output, CompileResult(status=report.status, reasons=report.reasons), board)
     else:
         output.notices((*found.notices, *done.notices))
-        draw_plot(plot, done.result, f"{model.name} on {board}")
-        _finish(output, done.result, board)
+        title = f"{model.name} on {board}"
+        _finish(output, done.result, board, lambda: draw_plot(plot, done.result, title))
 
 
-def _finish(output: Output, result: CompileResult, board: str) -> None:
-    """Show `result` and leave with its exit status: 0 done, 2 rejected, 1 failed."""
+def _finish(
+    output: Output, result: CompileResult, board: str, draw: Callable[[], None] | None = None
+) -> None:
+    """Show `result`, then `draw` it; leave with its exit status: 0 done, 2 rejected, 1 failed."""
     if output.as_json:
         output.json(result)
     else:
@@ -147,9 +150,17 @@ def _finish(output: Output, result: CompileResult, board: str) -> None:
             output.line(f"module      {result.module}")
             output.line(f"provenance  {result.module}.intoto.jsonl")
             output.line(f"action      {result.action_digest}")
-    if result.status is not ResultStatus.DONE:
+    exit_status = {ResultStatus.DONE: 0, ResultStatus.REJECTED: 2}.get(result.status, 1)
+    if exit_status:
         output.reasons(result.status.value, result.reasons)
-        raise typer.Exit(2 if result.status is ResultStatus.REJECTED else 1)
+    try:
+        if draw is not None:
+            draw()
+    except Failure as error:
+        output.reasons("error", error.reasons)
+        exit_status = exit_status or 1
+    if exit_status:
+        raise typer.Exit(exit_status)
 
 
 @app.command()

@@ -21,6 +21,8 @@ from tinymlaas.contract.report import Objective
 
 _LONGEST_SHOWN = 80
 _MOST_WEIGHT = 1000
+_MOST_BYTES = 1 << 40
+_MOST_INSTRUCTIONS = 1 << 60
 _MOST_DIGITS = 12  # of a dimension; whether so large a one is acceptable, inspecting says
 
 
@@ -105,6 +107,8 @@ def parse_race(
     heaviest, weights = parse_objective(objective)
     if max_error is not None and not isfinite(max_error):
         raise UsageError(f"--max-error {max_error}: write a share of the range, as in 0.01")
+    if max_instructions is not None and max_instructions > _MOST_INSTRUCTIONS:
+        raise UsageError(f"--max-instructions: nothing takes more than {_MOST_INSTRUCTIONS:,}")
     limits = Limits(
         flash_bytes=parse_bytes("--max-flash", max_flash),
         ram_bytes=parse_bytes("--max-ram", max_ram),
@@ -136,7 +140,10 @@ def parse_bytes(option: str, text: str | None) -> int | None:
     found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([kKmM]?)(?:i?[bB])?", text.strip())
     if found is None:
         raise UsageError(f"{option} {text}: write bytes as in 65536, 64k or 1.5M")
-    return int(float(found[1]) * _UNITS[found[2].lower()])
+    number = int(float(found[1]) * _UNITS[found[2].lower()])
+    if number > _MOST_BYTES:
+        raise UsageError(f"{option} {text}: no board has more than {_MOST_BYTES:,} bytes")
+    return number
 
 
 def parse_seconds(option: str, text: str | None) -> float | None:

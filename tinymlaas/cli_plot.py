@@ -49,6 +49,8 @@ def draw_plot(path: Path | None, result: CompileResult, title: str) -> None:
         os.replace(part, path)
     except OSError as error:
         raise Failure(f"cannot write {path}: {error.strerror or error}") from None
+    except Exception as error:  # of what draws, whatever it is: the module is there all the same
+        raise Failure(f"cannot draw {path}: {type(error).__name__}: {error}") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -59,7 +61,7 @@ def _figure(result: CompileResult, title: str) -> Any:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title)
+    axes.set_title(title, parse_math=False)
     axes.set_xlabel("instructions per inference (simulated)")
     axes.set_ylabel("flash in bytes (linked)")
     axes.grid(visible=True, alpha=0.3)
@@ -90,5 +92,5 @@ def _draw(axes: Any, report: CandidateReport, colour: str, *, chosen: bool) -> N
         markersize=14 if chosen else 7,
         color=colour,
         fillstyle="full" if report.pareto else "none",
-        label=candidate_name(report),
+        label=candidate_name(report).replace("$", r"\$"),  # else it begins a formula
     )

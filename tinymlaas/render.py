@@ -146,7 +146,7 @@ def explanations(result: CompileResult) -> list[str]:
         name = candidate_name(report)
         if index == result.chosen:
             lines.append(f"{name}: {_chosen(report)}")
-        elif report.lost and result.chosen is not None:
+        elif report.lost:
             lines.append(f"{name}: not chosen: {report.lost}")
         lines += [f"{name}: {report.status}: {reason}" for reason in report.reasons]
     if any(report.pareto for report in result.candidates):

@@ -95,6 +95,13 @@ def test_sizes() -> None:
     assert parse_bytes("--max-ram", None) is None
 
 
+def test_limits_beyond_all_boards() -> None:
+    with pytest.raises(UsageError, match=r"--max-flash 999999999999M: no board has more than"):
+        parse_race("latency", "999999999999M", None, None, None)
+    with pytest.raises(UsageError, match="--max-instructions: nothing takes more than"):
+        parse_race("latency", None, None, 10**22, None)
+
+
 @pytest.mark.parametrize("text", ["", "k", "-1", "1g", "1e3", "٣k", "1.k", "0x10"])
 def test_malformed_sizes(text: str) -> None:
     with pytest.raises(UsageError, match=r"--max-ram .*: write bytes"):
