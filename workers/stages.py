@@ -13,6 +13,7 @@ from tinymlaas.contract.compiler import Compiled, CompilerDescription, Estimate
 from tinymlaas.contract.errors import (
     CompilerCrashed,
     Failure,
+    Rejection,
     TinymlaasError,
     UnsupportedModel,
 )
@@ -32,7 +33,7 @@ from workers.compilers.plugin import TASK_FILE, Compiler
 from workers.estimating import check_room
 from workers.golden import Golden, encode_golden, samples_of
 from workers.pack import header_path, library_path, pack
-from workers.probing import Probe, can_probe
+from workers.probing import CannotProbe, Probe, can_probe
 from workers.toolchains.fit import link, object_footprint
 from workers.toolchains.footprint import with_stack
 from workers.toolchains.library import Library, build_library
@@ -194,7 +195,14 @@ class Stages:
         return Product(manifest, pack(manifest, members), proof.remark)
 
     def _say(self, what: str) -> None:
-        self._progress.stage(f"{self._job.compiler}/{self._task.kernels}", what)
+        chosen = self._task.options.items()
+        variant = (
+            v if k == "objective" else f"{k}={v}"
+            for k, v in chosen
+            if k == "objective" or v == "off"
+        )
+        name = " ".join((f"{self._job.compiler}/{self._task.kernels}", *variant))
+        self._progress.stage(name, what)
 
     def _compile(self, data: bytes) -> Compiled:
         task, out = self._scratch / "task", self._scratch / "out"
@@ -252,7 +260,9 @@ class Stages:
         numerics = compare(expected, ran.outputs, bounds)
         layers, finding = None, ""
         if data and not numerics.bit_exact and numerics.max_rel_error > FLOAT32_TOLERANCE:
-            layers, finding = self._layers(data, ran, golden, exact=exact)
+            layers, finding = self._layers(
+                data, ran, golden, exact=exact, failed=not within(numerics)
+            )
         if not within(numerics):
             raise Failure(
                 f"{self._job.compiler} computes other numbers than {reference.name}: off by "
@@ -273,9 +283,13 @@ class Stages:
         )
 
     def _layers(
-        self, data: bytes, ran: RunResult, golden: Golden, *, exact: bool
+        self, data: bytes, ran: RunResult, golden: Golden, *, exact: bool, failed: bool
     ) -> tuple[Layers | None, str]:
-        """Say where the numbers part from the reference's, or why that cannot be said."""
+        """Say where the numbers part from the reference's, or why that cannot be said.
+
+        What a crash, a time limit or a kill leaves out would make another archive of the same
+        inputs: only a candidate that has `failed` already, and so is not stored, goes on from that.
+        """
         if not can_probe(self._compiler):
             return None, ""
         self._say("comparing layer by layer")
@@ -284,6 +298,8 @@ class Stages:
         try:
             found = probe.look(golden, ran.outputs).layers
         except TinymlaasError as error:
+            if not failed and not isinstance(error, Rejection | CannotProbe | CannotSimulate):
+                raise
             return None, f"its layers could not be compared: {error}"
         return found, said(found)
 

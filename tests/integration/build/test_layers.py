@@ -12,7 +12,7 @@ from storage.archive import read_archive
 from tests.integration.build.networks import build_with, five_layers
 from tests.integration.cli.test_reference_models import MODELS
 from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask
-from tinymlaas.contract.errors import UnsupportedModel
+from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel
 from tinymlaas.contract.manifest import Layers
 from tinymlaas.contract.report import CandidateStatus
 from workers.compilers.cmsis_nn import build, plugin
@@ -130,6 +130,26 @@ def test_a_right_module_is_not_looked_into(cache: Path) -> None:
     archive = read_archive(store.get(keys.module_archive(outcome.archive_digest)))
     assert archive.manifest.verification is not None
     assert archive.manifest.verification.layers is None
+
+
+def test_a_probe_that_was_stopped_leaves_no_archive_that_lacks_it(
+    plant: Callable[..., None], cache: Path
+) -> None:
+    plant("CONV_2D 2", 0.98)
+    compiler = InThisProcess(exact=False)
+    honest = compiler.compile
+
+    def stopped(folder: Path, out: Path) -> Compiled:
+        task = CompileTask.model_validate_json((folder / "task.json").read_bytes())
+        if task.tapped:
+            raise CompilerCrashed("it took too long and was stopped")
+        return honest(folder, out)
+
+    compiler.compile = stopped  # type: ignore[method-assign]
+    outcome, store, _ = build_with(compiler, five_layers(), "net.tflite", cache, "portable")
+    assert outcome.report.status is CandidateStatus.FAILED
+    assert outcome.report.reasons == ("it took too long and was stopped",)
+    assert {info.key.path.split("/")[0] for info in store.list()} == {"blobs"}
 
 
 @pytest.mark.slow
