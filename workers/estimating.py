@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tinymlaas.contract.compiler import CompileTask, Estimate
 from tinymlaas.contract.device import CapabilityClass, MemoryKind
-from tinymlaas.contract.errors import DoesNotFit, UnsupportedModel
+from tinymlaas.contract.errors import DoesNotFit, Failure, UnsupportedModel
 from workers import guardian
 from workers.compilers.plugin import TASK_FILE, Compiler
 from workers.toolchains.footprint import kilobytes
@@ -28,12 +30,26 @@ def check_room(estimate: Estimate, target: CapabilityClass) -> None:
         raise DoesNotFit(*reasons)
 
 
+def hint(task: CompileTask, folder: Path, compiler: Compiler) -> Estimate | None:
+    """Return the estimate for `task`, written in `folder`; None if there is none.
+
+    An estimate that breaks, or takes too long on a busy machine, is none: compiling may go well.
+
+    Raises:
+        UnsupportedModel: the compiler has found that it cannot take the task.
+    """
+    try:
+        return compiler.estimate(task, folder)
+    except Failure:
+        return None
+
+
 def estimate(task: CompileTask, model: bytes, compiler: Compiler) -> Estimate | None:
     """Return what the module of `task` on the static `model` will take; None if nobody can say.
 
     Raises:
         UnsupportedModel: the compiler does not take the task.
-        CompilerCrashed: it gave no valid answer.
+        CompilerCrashed: it does not say whether it takes the task.
     """
     with guardian.scratch("estimate") as folder:
         (folder / TASK_FILE).write_text(task.model_dump_json())
@@ -41,4 +57,4 @@ def estimate(task: CompileTask, model: bytes, compiler: Compiler) -> Estimate | 
         support = compiler.supports(task, folder)
         if not support.ok:
             raise UnsupportedModel(*support.reasons)
-        return compiler.estimate(task, folder)
+        return hint(task, folder, compiler)

@@ -30,7 +30,7 @@ from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.progress import Progress
 from workers import child
 from workers.compilers.plugin import TASK_FILE, Compiler
-from workers.estimating import check_room
+from workers.estimating import check_room, hint
 from workers.golden import Golden, encode_golden, samples_of
 from workers.pack import header_path, library_path, pack
 from workers.probing import CannotProbe, Probe, can_probe
@@ -213,7 +213,7 @@ class Stages:
         support = self._compiler.supports(self._task, task)
         if not support.ok:
             raise UnsupportedModel(*support.reasons)
-        self.estimate = self._compiler.estimate(self._task, task)
+        self.estimate = hint(self._task, task, self._compiler)
         if self.estimate is not None:
             check_room(self.estimate, self._task.target)
         compiled = self._compiler.compile(task, out)

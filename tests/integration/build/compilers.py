@@ -13,6 +13,7 @@ from tinymlaas.contract.compiler import (
     Support,
 )
 from tinymlaas.contract.device import Core
+from tinymlaas.contract.errors import CompilerCrashed
 
 RIGHT = "sum > 0 ? sum : 0"
 
@@ -31,7 +32,7 @@ class Handmade:
     ) -> None:
         self.formula, self.before, self.error, self.output = formula, before, error, output
         self.asked = 0
-        self.said: Estimate | None = None
+        self.said: Estimate | CompilerCrashed | None = None
 
     def describe(self) -> CompilerDescription:
         return CompilerDescription(
@@ -42,6 +43,8 @@ class Handmade:
         return Support()
 
     def estimate(self, task: CompileTask, folder: Path) -> Estimate | None:
+        if isinstance(self.said, CompilerCrashed):
+            raise self.said
         return self.said
 
     def compile(self, folder: Path, out: Path) -> Compiled:

@@ -182,6 +182,13 @@ def test_the_estimate_is_kept_beside_what_was_linked(bench: Bench) -> None:
     assert report.flash_bytes not in (None, 3000)
 
 
+def test_an_estimate_that_breaks_costs_no_module(bench: Bench) -> None:
+    bench.compiler.said = CompilerCrashed("estimate took longer than 60 s and was stopped")
+    report = bench.build("nucleo-l4r5zi")[0].report
+    assert (report.status, report.reasons) == (CandidateStatus.VERIFIED, ())
+    assert report.estimated_flash_bytes is None
+
+
 @pytest.mark.parametrize(
     ("certain", "reasons"),
     [
