@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tinymlaas.contract.compiler import CompilerDescription, CompileTask
@@ -210,3 +210,45 @@ def job_for(
         static_digest=inspection.static_digest,
         shapes=shapes,
     )
+
+
+@dataclass(frozen=True)
+class Making:
+    """What is asked of all candidates alike, whatever form of the model they are made of."""
+
+    target: CapabilityClass
+    name: str = "model"
+    objective: Objective = Objective.LATENCY
+    options: Mapping[str, str] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    race: bool = False
+
+
+def jobs_of(
+    inspection: Inspection,
+    descriptions: Sequence[CompilerDescription],
+    making: Making,
+    service_of: Callable[[str], str],
+) -> list[CandidateJob | CandidateReport]:
+    """Return for each candidate of one form of a model the job that builds it, or its rejection
+    from facts alone.
+
+    `service_of` says which version of our part of the work goes with a compiler.
+
+    Raises:
+        UsageError: see `list_candidates`.
+    """
+    listed = list_candidates(descriptions, making.objective, making.options, race=making.race)
+    return [
+        step
+        if isinstance(step, CandidateReport)
+        else job_for(
+            step,
+            inspection,
+            name=making.name,
+            target=making.target,
+            shapes=dict(making.shapes),
+            service=service_of(step.compiler.name),
+        )
+        for step in admit(listed, inspection.summary, making.target)
+    ]

@@ -16,20 +16,21 @@ from scheduler.actions import Actions
 from scheduler.admission import Admission, NotAdmitted, Policy, refusal
 from scheduler.announcing import Announcing
 from scheduler.at_hand import AtHand
+from scheduler.builds import Builds
 from scheduler.deadlines import Deadlines
 from scheduler.deaths import last_words
 from scheduler.effects import Ack, Answer, DeadLetter, Effect, Keep, Key, Recall, Refuse, Remember
 from scheduler.ending import Ending
-from scheduler.ends import refused_event, report_of
-from scheduler.jobs import Job, Plan, Step
+from scheduler.ends import refused_event
+from scheduler.jobs import Job, Step, plan_of
 from scheduler.meter import Meter, PoolNow, Unmetered
+from scheduler.parts import Parts
 from scheduler.planner import Planner
 from scheduler.planning import Boards
 from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock, Delivery, Facts, Token
 from scheduler.requests import read_request, same_order
 from scheduler.turns import Turns
-from scheduler.wanted import Action
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import JobEnded, JobName, JobState
 from tinymlaas.contract.pool_messages import (
@@ -92,21 +93,20 @@ class Core:
             self._meter,
             self.ended,
         )
-        self._planner = Planner(
+        parts = Parts(
             self._jobs,
             self._effects,
             self._clock,
-            self._boards,
             self._turns,
             self.actions,
             self.known,
             self._announcing,
             self._ending,
             self._meter,
-            self._policy.pool_seconds,
             self._at_hand,
         )
-        self._planner.disown = self._disown
+        self._builds = Builds(parts)
+        self._planner = Planner(parts, self._boards, self._policy.pool_seconds, self._disown)
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -125,7 +125,7 @@ class Core:
         go as if this process were new, and nobody is told: what is unfinished is delivered again,
         and the workers say what they do.
         """
-        self._events["hit"] += self._planner.hits
+        self._events["hit"] += self._builds.hits
         self._begin()
         self._active_since = self._clock.seconds()
         self._do(Recall(self._pools))
@@ -234,7 +234,7 @@ class Core:
         with self._at_hand.dealing(key):
             job = self._at(key, Step.LOOKING_UP)
             if job is not None:
-                self._planner.found(job, outcomes)
+                self._builds.found(job, outcomes)
 
     def saved(self, key: Key, record: JobEnded) -> bool:
         """Return whether `record`, which the store has as the end of a job, is to be published."""
@@ -263,7 +263,7 @@ class Core:
         """Take a running task's progress; all jobs that want it are told."""
         action = self.actions.progressed(standing, self._clock.seconds())
         for key in self._at_hand.each(list(action.waiters) if action else ()):
-            self._plan_of(self._jobs[key]).progress = standing
+            plan_of(self._jobs[key]).progress = standing
             self._announcing.changed(self._jobs[key])
 
     def task_ended(self, end: TaskEnd) -> None:
@@ -277,43 +277,16 @@ class Core:
         self._events[end.status] += 1
         for key in self._at_hand.each(list(action.waiters)):
             job = self._jobs[key]
-            plan = self._plan_of(job)
+            plan = plan_of(job)
             plan.wants.discard(end.action)
             if end.status is TaskStatus.QUARANTINED:
                 plan.last_words = last_words(action.died) or plan.last_words
             if end.status is TaskStatus.STALE:
                 self._planner.replan(job, self._policy.replans)
             elif isinstance(action.need.work, BuildTask):
-                self._built(job, action, end)
+                self._builds.ended(job, action, end)
             else:
-                self._prepared(job, end)
-
-    def _prepared(self, job: Job, end: TaskEnd) -> None:
-        plan = self._plan_of(job)
-        plan.log = end.log
-        if end.status is TaskStatus.QUARANTINED:
-            self._ending.end(job, JobState.QUARANTINED, end.reasons)
-        elif end.refused:
-            self._ending.end(job, JobState.REJECTED, end.reasons)
-        elif end.quantisation is not None:
-            about = {"model": plan.order.model.filename, "cached": end.cached}
-            plan.quantisation = end.quantisation.report.model_copy(update=about)
-            self._planner.inspect(job, end.quantisation.model_digest)
-        elif end.inspection is not None:
-            self._planner.inspected(job, end.inspection)
-        else:
-            reasons = end.reasons or ("the model could not be prepared",)
-            self._ending.end(job, JobState.FAILED, reasons)
-
-    def _built(self, job: Job, action: Action, end: TaskEnd) -> None:
-        plan = self._plan_of(job)
-        if end.status is TaskStatus.QUARANTINED:
-            plan.quarantined += end.reasons
-        if end.log is not None and end.status is not TaskStatus.DONE:
-            plan.log = end.log
-        plan.reports[plan.places[end.action]] = report_of(action, end)
-        if not plan.wants:
-            self._ending.conclude(job)
+                self._planner.preparing.ended(job, action, end)
 
     # Clients and the clock
 
@@ -391,7 +364,7 @@ class Core:
     @property
     def events(self) -> Counter[str]:
         """How often what has happened: requests, hits, and tasks by how they ended."""
-        return self._events + Counter(hit=self._planner.hits)
+        return self._events + Counter(hit=self._builds.hits)
 
     def states(self) -> Counter[JobState]:
         """Return how many unfinished jobs are in each state."""
@@ -419,10 +392,6 @@ class Core:
             return None
         self._turns.answered(key)
         return job
-
-    def _plan_of(self, job: Job) -> Plan:
-        assert job.plan is not None  # noqa: S101 - for the type checker: the step says so
-        return job.plan
 
     def _do(self, effect: Effect) -> None:
         self._effects.append(effect)

@@ -8,7 +8,6 @@ from datetime import datetime
 from scheduler.actions import SOURCE
 from scheduler.choice import conclude
 from scheduler.jobs import Job, Plan
-from scheduler.limits import of_form
 from scheduler.wanted import Action
 from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.messages import CompileOrder, JobEnd, JobEnded, JobState
@@ -27,7 +26,7 @@ def conclusion(plan: Plan) -> tuple[JobState, CompileResult]:
 
     A candidate that was quarantined has the job quarantined only if no other is usable.
     """
-    reports = [of_form(report, plan.quantisation) for report in plan.reports if report is not None]
+    reports = [place.report for place in plan.table if place.report is not None]
     result = conclude(reports, plan.order.objective, plan.order.race)
     result = result.model_copy(update={"quantisation": plan.quantisation})
     if result.chosen is not None:

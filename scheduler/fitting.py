@@ -10,7 +10,12 @@ from tinymlaas.contract.compiler import ESTIMATE_ERROR, Estimate
 from tinymlaas.contract.device import DeviceProfile, MemoryKind
 from tinymlaas.contract.fit import BoardFit, Verdict
 from tinymlaas.contract.manifest import Level
-from tinymlaas.contract.report import CandidateReport, CandidateStatus
+from tinymlaas.contract.report import (
+    CandidateReport,
+    CandidateStatus,
+    CompileResult,
+    ResultStatus,
+)
 
 _ORDER = {Verdict.FITS: 0, Verdict.TIGHT: 1, Verdict.NO: 2}
 
@@ -32,7 +37,9 @@ def fit(profile: DeviceProfile, found: Sequence[Estimated]) -> BoardFit:
         reasons = tuple(
             f"{each.candidate.compiler.name}: {reason}" for each in found for reason in each.reasons
         )
-        return _plain(profile, Verdict.NO, tuple(dict.fromkeys(reasons)))
+        unknown = any(not each.reasons for each in found)
+        verdict = Verdict.TIGHT if unknown else Verdict.NO
+        return _plain(profile, verdict, tuple(dict.fromkeys(reasons)))
     best, estimate = min(known, key=lambda pair: _use(pair[1], capacities))
     verdict = _verdict(estimate, capacities)
     return _plain(profile, verdict, _too_large(estimate, capacities)).model_copy(
@@ -47,32 +54,46 @@ def fit(profile: DeviceProfile, found: Sequence[Estimated]) -> BoardFit:
     )
 
 
-def verified(board: BoardFit, report: CandidateReport | None, reasons: Sequence[str]) -> BoardFit:
-    """Return what is known of a board now that the model was compiled for it.
+def verified(board: BoardFit, result: CompileResult) -> BoardFit:
+    """Return what is known of a board now that compiling for it has ended with `result`.
 
-    `report` is of the chosen candidate, None if there is none for these `reasons`.
+    Only what was linked or run replaces the estimate; of what failed by our fault the reason is
+    added, and the estimate stands.
     """
-    if report is None:
-        return board.model_copy(
-            update={"verdict": Verdict.NO, "level": Level.LINKED, "reasons": tuple(reasons)}
-        )
-    proven = report.status is CandidateStatus.VERIFIED
+    if result.chosen is not None:
+        return _proven(board, result.candidates[result.chosen])
+    if result.status is ResultStatus.FAILED:
+        return board.model_copy(update={"reasons": (*board.reasons, *result.reasons)})
+    linked = [r for r in result.candidates if r.size_level is Level.LINKED and r.flash_bytes]
+    if not linked:  # turned away by facts or estimate
+        return board.model_copy(update={"verdict": Verdict.NO, "reasons": result.reasons})
+    capacities = (board.flash_capacity, board.ram_capacity)
+    nearest = min(linked, key=lambda r: _share((r.flash_bytes or 0, r.ram_bytes or 0), capacities))
+    return board.model_copy(
+        update={**_numbers(nearest), "verdict": Verdict.NO, "reasons": result.reasons}
+    )
+
+
+def _proven(board: BoardFit, report: CandidateReport) -> BoardFit:
+    """Return `board` with the numbers of the chosen candidate, as far as these were linked."""
     if report.size_level is Level.ESTIMATED:  # nothing here links for this core
         return board.model_copy(update={"reasons": report.reasons})
-    return board.model_copy(
-        update={
-            "verdict": Verdict.FITS,
-            "level": report.level if proven else report.size_level,
-            "compiler": report.compiler,
-            "kernels": report.kernels,
-            "options": report.options,
-            "flash_bytes": report.flash_bytes,
-            "ram_bytes": report.ram_bytes,
-            "instructions": report.instructions,
-            "reasons": report.reasons,
-            "module_digest": report.module_digest,
-        }
-    )
+    found = {"verdict": Verdict.FITS, "reasons": report.reasons}
+    return board.model_copy(update={**_numbers(report), **found})
+
+
+def _numbers(report: CandidateReport) -> dict[str, object]:
+    proven = report.status is CandidateStatus.VERIFIED
+    return {
+        "level": report.level if proven else report.size_level,
+        "compiler": report.compiler,
+        "kernels": report.kernels,
+        "options": report.options,
+        "flash_bytes": report.flash_bytes,
+        "ram_bytes": report.ram_bytes,
+        "instructions": report.instructions,
+        "module_digest": report.module_digest,
+    }
 
 
 def cheapest_first(boards: Iterable[BoardFit]) -> list[BoardFit]:
@@ -94,7 +115,10 @@ def _capacities(profile: DeviceProfile) -> tuple[int, int]:
 
 def _use(estimate: Estimate, capacities: tuple[int, int]) -> float:
     """Return the larger of the shares of flash and RAM that are taken."""
-    needed = (estimate.flash_bytes, estimate.ram_bytes)
+    return _share((estimate.flash_bytes, estimate.ram_bytes), capacities)
+
+
+def _share(needed: tuple[int, int], capacities: tuple[int, int]) -> float:
     return max(a / max(b, 1) for a, b in zip(needed, capacities, strict=True))
 
 

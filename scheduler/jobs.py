@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from scheduler.effects import Key
+from scheduler.forms import Form
+from scheduler.limits import of_form
 from scheduler.planning import Need
 from scheduler.ports import Token
+from tinymlaas.contract.jobs import Inspection
 from tinymlaas.contract.messages import CompileOrder, JobState
+from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.pool_messages import TaskStanding
 from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.report import CandidateReport
@@ -40,24 +44,58 @@ _STATES = {
 
 
 @dataclass(slots=True, eq=False)
-class Plan:
-    """What a planned job needs: reports by candidate (None while it is built), in order.
+class Place:
+    """A candidate's place in its job's table: what is to build it, or how it came out.
 
-    `places` says which candidate an action is; `needs` are those whose outcomes are being looked
-    up, `wants` the actions waited for. `last_words` is what is left of the logs of workers that
-    died at one of them.
+    `summary` is of the form of the model that it is made of, None for what stands for no candidate
+    of one, as for a compiler that is away; `quantisation` says how that form was made.
+    """
+
+    summary: ModelSummary | None = None
+    quantisation: QuantisationReport | None = None
+    need: Need | None = None
+    report: CandidateReport | None = None
+
+    def take(self, report: CandidateReport) -> None:
+        """Take what came of it, with what is known of the form of the model it was made of."""
+        self.need = None
+        self.report = of_form(report, self.quantisation)
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """What a planned job needs: its model's forms, then its candidates' places, in order.
+
+    `given` is the inspection of the model as it came, `quantised` of its quantised form, of which
+    `lacking` says why there is none. `places` finds the candidate that an action builds; `wants`
+    are the actions waited for. `last_words` is what is left of the logs of workers that died at one
+    of them.
     """
 
     order: CompileOrder
-    reports: list[CandidateReport | None] = field(default_factory=list)
-    places: dict[str, int] = field(default_factory=dict)
-    needs: dict[str, Need] = field(default_factory=dict)
+    given: Inspection | None = None
+    quantised: Inspection | None = None
+    quantisation: QuantisationReport | None = None
+    lacking: CandidateReport | None = None
+    table: list[Place] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
     wants: set[str] = field(default_factory=set)
     quarantined: list[str] = field(default_factory=list)
     log: str | None = None
     last_words: bytes | None = None
-    quantisation: QuantisationReport | None = None
     progress: TaskStanding | None = None
+
+    def take_forms(self) -> list[Form]:
+        """Return the forms that race, the model as it was given first, and keep them no longer."""
+        forms = [Form(self.given)] if self.given is not None else []
+        if self.quantised is not None:
+            forms.append(Form(self.quantised, self.quantisation))
+        self.given = self.quantised = None
+        return forms
+
+    def open(self) -> list[Need]:
+        """Return what would build the candidates of which nothing is known yet."""
+        return [each.need for each in self.table if each.need is not None]
 
 
 @dataclass(slots=True, eq=False)
@@ -101,3 +139,9 @@ class Job:
         same = (t for t in self.tokens if (t.source, t.epoch) == (token.source, token.epoch))
         others = (t for t in self.tokens if t.source != token.source)
         self.tokens = (*others, *same, token)
+
+
+def plan_of(job: Job) -> Plan:
+    """Return the plan of a job that has one, as its step says."""
+    assert job.plan is not None  # noqa: S101 - for the type checker
+    return job.plan

@@ -74,12 +74,12 @@ class StoreLibrary:
         if lacking:
             missing = tuple(f"{each.filename} {each.digest[:12]}…" for each in lacking)
             return Facts(missing=missing)
-        if order.calibration is None:
-            facts = inspection_facts(order, service)
-            inspection = self._inspection(order.model.digest, facts)
-            if inspection is not None:
-                return Facts(inspection=inspection)
-        return Facts(record=self.record(tenant, job_id))
+        inspection = None
+        if order.float_races:
+            inspection = self._inspection(order.model.digest, inspection_facts(order, service))
+        if inspection is not None and order.calibration is None:  # nothing has to be prepared
+            return Facts(inspection=inspection)
+        return Facts(record=self.record(tenant, job_id), inspection=inspection)
 
     def record(self, tenant: str, job_id: str) -> JobEnded | None:
         """See `Library.record`. One that cannot be read is none, and is written anew."""

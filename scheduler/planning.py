@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scheduler.candidates import admit, job_for, list_candidates
+from scheduler.candidates import Making, jobs_of
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.digest import digest_of
@@ -89,7 +89,7 @@ def building(
     boards: Boards,
     service_of: Callable[[str], str],
 ) -> list[Need | CandidateReport]:
-    """Return for each candidate the build it needs, or its rejection from facts alone.
+    """Return for each candidate of a form the build it needs, or its rejection from facts alone.
 
     `service_of` says which version of our part of the work a pool has.
 
@@ -97,28 +97,22 @@ def building(
         Rejection: board, compiler, kernels or options are not acceptable.
     """
     device = order.device or boards(order.board or "")
-    target = device.capability_class()
-    listed = list_candidates(
-        wanted(order.compiler, described),
+    chosen = wanted(order.compiler, described)
+    making = Making(
+        device.capability_class(),
+        order.name,
         order.objective,
         order.options,
+        order.shapes,
         race=order.compiler == AUTO,
     )
-    plan: list[Need | CandidateReport] = []
-    for step in admit(listed, inspection.summary, target):
-        if isinstance(step, CandidateReport):
-            plan.append(step)
-            continue
-        job = job_for(
-            step,
-            inspection,
-            name=order.name,
-            target=target,
-            shapes=dict(order.shapes),
-            service=service_of(step.compiler.name),
-        )
-        plan.append(_build(job, step.compiler, service_of(step.compiler.name)))
-    return plan
+    compilers = {each.name: each for each in chosen}
+    return [
+        step
+        if isinstance(step, CandidateReport)
+        else _build(step, compilers[step.compiler], service_of(step.compiler))
+        for step in jobs_of(inspection, chosen, making, service_of)
+    ]
 
 
 def _build(job: CandidateJob, compiler: CompilerDescription, service: str) -> Need:

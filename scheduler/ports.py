@@ -88,8 +88,8 @@ class EventPublisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the store knows of an order: the files it lacks, the inspection, and, where that is
-    unknown, its job's record.
+    """What the store knows of an order: the files it lacks, the inspection of the model as given,
+    and, where a worker has to prepare something, its job's record.
     """
 
     record: JobEnded | None = None

@@ -29,7 +29,6 @@ from tinymlaas.cli_arguments import (
 )
 from tinymlaas.cli_options import Output, parse_options, parse_race, parse_shapes
 from tinymlaas.cli_watch import shown
-from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.job_status import JobStatus, Submitted
 from tinymlaas.contract.messages import JobState
 from tinymlaas.inputs import parse_moment
@@ -82,8 +81,6 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Have a farm compile a model for a board; print the job's id at once."""
-    if int8 is not (calibration is not None):
-        raise UsageError("--int8 and --calibration FILE.npz go together")
     heaviest, race = parse_race(objective, max_flash, max_ram, max_instructions, max_error)
     own = board.endswith(".toml")
     wish = {
@@ -94,6 +91,7 @@ def submit(
         "shapes": parse_shapes(shape or ()),
         "options": parse_options(option or ()),
         "calibration": calibration,
+        "quantised_only": int8,
         "name": name,
         "priority": priority,
         "deadline": parse_moment(deadline, "--deadline") if deadline else None,

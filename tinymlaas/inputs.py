@@ -9,14 +9,19 @@ from pathlib import Path
 
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.quantisation import QuantisationReport
+from tinymlaas.contract.report import CandidateReport
 
 
 @dataclass(frozen=True)
 class Form:
-    """A model file in the form it came in, or as it was quantised on the way."""
+    """A model file in the form it came in, or as it was quantised on the way.
+
+    `lacking` stands in the report for a form that cannot be had, and says why.
+    """
 
     path: Path
     quantisation: QuantisationReport | None = None
+    lacking: CandidateReport | None = None
 
 
 def read_input(path: Path, what: str, limit: int) -> bytes:

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.in_process import run_all
-from scheduler.candidates import Candidate, admit, job_for, list_candidates, reasons_against
+from scheduler.candidates import (
+    Candidate,
+    Making,
+    job_for,
+    jobs_of,
+    list_candidates,
+    reasons_against,
+)
 from scheduler.choice import conclude
 from scheduler.fitting import Estimated
+from scheduler.forms import lacking
 from scheduler.planning import AUTO
 from storage import keys
 from storage.directory import DirectoryStore
@@ -18,15 +26,17 @@ from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import CapabilityClass
 from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.errors import TinymlaasError, UsageError
+from tinymlaas.contract.errors import (
+    Failure,
+    Rejection,
+    StoreError,
+    TinymlaasError,
+    UsageError,
+)
 from tinymlaas.contract.jobs import CandidateJob, Inspection
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.race import Race
-from tinymlaas.contract.report import (
-    CandidateReport,
-    CompileResult,
-    Objective,
-)
+from tinymlaas.contract.report import CompileResult, Objective
 from tinymlaas.delivery import check_directory, deliver
 from tinymlaas.inputs import Form, read_input, symbol_prefix
 from tinymlaas.keys import notice, own_key
@@ -169,12 +179,15 @@ class LocalService:
         module = directory / f"{symbol_prefix(forms[0].path)}-{device.name}.zip"
         check_directory(directory)
         labelled = _labelled(wish)
-        target = device.capability_class()
-        plan = [
-            Step(form, work)
-            for form in forms
-            for work in self._plan(form.path, described, target, wish)
-        ]
+        making = Making(
+            device.capability_class(),
+            symbol_prefix(forms[0].path),
+            wish.objective,
+            wish.options,
+            wish.shapes,
+            race=wish.compiler == AUTO,
+        )
+        plan = [step for form in forms for step in self._steps(form, described, making, forms)]
         developer = own_key(self._settings)
         bench = Workbench(
             registry, self._store, developer.signer, self._settings.toolchain_cache, self._progress
@@ -192,22 +205,25 @@ class LocalService:
         result = result.model_copy(update={"quantisation": quantised})
         return Answer(result, (*_missing_notice(registry, wish), *notice(developer)))
 
-    def _plan(
+    def _steps(
         self,
-        path: Path,
+        form: Form,
         described: Sequence[CompilerDescription],
-        target: CapabilityClass,
-        wish: Wish,
-    ) -> list[CandidateJob | CandidateReport]:
-        """Return for each candidate the job that builds it, or its rejection from facts alone."""
-        inspection = self.inspect(path, wish.shapes)
-        listed = list_candidates(
-            described, wish.objective, wish.options, race=wish.compiler == AUTO
-        )
-        return [
-            self._job(step, inspection, path, target, wish) if isinstance(step, Candidate) else step
-            for step in admit(listed, inspection.summary, target)
-        ]
+        making: Making,
+        forms: Sequence[Form],
+    ) -> list[Step]:
+        """Return all candidates of one of the `forms`; one step alone for one that is lacking."""
+        if form.lacking is not None:
+            return [Step(form, form.lacking)]
+        try:
+            inspection = self.inspect(form.path, making.shapes)
+        except (Rejection, Failure) as error:
+            if form.quantisation is None or len(forms) == 1 or isinstance(error, StoreError):
+                raise
+            report = lacking(isinstance(error, Rejection), error.reasons)
+            return [Step(Form(form.path), report)]
+        works = jobs_of(inspection, described, making, lambda compiler: self._service)
+        return [Step(form, work) for work in works]
 
     def _job(
         self,

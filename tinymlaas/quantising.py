@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from scheduler.forms import lacking
 from storage import keys
 from storage.directory import DirectoryStore
-from tinymlaas.contract.errors import Failure, UnsupportedModel, UsageError
+from tinymlaas.contract.errors import Failure, StoreError, UnsupportedModel, UsageError
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.quantisation import Activations, QuantisationReport
 from tinymlaas.delivery import check_directory
@@ -80,8 +81,8 @@ def forms_of(
 ) -> Iterator[Forms]:
     """Yield `model` as it is and, with a calibration, quantised; with `int8` that alone.
 
-    The quantised copy has the same name. A model that has no integer form races as it is, with a
-    remark, unless `int8` is wanted.
+    The quantised copy has the same name. A model that cannot be quantised races as it is, and the
+    form that is lacking says why, unless `int8` is wanted.
 
     Raises:
         UsageError: `int8` is wanted without a calibration.
@@ -95,10 +96,11 @@ def forms_of(
         return
     try:
         done = quantise_file(model, calibration, shapes=shapes, progress=progress)
-    except UnsupportedModel as error:
-        if int8:
+    except (UnsupportedModel, Failure) as error:
+        if int8 or isinstance(error, StoreError):
             raise
-        yield Forms((given,), (f"int8 was not tried: {error}",))
+        refused = isinstance(error, UnsupportedModel)
+        yield Forms((given, Form(model, lacking=lacking(refused, error.reasons))))
         return
     with guardian.scratch("int8") as folder:
         copy = folder / f"{model.stem}.tflite"

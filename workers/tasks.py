@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from storage import keys
 from storage.keys import Key
 from storage.port import ObjectDamaged, ObjectInfo, ObjectNotFound, ObjectStore
-from tinymlaas.contract.errors import Rejection, StoreError, TinymlaasError
+from tinymlaas.contract.errors import Rejection, StoreError, TinymlaasError, UnsupportedModel
 from tinymlaas.contract.jobs import Inspection
 from tinymlaas.contract.pool_messages import (
     BuildTask,
@@ -92,7 +92,8 @@ def perform(task: PoolTask, worker: str, bench: Workbench) -> TaskEnd:
     try:
         facts = _facts(task, bench)
     except Rejection as error:
-        facts = {"refused": True, "reasons": error.reasons}
+        lacks = isinstance(error, UnsupportedModel)
+        facts = {"refused": True, "unsupported": lacks, "reasons": error.reasons}
     except OtherCompiler as error:
         facts = {"status": TaskStatus.STALE, "reasons": error.reasons}
     except TinymlaasError as error:

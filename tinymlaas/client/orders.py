@@ -31,7 +31,8 @@ Deadline = datetime | timedelta
 class Wish:
     """What is wanted besides the model; the fields are those of `CompileOrder`.
 
-    `name` None is made of the model's file name. `calibration` has the model quantised first.
+    `name` None is made of the model's file name. With a `calibration` the model races quantised
+    too, or, `quantised_only`, in no other form.
     """
 
     board: str | None = None
@@ -44,6 +45,7 @@ class Wish:
     options: Mapping[str, str] | None = None
     calibration: Source | None = None
     activations: Activations | str = Activations.INT8
+    quantised_only: bool = False
     priority: int = 4
     deadline: Deadline | None = None
 
@@ -70,10 +72,16 @@ def order_of(tenant: str, model: Source, wish: Wish) -> tuple[CompileOrder, list
         "priority": wish.priority,
         "deadline": _moment(wish.deadline),
     }
+    if wish.quantised_only and wish.calibration is None:
+        raise UsageError("--int8 needs samples to quantise with: give --calibration FILE.npz")
     if wish.calibration is not None:
         samples, name = _read(wish.calibration, "calibration file")
         payload = Payload.of(samples, tenant, _plain(name, "calibration.npz"))
-        facts["calibration"] = {"samples": payload, "activations": wish.activations}
+        facts["calibration"] = {
+            "samples": payload,
+            "activations": wish.activations,
+            "only": wish.quantised_only,
+        }
         files.append(samples)
     try:
         if "calibration" in facts:

@@ -152,10 +152,11 @@ def reference(tenant: str, digest: str) -> str:
 
 
 class Calibration(Model):
-    """Quantise the float model first, with these samples (.npz)."""
+    """Quantise the float model with these samples (.npz), and race both; with `only` that alone."""
 
     samples: Payload
     activations: Activations = Activations.INT8
+    only: bool = False
 
 
 class CompileOrder(Model):
@@ -196,6 +197,11 @@ class CompileOrder(Model):
                     "other tenants and other places are not read"
                 )
         return self
+
+    @property
+    def float_races(self) -> bool:
+        """Whether the model races as it was given."""
+        return self.calibration is None or not self.calibration.only
 
     def payloads(self) -> tuple[Payload, ...]:
         """Return the files the order names."""

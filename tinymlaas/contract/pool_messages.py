@@ -118,7 +118,8 @@ class TaskStatus(StrEnum):
 
 
 class TaskEnd(Model):
-    """How a task ended. `refused` marks a refusal of the input by a preparing task.
+    """How a task ended. `refused` marks a refusal of the input by a preparing task; `unsupported`
+    says of a refusal that the model is sound but has no form such as was asked for.
 
     `cached` if the store had the outcome; `log` is the blob with what the tools have said.
     """
@@ -130,6 +131,7 @@ class TaskEnd(Model):
     status: TaskStatus
     reasons: tuple[str, ...] = ()
     refused: bool = False
+    unsupported: bool = False
     cached: bool = False
     seconds: float = 0.0
     log: Sha256 | None = None

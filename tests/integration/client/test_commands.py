@@ -185,7 +185,10 @@ def test_what_is_wrong_is_said_in_one_line(desk: Desk) -> None:
             2,
             "--deadline soon: write",
         ),
-        ("submit", desk.model, "--board", FAST, "--int8"): (2, "go together"),
+        ("submit", desk.model, "--board", FAST, "--int8"): (
+            2,
+            "--int8 needs samples",
+        ),
         ("submit", desk.model, "--board", "none.toml"): (2, "none.toml"),
         ("submit", desk.model, "--board", FAST, "--job-id", "a b"): (2, "is no job's id"),
         ("store", "gc", "--older-than", "1s"): (2, "at least"),

@@ -33,8 +33,14 @@ def test_small_files_travel_inside_and_large_ones_are_uploaded() -> None:
     assert order.calibration is not None
     assert order.calibration.samples.content() == b"c" * 10
     assert order.calibration.activations is Activations.INT16X8
-    _, uploads = order_of("a", large, Wish(board="host", calibration=large))
+    assert order.float_races
+    order, uploads = order_of(
+        "a", large, Wish(board="host", calibration=large, quantised_only=True)
+    )
     assert uploads == [large, large]
+    assert not order.float_races
+    with pytest.raises(UsageError, match="--int8 needs samples"):
+        order_of("a", large, Wish(board="host", quantised_only=True))
 
 
 @settings(max_examples=50, deadline=None)

@@ -4,6 +4,7 @@ from tinymlaas.contract.compiler import CompilerDescription, OperatorSupport
 from tinymlaas.contract.device import CapabilityClass, Core, MemoryKind, MemoryRegion
 from tinymlaas.contract.jobs import Inspection
 from tinymlaas.contract.model import ModelFormat, ModelSummary, OperatorUse
+from tinymlaas.contract.quantisation import OutputError, QuantisationReport
 from tinymlaas.contract.tensors import DType
 
 FLASH = MemoryRegion(name="flash", kind=MemoryKind.FLASH, origin=0, length=1000)
@@ -43,3 +44,26 @@ def compiler(name: str = "cc", **changes: object) -> CompilerDescription:
         name=name, version="1", build="b", cores=(Core.CORTEX_M4,), operators=(support,)
     )
     return whole.model_copy(update=changes)
+
+
+def quantisation(*errors: float) -> QuantisationReport:
+    return QuantisationReport(
+        source="onnx",
+        activations="int8",
+        samples=1,
+        inputs=(),
+        outputs=(),
+        float_bytes=1,
+        quantised_bytes=1,
+        float_accuracy=None,
+        quantised_accuracy=None,
+        errors=tuple(
+            OutputError(
+                name="y", range=1.0, max_error=error, mean_error=0, rms_error=0, sqnr_db=None
+            )
+            for error in errors
+        ),
+        float_reference="r",
+        quantised_reference="r",
+        converter="c",
+    )

@@ -74,15 +74,6 @@ def test_a_model_is_inspected_first_and_once() -> None:
     assert [task.pool for _, _, task in world.started] == [PREPARE_POOL, "cc"]
 
 
-def test_quantising_comes_before_inspecting() -> None:
-    world = World()
-    calibration = {"samples": request("a", "x").data.model}
-    world.submit(request("a", "1", calibration=calibration))
-    world.run(until=0.5)
-    ((_, _, task),) = world.started
-    assert task.work.kind == "quantise"
-
-
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -8,6 +8,7 @@ import pytest
 
 from scheduler import planning
 from scheduler.actions import Actions
+from scheduler.builds import Builds
 from scheduler.ending import Ending
 from scheduler.planner import Planner
 from scheduler.ports import Token
@@ -29,7 +30,7 @@ def cancelled(world: World) -> None:
     [
         (Planner, "_ask", World.settle),
         (Planner, "looked", World.settle),
-        (Planner, "found", World.settle),
+        (Builds, "found", World.settle),
         (planning, "building", World.settle),
         (Actions, "_send", World.settle),
         (Ending, "conclude", World.run),

@@ -3,11 +3,12 @@ import pytest
 from scheduler.candidates import Candidate
 from scheduler.fitting import Estimated, cheapest_first, fit, verified
 from tests.unit.scheduler.facts import BOARD, compiler
-from tests.unit.scheduler.test_choice import BUILT, VERIFIED, report
+from tests.unit.scheduler.test_choice import BUILT, REJECTED, VERIFIED, report
 from tinymlaas.contract.compiler import Estimate
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.fit import Verdict
 from tinymlaas.contract.manifest import Level
+from tinymlaas.contract.report import CandidateReport, CompileResult, ResultStatus
 
 PROFILE = DeviceProfile(
     name="board",
@@ -62,8 +63,10 @@ def test_the_candidate_that_leaves_most_room_speaks_for_the_board() -> None:
     found = fit(PROFILE, [said(900, 10, "a"), refused, said(500, 600, "b"), said(10, 700, "c")])
     assert (found.compiler, found.options) == ("b", {"o": "b"})
     assert (found.flash_bytes, found.ram_bytes) == (500, 600)
-    nobody = fit(PROFILE, [refused, refused, Estimated(Candidate(compiler("y"), "generated"))])
+    nobody = fit(PROFILE, [refused, refused])
     assert (nobody.verdict, nobody.reasons, nobody.level) == (Verdict.NO, ("z: no Foo",), None)
+    silent = Estimated(Candidate(compiler("y"), "generated"))  # it may work, it does not say
+    assert fit(PROFILE, [refused, silent]).verdict is Verdict.TIGHT
 
 
 def test_the_smallest_board_that_fits_comes_first() -> None:
@@ -80,12 +83,16 @@ def test_the_smallest_board_that_fits_comes_first() -> None:
     assert [b.board for b in cheapest_first(boards)] == ["small", "large", "tight", "none"]
 
 
+def ended(status: ResultStatus, *candidates: CandidateReport, chosen: int | None = None):
+    return CompileResult(status=status, reasons=("why",), candidates=candidates, chosen=chosen)
+
+
 def test_what_was_tried_is_said_as_it_is_known() -> None:
     estimated = fit(PROFILE, [said(1000, 1)])
     linked = report(VERIFIED, 7, 90, 80, "other").model_copy(
         update={"level": Level.SIMULATED, "size_level": Level.LINKED, "module_digest": "a" * 64}
     )
-    proven = verified(estimated, linked, ())
+    proven = verified(estimated, ended(ResultStatus.DONE, linked, chosen=0))
     assert (proven.verdict, proven.level, proven.compiler) == (
         Verdict.FITS,
         Level.SIMULATED,
@@ -95,8 +102,29 @@ def test_what_was_tried_is_said_as_it_is_known() -> None:
     unlinked = report(BUILT, None, 9, 9, reasons=("no gcc",)).model_copy(
         update={"size_level": Level.ESTIMATED}
     )
-    standing = verified(estimated, unlinked, ())
+    standing = verified(estimated, ended(ResultStatus.DONE, unlinked, chosen=0))
     assert (standing.verdict, standing.flash_bytes) == (Verdict.TIGHT, 1000)
     assert standing.reasons == ("no gcc",)
-    refuted = verified(estimated, None, ("needs more",))
-    assert (refuted.verdict, refuted.reasons) == (Verdict.NO, ("needs more",))
+
+
+def test_only_a_link_is_called_linked() -> None:
+    estimated = fit(PROFILE, [said(1000, 1)])
+    refused = report(REJECTED, None, None, None)
+    by_estimate = verified(estimated, ended(ResultStatus.REJECTED, refused))
+    assert (by_estimate.verdict, by_estimate.level) == (Verdict.NO, Level.ESTIMATED)
+    assert (by_estimate.reasons, by_estimate.flash_bytes) == (("why",), 1000)
+    too_large = [
+        report(REJECTED, None, 1200, 20, name).model_copy(update={"size_level": Level.LINKED})
+        for name in ("a", "b")
+    ]
+    nearer = too_large[1].model_copy(update={"flash_bytes": 1100, "level": Level.LINKED})
+    by_link = verified(estimated, ended(ResultStatus.REJECTED, too_large[0], refused, nearer))
+    assert (by_link.verdict, by_link.level) == (Verdict.NO, Level.LINKED)
+    assert (by_link.compiler, by_link.flash_bytes, by_link.ram_bytes) == ("b", 1100, 20)
+    broken = verified(estimated, ended(ResultStatus.FAILED, refused))
+    assert (broken.verdict, broken.level, broken.flash_bytes) == (
+        Verdict.TIGHT,
+        Level.ESTIMATED,
+        1000,
+    )
+    assert broken.reasons[-1] == "why"

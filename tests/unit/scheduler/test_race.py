@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from scheduler.choice import conclude, pareto, rank
 from scheduler.ends import conclusion
-from scheduler.jobs import Plan
+from scheduler.jobs import Place, Plan
 from scheduler.limits import of_form, total_error
+from tests.unit.scheduler.facts import quantisation, summary
 from tests.unit.scheduler.test_choice import BUILT, FAILED, REJECTED, VERIFIED, report
 from tinymlaas.contract.messages import CompileOrder, JobState, Payload
-from tinymlaas.contract.quantisation import OutputError, QuantisationReport
 from tinymlaas.contract.race import NEAR, Limits, Race
 from tinymlaas.contract.report import CandidateReport, Objective, ResultStatus
 
@@ -126,29 +126,6 @@ def test_the_error_of_a_quantised_candidate_counts_from_the_float_model() -> Non
     assert found.lost[2] == "its error is not known, up to 0.01 is allowed"
 
 
-def quantisation(*errors: float) -> QuantisationReport:
-    return QuantisationReport(
-        source="onnx",
-        activations="int8",
-        samples=1,
-        inputs=(),
-        outputs=(),
-        float_bytes=1,
-        quantised_bytes=1,
-        float_accuracy=None,
-        quantised_accuracy=None,
-        errors=tuple(
-            OutputError(
-                name="y", range=1.0, max_error=error, mean_error=0, rms_error=0, sqnr_db=None
-            )
-            for error in errors
-        ),
-        float_reference="r",
-        quantised_reference="r",
-        converter="c",
-    )
-
-
 def test_the_job_knows_what_quantising_did() -> None:
     plain = report(VERIFIED, 1, 1, 1)
     assert of_form(plain, None) == plain
@@ -165,12 +142,15 @@ def test_a_farms_limit_on_the_error_counts_from_the_float_model() -> None:
         race=Race(limits=Limits(error=0.02)),
     )
     exact = report(VERIFIED, 1, 1, 1).model_copy(update={"max_rel_error": 0.0, "bit_exact": True})
-    plan = Plan(order, reports=[exact])
-    assert conclusion(plan)[0] is JobState.DONE
-    plan.quantisation = quantisation(0.03)
-    state, result = conclusion(plan)
-    assert state is JobState.REJECTED
-    assert result.reasons == ("its error is 0.03 of the output's range, up to 0.02 is allowed",)
+    given, quantised = Place(summary()), Place(summary(), quantisation(0.03))
+    for place in (given, quantised):
+        place.take(exact)
+    state, result = conclusion(Plan(order, table=[quantised, given]))
+    assert (state, result.chosen) == (JobState.DONE, 1)
+    reason = "its error is 0.03 of the output's range, up to 0.02 is allowed"
+    assert result.candidates[0].lost == reason
+    state, result = conclusion(Plan(order, table=[quantised]))
+    assert (state, result.reasons) == (JobState.REJECTED, (reason,))
 
 
 def test_accuracy_is_a_limit_that_only_labelled_data_can_keep() -> None:

@@ -13,6 +13,7 @@ import pytest
 from broker.errors import BrokerUnavailable
 from scheduler.admission import Policy
 from scheduler.budget import Budget
+from scheduler.builds import Builds
 from scheduler.core import Core
 from scheduler.ending import Ending
 from scheduler.in_memory import (
@@ -233,7 +234,7 @@ def test_a_request_that_the_core_stumbles_over_is_a_dead_letter_and_no_crash_loo
     owner, name = {
         "looked": (Planner, "looked"),
         "go_on": (Turns, "asking"),
-        "found": (Planner, "found"),
+        "found": (Builds, "found"),
         "finished": (Ending, "finished"),
     }[where]
     real = getattr(owner, name)

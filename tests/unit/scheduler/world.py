@@ -18,7 +18,7 @@ from scheduler import effects as do
 from scheduler.admission import Policy
 from scheduler.core import Core
 from scheduler.ports import Delivery, Facts, Token
-from tests.unit.scheduler.facts import BOARD, compiler, inspection, summary
+from tests.unit.scheduler.facts import BOARD, compiler, inspection, quantisation, summary
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import UnknownBoard
@@ -29,6 +29,7 @@ from tinymlaas.contract.pool_messages import (
     BuildTask,
     PoolDescription,
     PoolTask,
+    QuantiseTask,
     TaskEnd,
     TaskKilled,
     TaskSent,
@@ -36,6 +37,7 @@ from tinymlaas.contract.pool_messages import (
     TaskStatus,
     WorkerStanding,
 )
+from tinymlaas.contract.quantisation import QuantisationOutcome
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
 from tinymlaas.contract.tensors import DType
 from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, parse
@@ -75,7 +77,9 @@ class Worker:
 
 @dataclass
 class World:
-    """`seconds_of` gives a task's run time, `deadly` tasks kill their worker."""
+    """`seconds_of` gives a task's run time, `deadly` tasks kill their worker; `quantised` is how
+    tasks of quantising end that do not end well.
+    """
 
     policy: Policy = field(default_factory=Policy)
     pools: dict[str, int] = field(default_factory=lambda: {"cc": 1})
@@ -83,6 +87,7 @@ class World:
     deadly: Callable[[PoolTask], bool] = lambda task: False
     stage: str = "compiling"
     inspected: bool = True
+    quantised: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.now = 0.0
@@ -106,7 +111,7 @@ class World:
         self._tag = itertools.count(1)
         self.inspections: set[str] = set()
         self._standby: Core | None = None
-        names = [*self.pools, PREPARE_POOL]
+        names = dict.fromkeys([*self.pools, PREPARE_POOL])
         self.workers = [
             Worker(pool, f"{pool}-{n}") for pool in names for n in range(self.pools.get(pool, 1))
         ]
@@ -323,6 +328,10 @@ class World:
                 self.recompiled.append(task.action)
             outcome = self.outcomes.setdefault(task.action, built(task))
             self.end(worker, TaskStatus.DONE, outcome=outcome, seconds=self.seconds_of(task))
+        elif isinstance(task.work, QuantiseTask):
+            digest = sha256(task.work.model.digest.encode())
+            done = QuantisationOutcome(model_digest=digest, report=quantisation(0.03))
+            self.end(worker, TaskStatus.DONE, **(self.quantised or {"quantisation": done}))
         else:
             digest = task.work.model.digest
             found = MODEL.model_copy(update={"source_digest": digest})
