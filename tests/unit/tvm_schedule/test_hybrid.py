@@ -153,6 +153,19 @@ def test_same_bits_as_the_reference(name: str) -> None:
         np.testing.assert_array_equal(ours, reference)
 
 
+def test_inputs_on_ties_are_rounded_before_the_zero_point_is_added(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sum has fewer bits left than the product, and would make ties of what is none."""
+    case, inputs = CASES["dense_asymmetric"], []
+    for seed in (9, 17, 22, 29, 34, 37):
+        monkeypatch.setattr(sys.modules[__name__], "_RNG", np.random.default_rng(seed))
+        inputs.append(_inputs(case.input_shape)[6])
+    data = case.data()
+    for ours, reference in zip(_ours(data, inputs), _reference(data, inputs), strict=True):
+        np.testing.assert_array_equal(ours, reference)
+
+
 @pytest.mark.shared
 def test_keyword_spotting_has_the_same_bits_before_softmax() -> None:
     """Whole network: a flipped rounding anywhere would show in the probabilities."""
