@@ -9,7 +9,7 @@ from math import exp, inf, log
 from scheduler.candidates import unread
 from scheduler.limits import broken
 from tinymlaas.contract.model import ModelFormat
-from tinymlaas.contract.race import NEAR, Race
+from tinymlaas.contract.race import NEAR, Race, number_of
 from tinymlaas.contract.report import (
     CandidateReport,
     CandidateStatus,
@@ -18,11 +18,6 @@ from tinymlaas.contract.report import (
     ResultStatus,
 )
 
-_NUMBER = {
-    Objective.LATENCY: "instructions",
-    Objective.FLASH: "flash_bytes",
-    Objective.RAM: "ram_bytes",
-}
 _NAMES = {
     Objective.LATENCY: "instructions",
     Objective.FLASH: "bytes of flash",
@@ -30,6 +25,7 @@ _NAMES = {
 }
 # An error, as a share of the output's range, that is rounding in float32 and no more.
 _ROUNDING = 1e-4
+_AS_GOOD = f"as good within {NEAR:.0%}"
 _MIGHT_HAVE = (CandidateStatus.FAILED, CandidateStatus.SKIPPED)
 _UNREAD = {unread(format) for format in ModelFormat}
 _PLAIN = Race()
@@ -56,9 +52,10 @@ def rank(
     """Choose by the race's weights among the candidates that keep its limits.
 
     A verified candidate always beats one that was only built, and one that computes the numbers of
-    its reference (to the bit, or to rounding in float32) one that is only within tolerance. Then
-    the cost decides (`contract.race.Race`); of all within 2% of the least the smallest is taken.
-    An unknown number counts as worst.
+    its reference (to the bit, or to rounding in float32) one of the same form of the model that is
+    only within tolerance: how far quantising took a form from the model as given is for the limit
+    on the error. Then the cost decides (`contract.race.Race`); of all within 2% of the least, the
+    one with the least flash and RAM together is taken. An unknown number counts as worst.
     """
     usable = [
         index
@@ -67,20 +64,21 @@ def rank(
     ]
     lost = {index: "; ".join(broken(candidates[index], race.limits)) for index in usable}
     left = [index for index in usable if not lost[index]]
-    for better, why in (
-        (_proven, lambda r: "it was not run, the chosen one was"),
-        (_accurate, _off),
-    ):
-        if any(better(candidates[index]) for index in left):
-            lost |= {i: why(candidates[i]) for i in left if not better(candidates[i])}
-            left = [index for index in left if better(candidates[index])]
+    if any(_proven(candidates[index]) for index in left):
+        unrun = [index for index in left if not _proven(candidates[index])]
+        lost |= dict.fromkeys(unrun, "it was not run, the chosen one was")
+        left = [index for index in left if _proven(candidates[index])]
+    exact = {candidates[index].quantised for index in left if _accurate(candidates[index])}
+    off = [i for i in left if candidates[i].quantised in exact and not _accurate(candidates[i])]
+    lost |= {index: _off(candidates[index]) for index in off}
+    left = [index for index in left if index not in off]
     if not left:
         return Ranking(None, lost)
     weights = race.of(objective)
     costs = _costs({index: candidates[index] for index in left}, weights)
     least = min(costs.values())
     near = [index for index in left if costs[index] <= least + log(1 + NEAR)]
-    chosen = min(near, key=lambda i: (*_size(candidates[i], weights), candidates[i].compiler, i))
+    chosen = min(near, key=lambda index: (*_preferred(candidates[index], costs[index]), index))
     for index in left:
         above = 0.0 if index in near else costs[index] - least
         lost[index] = _compared(candidates[index], candidates[chosen], weights, above)
@@ -98,7 +96,7 @@ def _accurate(report: CandidateReport) -> bool:
 
 def _off(report: CandidateReport) -> str:
     how = "" if report.max_rel_error is None else f" ({report.max_rel_error:.2g} of the range)"
-    return f"its outputs are near the reference's{how}, the chosen one's are equal"
+    return f"its outputs are near the reference's{how}, another's are equal"
 
 
 def _costs(
@@ -110,9 +108,9 @@ def _costs(
     """
     costs = dict.fromkeys(reports, 0.0)
     for objective, weight in weights.items():
-        known = [n for r in reports.values() if (n := _of(r, objective)) is not None]
+        known = [n for r in reports.values() if (n := number_of(r, objective)) is not None]
         for index, report in reports.items():
-            number = _of(report, objective)
+            number = number_of(report, objective)
             if number is not None:
                 costs[index] += weight * log(max(number, 1) / max(min(known), 1))
             elif known:
@@ -120,19 +118,22 @@ def _costs(
     return costs
 
 
-def _of(report: CandidateReport, objective: Objective) -> int | None:
-    found: int | None = getattr(report, _NUMBER[objective])
-    return found
+def _size(report: CandidateReport) -> int | None:
+    """Return the bytes of flash and RAM together."""
+    if report.flash_bytes is None or report.ram_bytes is None:
+        return None
+    return report.flash_bytes + report.ram_bytes
 
 
-def _breakers(weights: Mapping[Objective, float]) -> list[Objective]:
-    """Return what breaks ties: sizes, those first that are no objective, and at last speed."""
-    return sorted(Objective, key=lambda each: (each is Objective.LATENCY, each in weights, each))
-
-
-def _size(report: CandidateReport, weights: Mapping[Objective, float]) -> tuple[float, ...]:
-    numbers = (_of(report, each) for each in _breakers(weights))
-    return tuple(inf if number is None else number for number in numbers)
+def _preferred(report: CandidateReport, cost: float) -> tuple[float, float, float, str]:
+    """Return what decides among those that are as good: size, then cost, at last speed."""
+    size, speed = _size(report), report.instructions
+    return (
+        inf if size is None else size,
+        cost,
+        inf if speed is None else speed,
+        report.compiler,
+    )
 
 
 def _compared(
@@ -142,19 +143,19 @@ def _compared(
     above: float,
 ) -> str:
     """Say why `report` lost to `chosen` by its numbers; `above` is how far its cost's log is up."""
-    numbers = {each: (_of(report, each), _of(chosen, each)) for each in _breakers(weights)}
+    numbers = {each: (number_of(report, each), number_of(chosen, each)) for each in Objective}
     if all(own == other for own, other in numbers.values()):
         return "the same numbers as the chosen one"
     for each in weights:
         if numbers[each][0] is None and numbers[each][1] is not None:
             return f"its {_NAMES[each]} are not known"
     if above <= log(1 + NEAR):
-        for each, (own, other) in numbers.items():
-            if own is not None and other is not None and own > other:
-                return (
-                    f"as good within {NEAR:.0%} but larger: {own:,} {_NAMES[each]}, not {other:,}"
-                )
-        return f"as good within {NEAR:.0%}"
+        unknown = [_NAMES[each] for each in weights if numbers[each] == (None, None)]
+        alike = f"{' and '.join(unknown)} are known of neither" if unknown else _AS_GOOD
+        size, least = _size(report), _size(chosen)
+        if size is None or least is None or size <= least:
+            return alike
+        return f"{alike} but larger: {size:,} bytes of flash and RAM together, not {least:,}"
     if len(weights) > 1:
         parts = ", ".join(f"{name.value} {weight:.2g}" for name, weight in weights.items())
         return f"costs {exp(above):.3g} times the least by weight ({parts})"
@@ -169,7 +170,7 @@ def pareto(candidates: Sequence[CandidateReport]) -> set[int]:
     Judged by flash, RAM and instructions; of several with the same numbers all are returned.
     """
     points = {
-        index: tuple(n for each in Objective if (n := _of(report, each)) is not None)
+        index: tuple(n for each in Objective if (n := number_of(report, each)) is not None)
         for index, report in enumerate(candidates)
         if report.status is CandidateStatus.VERIFIED
     }
@@ -232,8 +233,10 @@ def _reasons(candidates: Sequence[CandidateReport], failed: bool) -> tuple[str, 
 
 
 def _tells(report: CandidateReport, failed: bool) -> bool:
+    if failed and report.status in _MIGHT_HAVE:
+        return True
     if failed:
-        return report.status in _MIGHT_HAVE
+        return bool(report.lost)
     return report.status is CandidateStatus.REJECTED or bool(report.lost)
 
 

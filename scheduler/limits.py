@@ -31,17 +31,18 @@ def _most(report: CandidateReport, limits: Limits) -> Iterator[str]:
 def _least(report: CandidateReport, limits: Limits) -> Iterator[str]:
     error = total_error(report)
     if limits.error is not None and (error is None or error > limits.error):
-        found = "not known" if error is None else f"{error:.3g} of the output's range"
+        found = "not known" if error is None else f"{error:.6g} of the output's range"
         yield f"its error is {found}, up to {limits.error:g} is allowed"
     if limits.accuracy is not None and (report.accuracy or 0.0) < limits.accuracy:
-        found = "not known" if report.accuracy is None else f"{report.accuracy:.2%}"
-        yield f"its accuracy is {found}, at least {limits.accuracy:.2%} is wanted"
+        found = "not known" if report.accuracy is None else f"{100 * report.accuracy:.6g}%"
+        yield f"its accuracy is {found}, at least {100 * limits.accuracy:.6g}% is wanted"
 
 
 def total_error(report: CandidateReport) -> float | None:
-    """Return how far outputs are at most from the model as given, a share of the range.
+    """Return how far outputs were found to be from the model as given, a share of the range.
 
-    For a quantised candidate the bound is the sum of what quantising and compiling did.
+    For a quantised candidate it is the sum of what quantising and compiling did, each the largest
+    difference on its own samples and over its own range: an estimate, no bound for other inputs.
     """
     if report.max_rel_error is None or (report.quantised and report.quantisation_error is None):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
@@ -11,6 +11,38 @@ from tinymlaas.contract.report import Objective
 
 NEAR = 0.02
 """Candidates within this share of the best are as good as it; the smaller one is taken."""
+
+_NUMBER = {
+    Objective.LATENCY: "instructions",
+    Objective.FLASH: "flash_bytes",
+    Objective.RAM: "ram_bytes",
+}
+
+
+class Numbers(Protocol):
+    """What is known of a candidate; None where it is not."""
+
+    @property
+    def instructions(self) -> int | None:
+        """Per inference."""
+        ...
+
+    @property
+    def flash_bytes(self) -> int | None:
+        """Code and constants."""
+        ...
+
+    @property
+    def ram_bytes(self) -> int | None:
+        """Arena, data and stack."""
+        ...
+
+
+def number_of(candidate: Numbers, objective: Objective) -> int | None:
+    """Return the number of `candidate` that `objective` is to make small."""
+    number: int | None = getattr(candidate, _NUMBER[objective])
+    return number
+
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=0, le=1 << 40)]
