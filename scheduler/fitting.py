@@ -17,7 +17,7 @@ from tinymlaas.contract.report import (
     ResultStatus,
 )
 
-_ORDER = {Verdict.FITS: 0, Verdict.TIGHT: 1, Verdict.NO: 2}
+_ORDER = {verdict: place for place, verdict in enumerate(Verdict)}  # the best first
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _numbers(report: CandidateReport) -> dict[str, object]:
 
 
 def cheapest_first(boards: Iterable[BoardFit]) -> list[BoardFit]:
-    """Return what fits, then what is tight, then the rest; the smaller memory is the cheaper.
+    """Return what fits, then what is tight, and so on; the smaller memory is the cheaper.
 
     Profiles hold no prices: those change, what a chip has does not.
     """
@@ -123,10 +123,13 @@ def _share(needed: tuple[int, int], capacities: tuple[int, int]) -> float:
 
 
 def _verdict(estimate: Estimate, capacities: tuple[int, int]) -> Verdict:
-    if _use(estimate, capacities) * (1 + ESTIMATE_ERROR) <= 1:
+    use = _use(estimate, capacities)
+    if use * (1 + ESTIMATE_ERROR) <= 1:
         return Verdict.FITS
     certain = zip((estimate.flash_at_least, estimate.ram_at_least), capacities, strict=True)
-    return Verdict.NO if any(least > room for least, room in certain) else Verdict.TIGHT
+    if any(least > room for least, room in certain):
+        return Verdict.NO
+    return Verdict.TIGHT if use * (1 - ESTIMATE_ERROR) <= 1 else Verdict.UNLIKELY
 
 
 def _too_large(estimate: Estimate, capacities: tuple[int, int]) -> tuple[str, ...]:

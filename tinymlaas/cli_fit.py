@@ -10,9 +10,11 @@ import typer
 
 from tinymlaas import render
 from tinymlaas.cli_arguments import CompilerOption, JsonOption, ModelPath, SetOption, ShapeOption
+from tinymlaas.cli_errors import explain
 from tinymlaas.cli_options import Output, parse_options, parse_shapes
-from tinymlaas.contract.errors import Rejection
+from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.contract.fit import BoardFit, FitReport, Verdict
+from tinymlaas.contract.report import CompileResult
 from tinymlaas.render_fit import board_fits
 
 if TYPE_CHECKING:
@@ -82,11 +84,10 @@ def tried(
         with tempfile.TemporaryDirectory() as folder:
             try:
                 result = service.compile(model, board.board, wish, Path(folder)).result
-            except Rejection as error:
-                done.append(verified(board, None, error.reasons))
-                continue
-        chosen = None if result.chosen is None else result.candidates[result.chosen]
-        done.append(verified(board, chosen, result.reasons))
+            except TinymlaasError as error:  # what is known of the other boards is not lost by it
+                said = explain(error).report
+                result = CompileResult(status=said.status, reasons=said.reasons)
+        done.append(verified(board, result))
     return done
 
 

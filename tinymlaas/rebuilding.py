@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from scheduler.candidates import Candidate, job_for
@@ -11,9 +12,9 @@ from storage.directory import DirectoryStore
 from storage.memory import MemoryStore
 from storage.port import ObjectNotFound
 from storage.provenance import ExternalParameters
+from tinymlaas.contract.base import Model
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import Failure, Rejection, UsageError
-from tinymlaas.contract.manifest import CompilerUsed
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.rebuild import Difference, RebuildReport
 from tinymlaas.contract.report import CandidateStatus
@@ -27,6 +28,12 @@ from workers.models.limits import DEFAULT_LIMITS
 from workers.sources import service_digest
 
 _LISTED = 20
+_LONGEST = 160
+# What a manifest says besides its compiler, its action and its files.
+_FACTS = (
+    *("name", "model_digest", "target", "inputs", "outputs", "arena", "footprint"),
+    "verification",
+)
 _SILENT = Silent()
 
 
@@ -94,43 +101,41 @@ def _model(digest: str, path: Path | None, settings: Settings) -> bytes:
 
 
 def differences(before: Archive, now: Archive) -> list[Difference]:
-    """Return what differs, causes first: the compiler, its flags, our version, then the bytes."""
-    found = _compilers(before.manifest.compiler, now.manifest.compiler)
-    if not found and before.manifest.action_digest != now.manifest.action_digest:
-        what = "the action, so tinymlaas itself is another version"
-        found.append(
-            Difference(
-                what=what, before=before.manifest.action_digest, now=now.manifest.action_digest
-            )
-        )
+    """Return what differs, causes first: compiler and flags, our version, facts, then the bytes."""
     paths = sorted({*before.members, *now.members})
     changed = [path for path in paths if before.members.get(path) != now.members.get(path)]
+    found = list(_parts("compiler", before.manifest.compiler, now.manifest.compiler))
+    if not found and before.manifest.action_digest != now.manifest.action_digest:
+        files = "" if changed else "; all files are the same"
+        found += _parts(
+            f"the action, so tinymlaas itself is another version{files}",
+            before.manifest.action_digest,
+            now.manifest.action_digest,
+        )
+    for fact in _FACTS:
+        found += _parts(fact, getattr(before.manifest, fact), getattr(now.manifest, fact))
     for path in changed[:_LISTED]:
         found.append(Difference(what=path, before=_seen(before, path), now=_seen(now, path)))
     if len(changed) > _LISTED:
         rest = str(len(changed) - _LISTED)
         found.append(Difference(what="further files", before=rest, now=rest))
     if not found and before.digest != now.digest:
-        found.append(
-            Difference(what="manifest.json", before=before.manifest_digest, now=now.manifest_digest)
-        )
+        found += _parts("manifest.json", before.manifest_digest, now.manifest_digest)
     return found
 
 
-def _compilers(before: CompilerUsed, now: CompilerUsed) -> list[Difference]:
-    pairs = (
-        (f"compiler {name}", getattr(before, name), getattr(now, name))
-        for name in CompilerUsed.model_fields
-    )
-    return [
-        Difference(what=what, before=_text(old), now=_text(new))
-        for what, old, new in pairs
-        if old != new
-    ]
+def _parts(what: str, before: object, now: object) -> Iterator[Difference]:
+    """Yield the parts of a fact that differ, each by the names that lead to it."""
+    if isinstance(before, Model) and type(before) is type(now):
+        for name in type(before).model_fields:
+            yield from _parts(f"{what} {name}", getattr(before, name), getattr(now, name))
+    elif before != now:
+        yield Difference(what=what, before=_text(before), now=_text(now))
 
 
 def _text(value: object) -> str:
-    return " ".join(value) if isinstance(value, tuple) else str(value)
+    text = " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _seen(archive: Archive, path: str) -> str:

@@ -13,13 +13,14 @@ from rich.text import Text
 from tinymlaas.contract.fit import BoardFit, FitReport, Verdict
 from tinymlaas.render import millions, number
 
-_STYLES = {Verdict.FITS: "green", Verdict.TIGHT: "yellow", Verdict.NO: "red"}
+_STYLES = {Verdict.FITS: "green", Verdict.TIGHT: "yellow"}
+_ABLE = (Verdict.FITS, Verdict.TIGHT)
 _LISTED_REASONS = 8
 
 
 def board_fits(report: FitReport) -> Iterator[RenderableType]:
     """Yield the table of boards that may run the model, and why the others cannot."""
-    able = [board for board in report.boards if board.verdict is not Verdict.NO]
+    able = [board for board in report.boards if board.verdict in _ABLE]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in ("board", "core", "verdict", "compiler", "known"):
         table.add_column(heading, no_wrap=heading != "compiler", overflow="fold")
@@ -27,14 +28,16 @@ def board_fits(report: FitReport) -> Iterator[RenderableType]:
         table.add_column(heading, justify="right", no_wrap=True)
     for board in able:
         table.add_row(*_cells(board))
-    yield table if able else Text(f"no board known can run {report.model}")
-    unable = [board for board in report.boards if board.verdict is Verdict.NO]
-    for board in unable:
+    yield table if able else Text(f"no board known is likely to run {report.model}")
+    unable = [board for board in report.boards if board.verdict not in _ABLE]
+    for board in (*(board for board in able if board.reasons), *unable):
         reasons = "; ".join(board.reasons[:_LISTED_REASONS])
-        yield Text(f"{board.board}: no: {reasons}")
+        yield Text(f"{board.board}: {board.verdict}: {reasons}")
     counts = Counter(board.verdict for board in report.boards)
     if counts[Verdict.TIGHT]:
-        yield Text("tight: within the error of the estimate; --verify N compiles to be sure")
+        yield Text(
+            "tight: only the link can tell; --verify N compiles for the first N boards to be sure"
+        )
 
 
 def _cells(board: BoardFit) -> tuple[RenderableType, ...]:

@@ -11,12 +11,14 @@ from tinymlaas.contract.manifest import Level
 
 class Verdict(StrEnum):
     """fits: also if the estimate is as much too low as it may be. tight: only the link can tell.
-    no: too large, or no compiler takes the model for this core. After a verification `fits` and
-    `no` are final.
+    unlikely: the estimate is too large by more than it should err, though nothing proves it. no:
+    certainly too large, or no compiler takes the model for this core. After a verification `fits`
+    and `no` are final.
     """
 
     FITS = "fits"
     TIGHT = "tight"
+    UNLIKELY = "unlikely"
     NO = "no"
 
 

@@ -75,4 +75,13 @@ def test_what_differs_in_an_archive_is_named(cli: Cli, tmp_path: Path) -> None:
     assert told["new"].before == "absent"
     renamed = archive.manifest.model_copy(update={"action_digest": "f" * 64})
     (only,) = differences(archive, read_archive(write_archive(renamed, dict(archive.members))))
-    assert "another version" in only.what
+    assert "another version; all files are the same" in only.what
+    footprint = archive.manifest.footprint.model_copy(update={"flash_bytes": 1})
+    larger = read_archive(
+        write_archive(
+            archive.manifest.model_copy(update={"action_digest": "f" * 64, "footprint": footprint}),
+            dict(archive.members),
+        )
+    )
+    action, size = differences(archive, larger)
+    assert (action.now, size.what, size.now) == ("f" * 64, "footprint flash_bytes", "1")
