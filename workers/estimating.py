@@ -25,7 +25,8 @@ def check_room(estimate: Estimate, target: CapabilityClass) -> None:
     ):
         capacity = target.capacity(kind)
         if capacity is not None and certain > capacity:
-            reasons.append(f"needs {kilobytes(needed)} {what} of {kilobytes(capacity)} (estimated)")
+            said = kilobytes(max(needed, certain))
+            reasons.append(f"needs {said} {what} of {kilobytes(capacity)} (estimated)")
     if reasons:
         raise DoesNotFit(*reasons)
 

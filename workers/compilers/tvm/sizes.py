@@ -90,19 +90,11 @@ def sizes(task: CompileTask) -> Estimate:
     return Estimate(
         flash_bytes=flash,
         ram_bytes=ram,
-        flash_at_least=_needed(summary),
+        # Integer weights become float32, but which of them are that no summary tells.
+        flash_at_least=summary.multiplied_bytes,
         ram_at_least=_largest_boundary(summary)
-        + (_needed(summary) if task.target.core is Core.AVR else 0),
+        + (summary.multiplied_bytes if task.target.core is Core.AVR else 0),
     )
-
-
-def _needed(summary: ModelSummary) -> int:
-    """Return the bytes of constants that are certain to be in the module.
-
-    Integer weights become float32: four bytes, where the model has one or (at most) two.
-    """
-    growth = {DType.INT8: 4, DType.UINT8: 4, DType.INT16: 2}.get(summary.dtype, 1)
-    return growth * summary.multiplied_bytes
 
 
 def _largest_boundary(summary: ModelSummary) -> int:
