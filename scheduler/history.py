@@ -1,4 +1,8 @@
-"""Which candidates to try first: those that did well with like models on the same kind of core."""
+"""Which candidates to try first: those that did well with like models on the same kind of core.
+
+A core has a table of 256 places for races; a model's digest says which is its own. So what is kept
+is bounded, and a newer race takes the place of an older one.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +10,81 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import log, log1p, sqrt
 
-from tinymlaas.contract.history import Raced, RaceRecord
+from tinymlaas.contract.device import CapabilityClass
+from tinymlaas.contract.digest import digest_of
+from tinymlaas.contract.history import Raced, RacedForm, RaceRecord
 from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.model import ModelSummary
+from tinymlaas.contract.race import number_of
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, Objective
 
-_NUMBER = {
-    Objective.LATENCY: "instructions",
-    Objective.FLASH: "flash_bytes",
-    Objective.RAM: "ram_bytes",
-}
 _USELESS = log(10)  # the cost, over the best, that counts for what came to nothing
 _UNKNOWN = log(1.5)  # and for what was never tried with anything alike
 _OTHER_DTYPE = 0.25
 
 
-def record_of(summary: ModelSummary, reports: Iterable[CandidateReport]) -> RaceRecord:
-    """Return what to remember of a race; candidates that were not tried are left out."""
-    entries = tuple(
+def core_of(target: CapabilityClass) -> str:
+    """Return the digest of what compilers see of a board but for its memory."""
+    return digest_of(target.model_dump(mode="json", exclude={"memory"}))
+
+
+def record_of(results: Sequence[tuple[ModelSummary, CandidateReport]]) -> RaceRecord | None:
+    """Return what to remember of a race: its candidates, each with the form it is made of.
+
+    None where nothing was compared, or not all was tried: whoever was first because others were
+    not tried is no better than they are.
+    """
+    if any(report.status is CandidateStatus.SKIPPED for _, report in results):
+        return None
+    forms: dict[str, tuple[ModelSummary, list[CandidateReport]]] = {}
+    for summary, report in results:
+        if report.action_digest is not None:  # else it was turned away by facts alone
+            forms.setdefault(summary.digest, (summary, []))[1].append(report)
+    if sum(len(reports) for _, reports in forms.values()) < 2:
+        return None
+    return RaceRecord(
+        model_digest=next(iter(forms)),
+        forms=tuple(_form(summary, reports) for summary, reports in forms.values()),
+    )
+
+
+def _form(summary: ModelSummary, reports: Iterable[CandidateReport]) -> RacedForm:
+    entries = (
         Raced(
             compiler=report.compiler,
             kernels=report.kernels,
             options=report.options,
-            quantised=report.quantised,
             status=report.status,
             instructions=report.instructions,
             flash_bytes=report.flash_bytes,
             ram_bytes=report.ram_bytes,
         )
         for report in reports
-        if report.action_digest is not None and report.status is not CandidateStatus.SKIPPED
     )
-    return RaceRecord(
-        model_digest=summary.digest,
+    return RacedForm(
         format=summary.format,
         dtype=summary.dtype,
         macs=summary.macs,
         operators=_operators(summary),
-        entries=entries,
+        entries=tuple(sorted(entries, key=_name)),
     )
+
+
+def _name(entry: Raced) -> tuple[str, str, list[tuple[str, str]]]:
+    return entry.compiler, entry.kernels, sorted(entry.options.items())
+
+
+def merged(old: RaceRecord, new: RaceRecord) -> RaceRecord:
+    """Return `new` with what `old` knows besides, if they are of one model in the same forms."""
+    if (old.model_digest, len(old.forms)) != (new.model_digest, len(new.forms)):
+        return new
+    forms = []
+    for before, now in zip(old.forms, new.forms, strict=True):
+        names = [_name(entry) for entry in now.entries]
+        left = [entry for entry in before.entries if _name(entry) not in names]
+        entries = tuple(sorted([*now.entries, *left], key=_name))
+        forms.append(now.model_copy(update={"entries": entries}))
+    return new.model_copy(update={"forms": tuple(forms)})
 
 
 def promise(
@@ -66,11 +106,12 @@ def _score(
 ) -> float:
     total = weight = 0.0
     for record in records:
-        like = likeness(job.task.summary, record)
-        for entry, cost in _costs(record, weights):
-            if _same(entry, job):
-                total += like * cost
-                weight += like
+        for form, costs in _costs(record, weights):
+            like = likeness(job.task.summary, form)
+            for entry, cost in zip(form.entries, costs, strict=True):
+                if _same(entry, job):
+                    total += like * cost
+                    weight += like
     return total / weight if weight else _UNKNOWN
 
 
@@ -80,30 +121,35 @@ def _same(entry: Raced, job: CandidateJob) -> bool:
     return (entry.compiler, entry.kernels, entry.options) == ours
 
 
-def _costs(record: RaceRecord, weights: Mapping[Objective, float]) -> list[tuple[Raced, float]]:
-    """Return how much more than the best each candidate of a race cost."""
-    raw = {index: _cost(entry, weights) for index, entry in enumerate(record.entries)}
-    least = min((cost for cost in raw.values() if cost is not None), default=0.0)
+def _costs(
+    record: RaceRecord, weights: Mapping[Objective, float]
+) -> list[tuple[RacedForm, list[float]]]:
+    """Return how much more than the best of all forms each candidate of a race cost."""
+    raw = [[_cost(entry, weights) for entry in form.entries] for form in record.forms]
+    least = min((cost for form in raw for cost in form if cost is not None), default=0.0)
     return [
-        (record.entries[index], _USELESS if cost is None else min(cost - least, _USELESS))
-        for index, cost in raw.items()
+        (form, [_USELESS if cost is None else min(cost - least, _USELESS) for cost in costs])
+        for form, costs in zip(record.forms, raw, strict=True)
     ]
 
 
 def _cost(entry: Raced, weights: Mapping[Objective, float]) -> float | None:
     if entry.status is not CandidateStatus.VERIFIED:
         return None
-    numbers = {each: getattr(entry, _NUMBER[each]) for each in weights}
-    if any(number is None for number in numbers.values()):
-        return None
-    return sum(weight * log(max(numbers[each], 1)) for each, weight in weights.items())
+    cost = 0.0
+    for objective, weight in weights.items():
+        number = number_of(entry, objective)
+        if number is None:
+            return None
+        cost += weight * log(max(number, 1))
+    return cost
 
 
-def likeness(summary: ModelSummary, record: RaceRecord) -> float:
+def likeness(summary: ModelSummary, form: RacedForm) -> float:
     """Return how like two models are, 0 to 1: by operators, work and element type."""
-    same = 1.0 if (summary.format, summary.dtype) == (record.format, record.dtype) else _OTHER_DTYPE
-    ratio = abs(log(max(summary.macs, 1) / max(record.macs, 1)))
-    return same * _cosine(_operators(summary), record.operators) / (1 + ratio)
+    same = 1.0 if (summary.format, summary.dtype) == (form.format, form.dtype) else _OTHER_DTYPE
+    ratio = abs(log(max(summary.macs, 1) / max(form.macs, 1)))
+    return same * _cosine(_operators(summary), form.operators) / (1 + ratio)
 
 
 def _operators(summary: ModelSummary) -> dict[str, int]:

@@ -5,7 +5,7 @@
     actions/<action digest>/outcome.json            what became of one compile action
     quantisations/<request digest>/outcome.json     what became of one quantisation
     accuracies/<request digest>/outcome.json        how often a module is right on labelled samples
-    races/<core digest>/<record digest>.json        what came of a model's candidates on a core
+    races/<core digest>/<00 to ff>.json             what came of some model's candidates on a core
     modules/<archive sha256>/module.zip             the module archive itself
     modules/<archive sha256>/provenance/<key fingerprint>.intoto.jsonl
     tenants/<tenant>/blobs/<sha256>                 what a tenant has uploaded
@@ -36,7 +36,7 @@ _LAYOUT = tuple(
         rf"actions/{_DIGEST}/outcome\.json",
         rf"quantisations/{_DIGEST}/outcome\.json",
         rf"accuracies/{_DIGEST}/outcome\.json",
-        rf"races/{_DIGEST}/{_DIGEST}\.json",
+        rf"races/{_DIGEST}/[0-9a-f]{{2}}\.json",
         rf"modules/(?P<sha256>{_DIGEST})/module\.zip",
         rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
         rf"tenants/{_TENANT}/blobs/(?P<sha256>{_DIGEST})",
@@ -126,9 +126,9 @@ def races(core_digest: str) -> str:
     return f"races/{checked_digest(core_digest)}/"
 
 
-def race(core_digest: str, record_digest: str) -> Key:
-    """Key of one record of what came of a model's candidates on one kind of core."""
-    return Key(f"{races(core_digest)}{checked_digest(record_digest)}.json")
+def race(core_digest: str, model_digest: str) -> Key:
+    """Key of what came of a model's candidates on one kind of core: one of 256 there are."""
+    return Key(f"{races(core_digest)}{checked_digest(model_digest)[:2]}.json")
 
 
 def module_archive(archive_digest: str) -> Key:

@@ -33,14 +33,14 @@ from tinymlaas.contract.errors import (
     TinymlaasError,
     UsageError,
 )
-from tinymlaas.contract.jobs import CandidateJob, Inspection
+from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.race import Race
 from tinymlaas.contract.report import CompileResult, Objective
 from tinymlaas.delivery import check_directory, deliver
 from tinymlaas.inputs import Form, read_input, symbol_prefix
 from tinymlaas.keys import notice, own_key
-from tinymlaas.racing import Labelled, Rules, Step, run
+from tinymlaas.racing import Labelled, Rules, Step, remember, run
 from tinymlaas.settings import Settings, from_environment
 from workers import child
 from workers.build import Workbench, module_of
@@ -60,7 +60,8 @@ class Wish:
 
     `compiler` is ``auto``, a name, or a name with kernels (``cmsis-nn/portable``); `data` is an
     npz file of labelled samples that verified candidates are judged by. After `budget` seconds of
-    building no further candidate is tried; with `first` the first that may win is taken.
+    building no further candidate is tried; with `first` the first that may win is taken. To end a
+    race early all tools of this process are ended: such a race must be the only one in it.
     """
 
     compiler: str = AUTO
@@ -187,7 +188,9 @@ class LocalService:
             wish.shapes,
             race=wish.compiler == AUTO,
         )
-        plan = [step for form in forms for step in self._steps(form, described, making, forms)]
+        plan = [
+            step for form in forms for step in self._steps(form, described, making, forms, labelled)
+        ]
         developer = own_key(self._settings)
         bench = Workbench(
             registry, self._store, developer.signer, self._settings.toolchain_cache, self._progress
@@ -203,7 +206,16 @@ class LocalService:
             result = result.model_copy(update={"module": str(module)})
         quantised = next((form.quantisation for form in forms if form.quantisation), None)
         result = result.model_copy(update={"quantisation": quantised})
-        return Answer(result, (*_missing_notice(registry, wish), *notice(developer)))
+        forgotten = self._remember(plan, outcomes)
+        return Answer(result, (*_missing_notice(registry, wish), *notice(developer), *forgotten))
+
+    def _remember(self, plan: Sequence[Step], outcomes: Sequence[Outcome]) -> tuple[str, ...]:
+        """Keep what came of a race; a race is none the worse where that cannot be kept."""
+        try:
+            remember(plan, outcomes, self._store)
+        except StoreError as error:
+            return (f"this race is not remembered: {error}",)
+        return ()
 
     def _steps(
         self,
@@ -211,8 +223,13 @@ class LocalService:
         described: Sequence[CompilerDescription],
         making: Making,
         forms: Sequence[Form],
+        labelled: Labelled | None,
     ) -> list[Step]:
-        """Return all candidates of one of the `forms`; one step alone for one that is lacking."""
+        """Return all candidates of one of the `forms`; one step alone for one that is lacking.
+
+        Raises:
+            UsageError: `labelled` samples do not go with the form.
+        """
         if form.lacking is not None:
             return [Step(form, form.lacking)]
         try:
@@ -222,6 +239,10 @@ class LocalService:
                 raise
             report = lacking(isinstance(error, Rejection), error.reasons)
             return [Step(Form(form.path), report)]
+        if labelled is not None:  # now, not once something has been built
+            from workers.accuracy import labelled_samples
+
+            labelled_samples(labelled.data, labelled.name, inspection.summary.inputs)
         works = jobs_of(inspection, described, making, lambda compiler: self._service)
         return [Step(form, work) for work in works]
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from broker.in_process import run_until
-from scheduler.history import promise, record_of
-from scheduler.limits import broken, of_form
-from storage import keys
-from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
-from tinymlaas.contract.device import CapabilityClass
-from tinymlaas.contract.digest import digest_of, sha256
-from tinymlaas.contract.history import RaceRecord
+from broker.in_process import run_all, run_until
+from scheduler.history import core_of, promise, record_of
+from scheduler.hurry import Hurry
+from scheduler.library import StoreLibrary
+from scheduler.limits import of_form
+from scheduler.past_races import keep_race, past_races
+from storage.port import ObjectStore
+from tinymlaas.contract.errors import Failure
 from tinymlaas.contract.jobs import CandidateJob, Outcome
 from tinymlaas.contract.race import Race
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, Objective
@@ -23,7 +21,6 @@ from workers import guardian
 from workers.build import Workbench, build
 
 _THREADS = 2
-_REMEMBERED = 64  # races that are looked at
 
 
 @dataclass(frozen=True)
@@ -55,41 +52,49 @@ class Rules:
     budget: float | None = None
     first: bool = False
 
-    def enough(self, outcome: Outcome) -> bool:
-        """Return whether the race is over with this outcome."""
-        proven = outcome.report.status is CandidateStatus.VERIFIED
-        return self.first and proven and not broken(outcome.report, self.race.limits)
+    @property
+    def hurry(self) -> Hurry:
+        """When the race is over."""
+        return Hurry(self.first, self.budget, self.race.limits)
 
 
 def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> list[Outcome]:
-    """Return the outcome of every step, in their order; what was not tried is `skipped`."""
+    """Return the outcome of every step, in their order; what was not tried is `skipped`.
+
+    What the store has is taken first: only what it has not takes any of the budget.
+    """
     outcomes: dict[int, Outcome] = {
         index: Outcome(report=of_form(step.work, step.form.quantisation))
         for index, step in enumerate(steps)
         if isinstance(step.work, CandidateReport)
     }
     jobs = {i: step.work for i, step in enumerate(steps) if isinstance(step.work, CandidateJob)}
-    order = _ordered(jobs, rules, bench.store)
+    hurry = rules.hurry
     begun: set[int] = set()
 
     def handle(index: int) -> Outcome:
         begun.add(index)
         return _outcome(jobs[index], steps[index].form, rules, bench, service)
 
-    results = run_until(
-        order,
-        handle,
-        _THREADS,
-        enough=rules.enough,
-        seconds=rules.budget,
-        stop=guardian.kill_all,
-    )
-    for index, result in zip(order, results, strict=True):
-        form = steps[index].form
-        outcomes[index] = result or _skipped(jobs[index], form, rules, index in begun)
-    done = [outcomes[index] for index in range(len(steps))]
-    _remember(steps, done, bench.store)
-    return done
+    stored = _stored(jobs, bench.store) if hurry.any else []
+    outcomes |= zip(stored, run_all(stored, handle, _THREADS), strict=True)
+    left = {index: job for index, job in jobs.items() if index not in outcomes}
+    if not any(hurry.enough(outcomes[index].report) for index in stored):
+        order = _ordered(left, rules, bench.store)
+        results = run_until(
+            order,
+            handle,
+            _THREADS,
+            enough=lambda outcome: hurry.enough(outcome.report),
+            seconds=rules.budget,
+            stop=guardian.kill_all,
+        )
+        outcomes |= {i: found for i, found in zip(order, results, strict=True) if found is not None}
+    done = [outcome.report for outcome in outcomes.values()]
+    for index in left.keys() - outcomes.keys():
+        report = hurry.skipped(left[index], index in begun, done)
+        outcomes[index] = Outcome(report=of_form(report, steps[index].form.quantisation))
+    return [outcomes[index] for index in range(len(steps))]
 
 
 def _outcome(
@@ -100,68 +105,52 @@ def _outcome(
     report = of_form(outcome.report, form.quantisation)
     proven = report.status is CandidateStatus.VERIFIED
     if rules.labelled is not None and proven and outcome.archive_digest is not None:
-        from workers.accuracy import accuracy_of
-
-        data = (rules.labelled.data, rules.labelled.name)
-        found = accuracy_of(
-            outcome.archive_digest, *data, bench.store, bench.toolchain_cache, service
-        )
-        report = report.model_copy(update={"accuracy": found.accuracy})
+        report = _judged(report, outcome.archive_digest, rules.labelled, bench, service)
     return outcome.model_copy(update={"report": report})
 
 
-def _skipped(job: CandidateJob, form: Form, rules: Rules, begun: bool) -> Outcome:
-    what = "not finished" if begun else "not tried"
-    limit = f"within the budget of {rules.budget:g} s" if rules.budget is not None else ""
-    why = "as another was verified first" if rules.first else limit
-    report = CandidateReport(
-        compiler=job.compiler,
-        kernels=job.task.kernels,
-        options=job.task.options,
-        status=CandidateStatus.SKIPPED,
-        reasons=(f"{what} {why}",),
-        action_digest=job.action_digest,
-    )
-    return Outcome(report=of_form(report, form.quantisation))
+def _judged(
+    report: CandidateReport, module: str, labelled: Labelled, bench: Workbench, service: str
+) -> CandidateReport:
+    """Return `report` with its accuracy; a module that breaks on a sample has failed."""
+    from workers.accuracy import accuracy_of
+
+    data = (labelled.data, labelled.name)
+    try:
+        found = accuracy_of(module, *data, bench.store, bench.toolchain_cache, service)
+    except Failure as error:
+        failed = {"status": CandidateStatus.FAILED, "reasons": error.reasons}
+        return report.model_copy(update=failed)
+    return report.model_copy(update={"accuracy": found.accuracy})
 
 
-def _ordered(jobs: dict[int, CandidateJob], rules: Rules, store: ObjectStore) -> list[int]:
+def _stored(jobs: Mapping[int, CandidateJob], store: ObjectStore) -> list[int]:
+    """Return the jobs' indices whose outcomes are in the store."""
+    found = StoreLibrary(store).outcomes([job.action_digest for job in jobs.values()])
+    return [index for index, job in jobs.items() if job.action_digest in found]
+
+
+def _ordered(jobs: Mapping[int, CandidateJob], rules: Rules, store: ObjectStore) -> list[int]:
     """Return the jobs' indices; the most promising first where not all of them may be tried."""
     indices = list(jobs)
-    if not indices or (rules.budget is None and not rules.first):
+    if not indices or not rules.hurry.any:
         return indices
-    core = _core(next(iter(jobs.values())).task.target)
+    core = core_of(next(iter(jobs.values())).task.target)
     weights = rules.race.of(rules.objective)
-    return [indices[i] for i in promise(list(jobs.values()), _records(core, store), weights)]
+    return [indices[i] for i in promise(list(jobs.values()), past_races(core, store), weights)]
 
 
-def _core(target: CapabilityClass) -> str:
-    """Return the digest of what compilers see of a board but for its memory."""
-    return digest_of(target.model_dump(mode="json", exclude={"memory"}))
+def remember(steps: Sequence[Step], outcomes: Sequence[Outcome], store: ObjectStore) -> None:
+    """Keep what came of a race that was run to its end, for races to come.
 
-
-def _records(core: str, store: ObjectStore) -> list[RaceRecord]:
-    found = []
-    for number, info in enumerate(store.list(keys.races(core))):
-        if number == _REMEMBERED:
-            break
-        try:
-            found.append(RaceRecord.model_validate_json(store.get(info.key)))
-        except (ObjectNotFound, ObjectDamaged, ValidationError):
-            continue
-    return found
-
-
-def _remember(steps: Sequence[Step], outcomes: Sequence[Outcome], store: ObjectStore) -> None:
-    """Keep what came of each form of the model, for races to come."""
-    by_form: dict[Form, list[tuple[CandidateJob, CandidateReport]]] = {}
-    for step, outcome in zip(steps, outcomes, strict=True):
-        if isinstance(step.work, CandidateJob):
-            by_form.setdefault(step.form, []).append((step.work, outcome.report))
-    for raced in by_form.values():
-        job = raced[0][0]
-        record = record_of(job.task.summary, [report for _, report in raced])
-        if len(record.entries) < 2:  # nothing was compared
-            continue
-        data = record.model_dump_json().encode()
-        store.put_if_absent(keys.race(_core(job.task.target), sha256(data)), data)
+    Raises:
+        StoreError: the store does not take it; nothing but later races' order depends on it.
+    """
+    raced = [
+        (step.work, outcome.report)
+        for step, outcome in zip(steps, outcomes, strict=True)
+        if isinstance(step.work, CandidateJob)
+    ]
+    record = record_of([(job.task.summary, report) for job, report in raced])
+    if record is not None:
+        keep_race(core_of(raced[0][0].task.target), record, store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,8 +13,9 @@ from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.tensors import TensorSpec
 from workers.replay import run_archive
-from workers.samples import accuracy, load_samples
+from workers.samples import Samples, accuracy, load_samples
 
 
 class Accuracy(Model):
@@ -42,9 +44,7 @@ def accuracy_of(
         return known
     archive = read_archive(store.get(keys.module_archive(module)))
     specs = [tensor.spec for tensor in archive.manifest.inputs]
-    loaded = load_samples(data, name, specs)
-    if loaded.labels is None:
-        raise UsageError(f"{name}: has no array 'labels', so nothing can be judged right or wrong")
+    loaded = labelled_samples(data, name, specs)
     ran = run_archive(archive, loaded.samples, cache)
     share = accuracy([sample[0] for sample in ran.outputs], loaded.labels)
     found = Accuracy(
@@ -52,6 +52,18 @@ def accuracy_of(
     )
     store.put_if_absent(key, found.model_dump_json().encode())
     return found
+
+
+def labelled_samples(data: bytes, name: str, specs: Sequence[TensorSpec]) -> Samples:
+    """Read labelled samples for inputs of `specs`.
+
+    Raises:
+        UsageError: there are no labels, or see `workers.samples.load_samples`.
+    """
+    loaded = load_samples(data, name, specs)
+    if loaded.labels is None:
+        raise UsageError(f"{name}: has no array 'labels', so nothing can be judged right or wrong")
+    return loaded
 
 
 def _stored(key: keys.Key, store: ObjectStore) -> Accuracy | None:

@@ -102,5 +102,7 @@ def _input(arrays: dict[str, Array], spec: TensorSpec, inputs: int, name: str) -
         raise UsageError(
             f"{name}: a sample of '{spec.name}' has shape {array.shape[1:]}, the input {shape}"
         )
+    if real and not np.isfinite(array).all():
+        raise UsageError(f"{name}: array '{spec.name}' holds NaN or infinity, which is no integer")
     stored = quantised(array, spec) if real else array.astype(wanted)
     return stored.reshape(len(array), *spec.shape)

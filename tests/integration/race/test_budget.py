@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from storage import keys
 from storage.directory import DirectoryStore
 from tests.integration.race.services import PLUGIN, relu, service, slow
+from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, ResultStatus
 from tinymlaas.local import Wish
@@ -45,9 +49,14 @@ def test_a_budget_ends_the_race_and_says_what_was_not_tried(tmp_path: Path, cach
     assert {found[name].reasons for name in ("asleep", "dozing")} == {
         ("not finished within the budget of 3 s",)
     }
-    # Nobody knew better than to begin with the two that sleep: the rest was not begun.
-    assert found["elementwise"].reasons == ("not tried within the budget of 3 s",)
-    assert (done.status, done.chosen) == (ResultStatus.FAILED, None)
+    assert found["elementwise"].cached, "what the store has takes nothing of the budget"
+    assert done.status is ResultStatus.DONE
+    assert done.chosen is not None
+    assert done.candidates[done.chosen].status is CandidateStatus.VERIFIED
+    hopeless = Wish(compiler="asleep", budget=1.0, first=True)
+    late = racing.compile(relu(tmp_path), BOARD, hopeless, tmp_path).result
+    assert (late.status, late.chosen) == (ResultStatus.FAILED, None)
+    assert late.reasons == ("not finished within the budget of 1 s",)
 
 
 def test_history_has_the_best_guess_tried_first(tmp_path: Path, cache: Path) -> None:
@@ -59,8 +68,9 @@ def test_history_has_the_best_guess_tried_first(tmp_path: Path, cache: Path) -> 
     store = DirectoryStore(tmp_path / "store")
     (info,) = store.list("races/")
     record = RaceRecord.model_validate_json(store.get(info.key))
-    assert {entry.compiler for entry in record.entries} == {"elementwise", "tvm"}
-    assert record.operators == {"Relu": 1}
+    (form,) = record.forms
+    assert {entry.compiler for entry in form.entries} == {"elementwise", "tvm"}
+    assert form.operators == {"Relu": 1}
     like = tmp_path / "like"
     like.mkdir()
     first = racing.compile(relu(like, 80), BOARD, Wish(first=True), tmp_path).result
@@ -69,3 +79,21 @@ def test_history_has_the_best_guess_tried_first(tmp_path: Path, cache: Path) -> 
     tried = [c for c in first.candidates if c.status is not SKIPPED and c.action_digest]
     assert winner.compiler in {candidate.compiler for candidate in tried}
     assert chosen.status is CandidateStatus.VERIFIED
+
+
+def test_a_race_that_cannot_be_remembered_is_none_the_worse(tmp_path: Path, cache: Path) -> None:
+    racing = service(tmp_path, cache, PLUGIN)
+    (tmp_path / "store" / "races").write_text("in the way")
+    done = racing.compile(relu(tmp_path), BOARD, Wish(), tmp_path)
+    assert done.result.status is ResultStatus.DONE
+    assert any(said.startswith("this race is not remembered: ") for said in done.notices)
+
+
+def test_samples_of_no_use_are_refused_before_anything_is_built(
+    tmp_path: Path, cache: Path
+) -> None:
+    racing = service(tmp_path, cache, slow(tmp_path, "asleep"))
+    np.savez(tmp_path / "bare.npz", x=np.zeros((3, 64), np.float32))
+    wish = Wish(compiler="asleep", data=tmp_path / "bare.npz")
+    with pytest.raises(UsageError, match="has no array 'labels'"):
+        racing.compile(relu(tmp_path), BOARD, wish, tmp_path)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tinymlaas.contract.errors import UsageError
-from tinymlaas.contract.tensors import DType, TensorSpec
+from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
 from workers.samples import accuracy, load_samples
 
 SPEC = TensorSpec(name="image", shape=(1, 2, 2), dtype=DType.FLOAT32)
@@ -72,6 +72,19 @@ def no_array() -> bytes:
 def test_what_cannot_be_used_says_why(data: bytes, reason: str) -> None:
     with pytest.raises(UsageError, match=reason):
         load_samples(data, "d.npz", [SPEC])
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_is_no_number_is_not_quantised(number: float) -> None:
+    whole = SPEC.model_copy(
+        update={
+            "dtype": DType.INT8,
+            "quantization": Quantization(scale=0.5, zero_point=3),
+        }
+    )
+    data = npz(x=np.full((1, 4), number, np.float32))
+    with pytest.raises(UsageError, match="array 'image' holds NaN or infinity"):
+        load_samples(data, "d.npz", [whole])
 
 
 def test_accuracy() -> None:
