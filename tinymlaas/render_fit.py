@@ -21,13 +21,14 @@ _LISTED_REASONS = 8
 def board_fits(report: FitReport) -> Iterator[RenderableType]:
     """Yield the table of boards that may run the model, and why the others cannot."""
     able = [board for board in report.boards if board.verdict in _ABLE]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for heading in ("board", "core", "verdict", "compiler", "known"):
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0))
+    for heading in ("board", "verdict", "compiler", "known"):
         table.add_column(heading, no_wrap=heading != "compiler", overflow="fold")
-    for heading in ("flash B", "of", "RAM B", "of", "instr."):
+    ran = any(board.instructions is not None for board in able)
+    for heading in ("flash B", "used", "RAM B", "used", *(("instr.",) * ran)):
         table.add_column(heading, justify="right", no_wrap=True)
     for board in able:
-        table.add_row(*_cells(board))
+        table.add_row(*_cells(board), *((millions(board.instructions),) * ran))
     yield table if able else Text(f"no board known is likely to run {report.model}")
     unable = [board for board in report.boards if board.verdict not in _ABLE]
     for board in (*(board for board in able if board.reasons), *unable):
@@ -43,13 +44,16 @@ def board_fits(report: FitReport) -> Iterator[RenderableType]:
 def _cells(board: BoardFit) -> tuple[RenderableType, ...]:
     return (
         board.board,
-        str(board.core),
         Text(board.verdict.value, style=_STYLES[board.verdict]),
         board.compiler or "–",
         "–" if board.level is None else str(board.level),
         number(board.flash_bytes),
-        number(board.flash_capacity),
+        _share(board.flash_bytes, board.flash_capacity),
         number(board.ram_bytes),
-        number(board.ram_capacity),
-        millions(board.instructions),
+        _share(board.ram_bytes, board.ram_capacity),
     )
+
+
+def _share(used: int | None, capacity: int) -> str:
+    """Return how much of a memory is used, to the last percent upwards."""
+    return "–" if used is None or not capacity else f"{-(-100 * used // capacity)}%"
