@@ -42,8 +42,9 @@ from tinymlaas.cli_options import (
 from tinymlaas.cli_plot import check_plot, draw_plot
 from tinymlaas.cli_quantize import quantize
 from tinymlaas.cli_rebuild import rebuild
+from tinymlaas.cli_verify import harness, verify
 from tinymlaas.contract.errors import Failure, InvalidBoard
-from tinymlaas.contract.report import CompileResult, ResultStatus, VerifyReport
+from tinymlaas.contract.report import CompileResult, ResultStatus
 
 app = typer.Typer(
     help="TinyML as a Service: from a trained model to a verified, signed inference module.",
@@ -56,6 +57,8 @@ keys_app = typer.Typer(help="The signing key.", no_args_is_help=True)
 app.command()(quantize)
 app.command()(fit)
 app.command()(rebuild)
+app.command()(verify)
+app.command()(harness)
 cli_jobs.add_to(app)
 app.add_typer(cli_farm.app, name="farm")
 app.add_typer(cli_store.app, name="store")
@@ -174,30 +177,6 @@ def inspect(model: ModelPath, shape: ShapeOption = None, as_json: JsonOption = F
         output.json(found)
     else:
         render.show(out, render.summary(model.name, found))
-
-
-@app.command()
-def verify(
-    module: ModulePath,
-    key: KeyOption = None,
-    rerun: Annotated[bool, typer.Option(help="Run the golden inputs again.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Check a module's signature and content, and with --rerun its numbers."""
-    from tinymlaas import modules
-
-    output = Output(out, err, as_json)
-    checked = modules.verify(module, key)
-    found = modules.rerun(checked) if rerun else checked.archive.manifest.verification
-    if as_json:
-        output.json(VerifyReport(signer=checked.signer, rerun=rerun, verification=found))
-        return
-    output.line(f"ok: {module.name} is signed by key {checked.signer} and unchanged")
-    if found is None:
-        output.line("it was built, not run: there are no numbers")
-    else:
-        output.line("run again now:" if rerun else "as its manifest says (--rerun repeats it):")
-        render.show(out, render.verification(found))
 
 
 @app.command()

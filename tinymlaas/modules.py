@@ -10,13 +10,16 @@ from storage.dsse import MAX_ENVELOPE_BYTES
 from storage.provenance import ExternalParameters, envelope_name
 from storage.stored_zip import MAX_ARCHIVE_BYTES
 from storage.verify import trusted_key, verify_module
+from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.manifest import Verification
 from tinymlaas.contract.report import RunReport
 from tinymlaas.inputs import read_input
 from tinymlaas.keys import existing_public_key
 from tinymlaas.settings import from_environment
 from workers import replay
+from workers.pack import write_new
 from workers.samples import MAX_SAMPLES_BYTES, accuracy, load_samples
+from workers.verify.board.export import Port, exported
 
 _MAX_KEY_BYTES = 1 << 16
 
@@ -64,6 +67,36 @@ def rerun(checked: Checked) -> Verification:
         ToolchainError: a toolchain or simulator is missing or failed.
     """
     return replay.replay_golden(checked.archive, from_environment().toolchain_cache)
+
+
+def replay_on_board(checked: Checked, place: str, patience: float) -> Verification:
+    """Run the golden inputs of a verified module on the board at `place`; see `workers.replay`."""
+    return replay.replay_on_board(checked.archive, place, patience)
+
+
+def judge_outputs(checked: Checked, path: Path) -> Verification:
+    """Compare the file that a board has written by semihosting with the golden outputs.
+
+    Raises:
+        UsageError: there is no such file.
+        VerificationError: the file is not whole, or the outputs are not within the tolerance.
+    """
+    data = read_input(path, "outputs", MAX_SAMPLES_BYTES)
+    return replay.judge_stream(checked.archive, data, path.name)
+
+
+def export_harness(checked: Checked, port: str, folder: Path) -> list[str]:
+    """Write what a firmware needs to run the module's golden inputs; return the paths in `folder`.
+
+    Raises:
+        UsageError: there is no such port, or not for this module.
+        Failure: `folder` holds something already, or cannot be written.
+    """
+    if port not in tuple(Port):
+        raise UsageError(f"--port is {' or '.join(Port)}, not {port!r}")
+    files = exported(checked.archive, Port(port))
+    write_new(files, folder)
+    return sorted(files)
 
 
 def run_samples(

@@ -331,7 +331,8 @@ def verification(found: Verification) -> Table:
     table = _facts("")
     numerics = found.numerics
     simulator = found.simulator.partition(" (")[0]  # without the distribution's package version
-    table.add_row("ran on", f"{found.machine} ({simulator})")
+    # Of a board there is no more than its user's word that it is one.
+    table.add_row("ran on", f"{found.machine} ({simulator or 'as its user says'})")
     table.add_row("reference", f"{found.reference}, {found.samples} golden samples")
     table.add_row("max abs error", f"{numerics.max_abs_error:.3g}")
     bound = f"{numerics.max_rel_error:.3g} of the output's range (allowed {numerics.tolerance:g})"

@@ -58,13 +58,22 @@ def unpack(archive: Archive, folder: Path) -> None:
     Raises:
         Failure: the folder holds something, or cannot be written.
     """
+    write_new(archive.members, folder, "unpack into")
+
+
+def write_new(files: Mapping[str, bytes], folder: Path, what: str = "write into") -> None:
+    """Write `files`, by paths that are plain and relative, below a new or empty `folder`.
+
+    Raises:
+        Failure: the folder holds something, or cannot be written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise Failure(f"cannot unpack into {folder}: it is not empty")
-        for path, content in archive.members.items():
+            raise Failure(f"cannot {what} {folder}: it is not empty")
+        for path, content in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
     except OSError as error:
-        raise Failure(f"cannot unpack into {folder}: {error.strerror or error}") from error
+        raise Failure(f"cannot {what} {folder}: {error.strerror or error}") from error

@@ -107,7 +107,8 @@ class Layers(Model):
 class Verification(Model):
     """How the module was proven: where it ran and what came out.
 
-    `machine` is the simulated machine (``mps2-an386``) or ``host``; `instructions` per inference
+    `machine` is the simulated machine (``mps2-an386``), ``host``, or where a board was that its
+    user had answer (never in a manifest; `simulator` is then empty); `instructions` per inference
     (None where they cannot be counted); `stack_bytes` the watermark below the entry point.
     `layers` says where the numbers part from the reference's, where they do by more than rounding
     and the compiler can show its layers.

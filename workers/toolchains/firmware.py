@@ -115,10 +115,15 @@ def _compile_part(
     return kept
 
 
+def table_source(name: str) -> str:
+    """Return the C of the table that names a module's functions and reserves its arena."""
+    return _TABLE.format(name=name, upper=name.upper())
+
+
 def compile_table(module: ModuleFiles, name: str, target: CapabilityClass, work_dir: Path) -> Path:
     """Compile the table that names the module's functions and reserves its arena."""
     source = work_dir / "module_table.c"
-    source.write_text(_TABLE.format(name=name, upper=name.upper()), encoding="utf-8")
+    source.write_text(table_source(name), encoding="utf-8")
     made = work_dir / "module_table.o"
     toolchain = toolchain_for(target.core)
     flags = [*toolchain.cflags(target), f"-I{FIRMWARE_DIR}", f"-I{module.header.parent.resolve()}"]

@@ -16,7 +16,7 @@ def run_on_host(job: Job) -> RunResult:
         RunFailed: the module crashed, reported an error or did not end in time.
     """
     job.write_inputs()
-    program = job.link(job.target, ["run_main.c", "port_host.c"])
+    program = job.link(job.target, ["harness_streams.c", "port_host.c"])
     done = job.start([str(program)], HOST)
     if done.returncode != 0:
         raise RunFailed(f"the module failed on {HOST}: {done.stderr}")

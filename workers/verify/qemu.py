@@ -49,7 +49,13 @@ def run_in_qemu(job: Job) -> RunResult:
 
 
 def _link_for(job: Job, machine: Machine) -> Path:
-    sources = ["run_main.c", "measure.c", "port_semihost.c", machine.clock.source]
+    sources = [
+        "harness_streams.c",
+        "measure.c",
+        "port_semihost.c",
+        "faults.c",
+        machine.clock.source,
+    ]
     script = linker.script(machine.placement(), job.name, stack_bytes=machine.stack_bytes)
     return job.link(job.target, sources, machine.clock.defines, script)
 

@@ -81,7 +81,7 @@ def _link(job: Job, chip: Chip) -> Path:
         f"-Wl,--defsym=__TEXT_REGION_LENGTH__={chip.flash}",
         f"-Wl,--defsym=__DATA_REGION_LENGTH__={chip.ram - _LEAST_STACK}",
     )
-    sources = ["run_main.c", "measure.c", "port_simavr.c", "ticks_none.c"]
+    sources = ["harness_streams.c", "measure.c", "port_simavr.c", "ticks_none.c"]
     return job.link(target, sources, extra=extra, objects=[inputs])
 
 

@@ -1,4 +1,4 @@
-"""The two byte streams between us and the harness (`harness/run_main.c` has the format)."""
+"""The two byte streams between us and the harness (`harness/harness_streams.c` has the format)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ class Measurement:
     coarse: int
     stack: int
 
+    @property
+    def count(self) -> int:
+        """The difference of one 64-bit counter, where both are its halves."""
+        return self.coarse << 32 | self.fine
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -53,16 +58,27 @@ def encode(
     parts = [struct.pack("<III", len(samples), len(inputs), len(outputs))]
     sizes = struct.pack(f"<{len(outputs)}I", *(spec.nbytes for spec in outputs))
     for sample in samples:
-        for spec, array in zip(inputs, sample, strict=True):
-            if array.shape != spec.shape or array.dtype != np.dtype(spec.dtype.value):
-                raise ValueError(
-                    f"{spec.name} is {spec.dtype.value}{list(spec.shape)}, "
-                    f"not {array.dtype}{list(array.shape)}"
-                )
-            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            parts += [struct.pack("<I", spec.nbytes), little.tobytes()]
+        for data in raw(sample, inputs):
+            parts += [struct.pack("<I", len(data)), data]
         parts.append(sizes)
     return b"".join(parts)
+
+
+def raw(sample: Sample, inputs: Sequence[TensorSpec]) -> list[bytes]:
+    """Return the bytes of each array of `sample` as a module has them.
+
+    Raises:
+        ValueError: an array has not the shape or dtype of its tensor.
+    """
+    found = []
+    for spec, array in zip(inputs, sample, strict=True):
+        if array.shape != spec.shape or array.dtype != np.dtype(spec.dtype.value):
+            raise ValueError(
+                f"{spec.name} is {spec.dtype.value}{list(spec.shape)}, "
+                f"not {array.dtype}{list(array.shape)}"
+            )
+        found.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return found
 
 
 def decode(stream: bytes, samples: int, outputs: Sequence[TensorSpec]) -> Answer:
@@ -74,21 +90,22 @@ def decode(stream: bytes, samples: int, outputs: Sequence[TensorSpec]) -> Answer
     size = sum(spec.nbytes for spec in outputs)
     if len(stream) != (2 + samples) * _MEASUREMENT.size + samples * size:
         raise BrokenStream(f"{len(stream)} bytes")
-    measurements, arrays, at = [], [], 0
+    measurements, found, at = [], [], 0
     for index in range(2 + samples):
         measurements.append(Measurement(*_MEASUREMENT.unpack_from(stream, at)))
         at += _MEASUREMENT.size
         if index >= 2:
-            arrays.append(_arrays(stream, at, outputs))
+            found.append(arrays(stream, at, outputs))
             at += size
-    return Answer(measurements[0], measurements[1], tuple(measurements[2:]), tuple(arrays))
+    return Answer(measurements[0], measurements[1], tuple(measurements[2:]), tuple(found))
 
 
-def _arrays(stream: bytes, at: int, outputs: Sequence[TensorSpec]) -> tuple[Array, ...]:
-    arrays = []
+def arrays(stream: bytes, at: int, outputs: Sequence[TensorSpec]) -> tuple[Array, ...]:
+    """Return one array for each of `outputs`, whose bytes follow each other from `at`."""
+    found = []
     for spec in outputs:
         dtype = np.dtype(spec.dtype.value)
         flat = np.frombuffer(stream, dtype.newbyteorder("<"), spec.size, at)
-        arrays.append(flat.astype(dtype).reshape(spec.shape))
+        found.append(flat.astype(dtype).reshape(spec.shape))
         at += spec.nbytes
-    return tuple(arrays)
+    return tuple(found)

@@ -23,14 +23,16 @@ from workers.models.summary import inspect
 BOARD = "nucleo-l4r5zi"
 
 
-def five_layers() -> bytes:
-    """CONV_2D, DEPTHWISE_CONV_2D, CONV_2D, RESHAPE, FULLY_CONNECTED; all of int8."""
+def five_layers(seed: int = 3) -> bytes:
+    """CONV_2D, DEPTHWISE_CONV_2D, CONV_2D, RESHAPE, FULLY_CONNECTED; all of int8. The weights of
+    the last are drawn by `seed`.
+    """
     model = Model()
     one = conv(model, model.input(T((1, 6, 6, 3), *KIND)), weights_of((4, 3, 3, 3)), (1, 6, 6, 4))
     two = depthwise(model, one, weights_of((1, 3, 3, 4)), (1, 6, 6, 4))
     three = conv(model, two, weights_of((5, 1, 1, 4), 2), (1, 6, 6, 5))
     flat = model.op("RESHAPE", (three, int32(model, [1, 180])), T((1, 180), *KIND))
-    numbers = (flat, *filter_of(model, weights_of((4, 180), 3), 0))
+    numbers = (flat, *filter_of(model, weights_of((4, 180), seed), 0))
     options = FullyConnectedOptions(0, 0, False)
     model.outputs.append(model.op("FULLY_CONNECTED", numbers, T((1, 4), *KIND), options))
     return model.to_bytes()

@@ -4,6 +4,9 @@
 
 #include <stdint.h>
 
+/* Run the module on all that comes in; does not return. */
+void tinymlaas_harness(void) __attribute__((noreturn));
+
 /* Open the input and output streams. */
 void port_open(void);
 /* Read or write exactly `size` bytes; a short stream ends the run with a failure. */

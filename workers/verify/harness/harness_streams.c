@@ -1,4 +1,4 @@
-/* The harness: run the module on every sample of the input stream, write what comes out.
+/* The harness over two streams: run the module on every sample of the input stream, write what comes out.
  *
  * In:  the numbers of samples, inputs and outputs; then for each sample the size and the bytes of
  *      every input, and the size of every output.
@@ -49,7 +49,7 @@ static void run_sample(uint32_t inputs, uint32_t outputs) {
   }
 }
 
-int main(void) {
+void tinymlaas_harness(void) {
   const struct module_table *module = &tinymlaas_module;
   struct measurement m;
   uint32_t samples, inputs, outputs;

@@ -1,0 +1,82 @@
+"""The commands ``verify`` and ``harness``: what is proven of a module, here and on a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tinymlaas import render
+from tinymlaas.cli_arguments import JsonOption, KeyOption, ModulePath
+from tinymlaas.cli_options import Output, parse_seconds
+from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.manifest import Verification
+from tinymlaas.contract.report import VerifyReport
+
+
+def verify(
+    module: ModulePath,
+    key: KeyOption = None,
+    rerun: Annotated[bool, typer.Option(help="Run the golden inputs again.")] = False,
+    serial: Annotated[
+        str | None,
+        typer.Option(metavar="TTY[:BAUD]", help="Run them on the board there, or at tcp://…"),
+    ] = None,
+    outputs: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", readable=False, help="What a board wrote by semihosting."),
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(metavar="10s", help="How long a board may be silent.")
+    ] = "10s",
+    as_json: JsonOption = False,
+) -> None:
+    """Check a module's signature and content, and with --rerun or on a board its numbers."""
+    from tinymlaas import modules
+
+    if sum((rerun, serial is not None, outputs is not None)) > 1:
+        raise UsageError("give one of --rerun, --serial and --outputs")
+    console = render.console()
+    output = Output(console, render.console(stderr=True), as_json)
+    patience = parse_seconds("--timeout", timeout) or 0.0
+    checked = modules.verify(module, key)
+    how = "as its manifest says (--rerun repeats it):"
+    found: Verification | None
+    if rerun:
+        how, found = "run again now:", modules.rerun(checked)
+    elif serial is not None:
+        how, found = "run on the board now:", modules.replay_on_board(checked, serial, patience)
+    elif outputs is not None:
+        how, found = "as the board has answered:", modules.judge_outputs(checked, outputs)
+    else:
+        found = checked.archive.manifest.verification
+    if as_json:
+        output.json(VerifyReport(signer=checked.signer, rerun=rerun, verification=found))
+        return
+    output.line(f"ok: {module.name} is signed by key {checked.signer} and unchanged")
+    if found is None:
+        output.line("it was built, not run: there are no numbers")
+    else:
+        output.line(how)
+        render.show(console, render.verification(found))
+
+
+def harness(
+    module: ModulePath,
+    folder: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="A new folder for the files.")
+    ],
+    port: Annotated[
+        str, typer.Option(metavar="uart|semihosting", help="How the board talks to this computer.")
+    ] = "uart",
+    key: KeyOption = None,
+) -> None:
+    """Write sources that run a module's golden inputs in a firmware of your own."""
+    from tinymlaas import modules
+
+    output = Output(render.console(), render.console(stderr=True), False)
+    checked = modules.verify(module, key)
+    for path in modules.export_harness(checked, port, folder):
+        output.line(f"{folder / path}")
+    output.line(f"{folder / 'README.md'} says how to go on")

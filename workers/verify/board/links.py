@@ -1,0 +1,143 @@
+"""Bytes to and from a board: a serial device, or a TCP connection to whatever has one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from tinymlaas.contract.errors import Failure, UsageError
+
+_BAUD = 115_200
+_TCP = ("tcp://", "socket://")
+_CHUNK = 4096
+
+
+class LinkFailed(Failure):
+    """The way to the board cannot be opened, or has broken."""
+
+
+class Link(Protocol):
+    """Both ends may send at any time; nothing is framed here."""
+
+    @property
+    def name(self) -> str:
+        """What the user called it."""
+
+    def send(self, data: bytes, seconds: float) -> None:
+        """Send all of `data`; raises `LinkFailed` if that cannot be done in `seconds`."""
+
+    def receive(self, seconds: float) -> bytes:
+        """Return what has come, at the latest after `seconds`; nothing if nothing has."""
+
+
+@contextlib.contextmanager
+def opened(place: str) -> Iterator[Link]:
+    """Open ``/dev/ttyACM0``, ``/dev/ttyACM0:57600`` (baud; 115200 else) or ``tcp://host:port``.
+
+    Raises:
+        UsageError: `place` is none of these, or the speed is none that the device can have.
+        LinkFailed: it cannot be opened.
+    """
+    link = _tcp(place) if place.startswith(_TCP) else _tty(place)
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+class _Descriptor:
+    """A link over any file descriptor that `select` can wait for."""
+
+    def __init__(self, name: str, descriptor: int) -> None:
+        self.name = name
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+
+    def send(self, data: bytes, seconds: float) -> None:
+        """See `Link.send`."""
+        end = time.monotonic() + seconds
+        while data:
+            self._wait_to_write(end)
+            with self._broken(), contextlib.suppress(BlockingIOError):
+                data = data[os.write(self._descriptor, data[:_CHUNK]) :]
+
+    def receive(self, seconds: float) -> bytes:
+        """See `Link.receive`."""
+        ready, _, _ = select.select([self._descriptor], [], [], max(0.0, seconds))
+        if not ready:
+            return b""
+        with self._broken():
+            data = os.read(self._descriptor, _CHUNK)
+        if not data:
+            raise LinkFailed(f"{self.name} was closed at the other end")
+        return data
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self._descriptor)
+
+    def _wait_to_write(self, until: float) -> None:
+        left = until - time.monotonic()
+        _, ready, _ = select.select([], [self._descriptor], [], max(0.0, left))
+        if not ready:
+            raise LinkFailed(f"{self.name} takes no bytes: is flow control on that nobody serves?")
+
+    @contextlib.contextmanager
+    def _broken(self) -> Iterator[None]:
+        try:
+            yield
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise LinkFailed(f"{self.name}: {error.strerror or error}") from None
+
+
+def _tcp(place: str) -> _Descriptor:
+    host, _, port = place.partition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"--serial {place}: after :// stand host and port, as in tcp://bench:4000")
+    try:
+        connection = socket.create_connection((host, int(port)), timeout=10.0)
+    except (OSError, OverflowError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise LinkFailed(f"{place} cannot be reached: {said}") from None
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return _Descriptor(place, connection.detach())
+
+
+def _tty(place: str) -> _Descriptor:
+    import termios
+
+    path, _, speed = place.rpartition(":")
+    if not path or not speed.isdecimal():
+        path, speed = place, str(_BAUD)
+    baud = getattr(termios, f"B{speed}", None)
+    if baud is None or speed == "0":
+        raise UsageError(f"--serial {place}: {speed} is no speed a serial device here can have")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError as error:
+        raise LinkFailed(f"{path} cannot be opened: {error.strerror}") from None
+    try:
+        _make_raw(descriptor, baud)
+    except termios.error:
+        os.close(descriptor)
+        raise LinkFailed(f"{path} is no serial device") from None
+    return _Descriptor(place, descriptor)
+
+
+def _make_raw(descriptor: int, baud: int) -> None:
+    """Set 8 bits, no parity, one stop bit, no flow control, and no byte changed."""
+    import termios
+
+    characters = termios.tcgetattr(descriptor)[6]
+    characters[termios.VMIN], characters[termios.VTIME] = 0, 0
+    control = termios.CS8 | termios.CREAD | termios.CLOCAL
+    raw = [0, 0, control, 0, baud, baud, characters]
+    termios.tcsetattr(descriptor, termios.TCSANOW, raw)
+    termios.tcflush(descriptor, termios.TCIOFLUSH)
