@@ -29,8 +29,7 @@ def waiting(farm: RunningFarm, stub: Stub) -> list[Figure]:
     with connected(farm.amqp_url, farm.names, _TENANTS) as client:
         for number in range(2):
             client.submit(stub.order("red", f"endless{number}", milliseconds="600000"))
-        while len(stub.begun()) < 2:
-            time.sleep(0.1)
+        _await_begun(stub, 2)
         before, began = rss_bytes(pid), time.monotonic()
         for number in range(JOBS - 2):
             client.publish(*_request(farm, stub, number))
@@ -51,6 +50,14 @@ def waiting(farm: RunningFarm, stub: Stub) -> list[Figure]:
         ),
         Figure("memory", "for each of them", each / 1000, "kB"),
     ]
+
+
+def _await_begun(stub: Stub, count: int) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (begun := len(stub.begun())) < count:
+        time.sleep(0.1)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{begun} of {count} compiles were begun")
 
 
 def _request(farm: RunningFarm, stub: Stub, number: int) -> tuple[str, bytes]:

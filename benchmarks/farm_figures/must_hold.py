@@ -59,7 +59,8 @@ def cancel(desk: Desk, stub: Stub) -> list[Figure]:
     jobs = [desk.submit(stub.order("a", name, milliseconds="600000")) for name in names]
     desk.until(lambda: all(name in stub.begun() for name in names))
     following = desk.submit(stub.order("b", "following"))
-    time.sleep(0.5)
+    planned = JobState.COMPILING  # and waits for a worker
+    desk.until(lambda: any(told.state is planned for _, told in desk.changes[following]))
     asked = time.time()
     for job in jobs:
         desk.cancel("a", job)
