@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ _log = logging.getLogger(__name__)
 Step = Callable[[Any, Callable[..., None]], None]  # (channel, go on): one question and its answer
 
 
-class Link:
+class Link(ABC):
     """Base of consumer and publisher. Only the thread of the link touches pika's objects."""
 
     def __init__(self, url: str, name: str) -> None:
@@ -73,18 +74,18 @@ class Link:
             self._connection.ioloop.add_callback_threadsafe(work)
             return True
 
+    @abstractmethod
     def _steps(self) -> Sequence[Step]:
         """Return what is to be asked of a new channel, in order."""
-        raise NotImplementedError
 
     def _may_connect(self) -> bool:
         """Return whether there may be a connection now."""
         return True
 
-    def _got_ready(self) -> None:
+    def _got_ready(self) -> None:  # noqa: B027 - not all have anything to note
         """Take note that all steps are done (in the link's thread)."""
 
-    def _lost(self) -> None:
+    def _lost(self) -> None:  # noqa: B027
         """Take note that the connection is gone (in the link's thread)."""
 
     def _run(self) -> None:

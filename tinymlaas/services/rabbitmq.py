@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from pathlib import Path
-from types import TracebackType
 
 from tinymlaas.contract.errors import Failure
+from tinymlaas.services.private import PrivateServer
 from tinymlaas.services.process import NotReady, ServerProcess
-from tinymlaas.services.state import State, locked, remembered
+from tinymlaas.services.state import State
 
 AMQP_VARIABLE = "TINYMLAAS_AMQP_URL"
 # Not the wrapper in /usr/sbin, which insists on becoming the user rabbitmq.
 _PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _READY_SECONDS = 90.0
-_STOP_SECONDS = 30.0
-_PORTS = 3  # AMQP, Erlang distribution, Erlang port mapper
 
 # Listens on loopback alone. Limits are absolute: a share of the machine would be the machine's,
 # not ours. The consumer timeout is raised over the half hour a compile may not pass otherwise.
@@ -37,32 +34,17 @@ consumer_timeout = 14400000
 """
 
 
-class RabbitMQ:
-    """A private RabbitMQ; a context manager that starts and stops it.
+class RabbitMQ(PrivateServer):
+    """A private RabbitMQ; all state, messages too, is in its folder."""
 
-    All state, messages too, is in `folder` and is found again at the next start, which is on the
-    same ports unless somebody else has taken them.
-    """
+    _TITLE = "the private RabbitMQ"
+    _PORTS = 3  # AMQP, Erlang distribution, Erlang port mapper
+    _STOP_SECONDS = 30.0
 
     def __init__(self, folder: Path) -> None:
         """Choose where; nothing is started."""
-        self._folder = folder.absolute()
-        self._hold = contextlib.ExitStack()
-        self._state: State | None = None
+        super().__init__(folder)
         self._mapper: ServerProcess | None = None
-        self._server: ServerProcess | None = None
-
-    def __enter__(self) -> RabbitMQ:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:
@@ -71,55 +53,17 @@ class RabbitMQ:
         Raises:
             Failure: it was never started.
         """
-        if self._state is None:
-            raise Failure("the private RabbitMQ was not started")
-        port, state = self._state.ports[0], self._state
+        port, state = self._known.ports[0], self._known
         return f"amqp://{state.user}:{state.secret}@127.0.0.1:{port}/%2F"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that point clients at this server."""
-        return {AMQP_VARIABLE: self.url}
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the server, or None if it does not run."""
-        return self._server.pid if self._server is not None else None
-
-    def start(self) -> None:
-        """Start the server and wait until it serves clients.
+        """The variables that point clients at this server.
 
         Raises:
-            Failure: it cannot be started, in a line that quotes its log.
+            Failure: it was never started.
         """
-        if self._state is None:
-            self._hold.enter_context(locked(self._folder))
-        try:
-            self._state = self._state or remembered(self._folder, _PORTS)
-            self._launch(self._state)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop it in good order and let go of the folder."""
-        if self._server is not None:
-            self._server.stop(_STOP_SECONDS)
-        if self._mapper is not None:
-            self._mapper.kill()
-        self._hold.close()
-        self._hold, self._state = contextlib.ExitStack(), None
-
-    def restart(self) -> None:
-        """Stop it in good order and start it again on the same ports, as an upgrade would."""
-        if self._server is not None:
-            self._server.stop(_STOP_SECONDS)
-        self.start()
-
-    def kill(self) -> None:
-        """Kill the server (SIGKILL), as a crash would; `start` brings it back on the same ports."""
-        if self._server is not None:
-            self._server.kill()
+        return {AMQP_VARIABLE: self.url}
 
     def _launch(self, state: State) -> None:
         amqp, distribution, mapper = state.ports
@@ -135,10 +79,14 @@ class RabbitMQ:
             # In the foreground and ours: RabbitMQ would start one that outlives it.
             command = ["epmd", "-address", "127.0.0.1", "-port", str(mapper)]
             self._mapper = ServerProcess("epmd", command, environment, self._folder)
+            self._hold.callback(self._mapper.kill)  # it goes on while the server is restarted
             self._mapper.start()
         self._server = ServerProcess("rabbitmq", [str(program)], environment, self._folder)
         self._server.start()
         self._server.await_ready(lambda: _probe(self.url), _READY_SECONDS)
+
+    def _tidy(self) -> None:
+        """Do nothing: it writes in its folder alone."""
 
 
 def _program() -> Path:

@@ -8,48 +8,32 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from types import TracebackType
 
 from tinymlaas.contract.errors import Failure
 from tinymlaas.services.ports import COMPANION
+from tinymlaas.services.private import PrivateServer
 from tinymlaas.services.process import NotReady, ServerProcess
-from tinymlaas.services.state import State, locked, remembered
+from tinymlaas.services.state import State
 
 ENDPOINT_VARIABLE = "TINYMLAAS_S3_ENDPOINT"
 BUCKET_VARIABLE = "TINYMLAAS_S3_BUCKET"
 REGION = "us-east-1"
 _READY_SECONDS = 60.0
-_STOP_SECONDS = 20.0
-_PORTS = 5  # master, volume, filer, admin, S3
 _SOCKETS = ("master", "volume", "filer", "admin", "s3")
 
 
-class SeaweedFS:
-    """A private S3 server with one bucket; a context manager that starts and stops it.
+class SeaweedFS(PrivateServer):
+    """A private S3 server with one bucket; all objects are in its folder."""
 
-    All objects are in `folder` and are found again at the next start, which is on the same ports
-    unless somebody else has taken them.
-    """
+    _TITLE = "the private S3 server"
+    _PORTS = 5  # master, volume, filer, admin, S3
+    _STOP_SECONDS = 20.0
+    _COMPANIONS = True
 
     def __init__(self, folder: Path, bucket: str = "tinymlaas") -> None:
         """Choose where, and the bucket to create; nothing is started."""
-        self._folder = folder.absolute()
+        super().__init__(folder)
         self._bucket = bucket
-        self._hold = contextlib.ExitStack()
-        self._state: State | None = None
-        self._server: ServerProcess | None = None
-
-    def __enter__(self) -> SeaweedFS:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def endpoint(self) -> str:
@@ -62,7 +46,11 @@ class SeaweedFS:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that point clients at this server and bucket."""
+        """The variables that point clients at this server and bucket.
+
+        Raises:
+            Failure: it was never started.
+        """
         return {
             ENDPOINT_VARIABLE: self.endpoint,
             BUCKET_VARIABLE: self._bucket,
@@ -71,56 +59,12 @@ class SeaweedFS:
             "AWS_DEFAULT_REGION": REGION,
         }
 
-    @property
-    def pid(self) -> int | None:
-        """Process id of the server, or None if it does not run."""
-        return self._server.pid if self._server is not None else None
-
-    def start(self) -> None:
-        """Start the server and wait until the bucket is there and can be written.
-
-        Raises:
-            Failure: it cannot be started, in a line that quotes its log.
-        """
-        if self._state is None:
-            self._hold.enter_context(locked(self._folder))
-        try:
-            self._state = self._state or remembered(self._folder, _PORTS, companions=True)
-            self._launch(self._state)
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop it in good order and let go of the folder."""
-        self.pause()
-        self._hold.close()
-        self._hold, self._state = contextlib.ExitStack(), None
-
-    def pause(self) -> None:
-        """Stop it in good order but keep its ports; `start` brings it back on the same."""
-        if self._server is not None:
-            self._server.stop(_STOP_SECONDS)
-            self._remove_sockets()
-
-    def kill(self) -> None:
-        """Kill it (SIGKILL), as a crash would; `start` brings it back on the same ports."""
-        if self._server is not None:
-            self._server.kill()
-            self._remove_sockets()
-
-    @property
-    def _known(self) -> State:
-        if self._state is None:
-            raise Failure("the private S3 server was not started")
-        return self._state
-
     def _launch(self, state: State) -> None:
         (self._folder / "data").mkdir(exist_ok=True)
         identities = self._folder / "s3.json"
         identities.touch(0o600)
         identities.write_text(_identities(state))
-        self._remove_sockets()
+        self._tidy()
         self._server = ServerProcess(
             "seaweedfs", _command(state.ports), _environment(self._folder), self._folder
         )
@@ -160,7 +104,7 @@ class SeaweedFS:
         finally:
             client.close()
 
-    def _remove_sockets(self) -> None:
+    def _tidy(self) -> None:
         """Remove the sockets it makes in /tmp, which a killed one leaves there."""
         for name, port in zip(_SOCKETS, self._known.ports, strict=True):
             socket = Path("/tmp", f"seaweedfs-{name}-grpc-{port + COMPANION}.sock")  # noqa: S108
