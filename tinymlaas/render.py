@@ -164,22 +164,21 @@ def _chosen(report: CandidateReport) -> str:
 
 
 def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str) -> Table:
-    """Return the fit verdict: bytes by section, each region's use of its length, and what is free.
+    """Return the fit verdict: bytes by section, each region's use of its length, and the margin.
 
     RAM is arena, static data and, where the module was run, its stack.
     """
     table = _table(title, "region", "section")
-    for heading in ("bytes", "of", "used", "free"):
+    for heading in ("bytes", "of", "free", "free %"):
         table.add_column(heading, justify="right")
     rows = list(sections)
     for region in regions:
         for section in rows:
             if section.region == region.region:
                 table.add_row("", section.section, number(section.bytes), "", "", "")
-        share = region.used / region.length
-        style = "bold red" if share > 1 else "bold"
-        free = number(region.length - region.used)
-        used = (number(region.used), number(region.length), f"{share:.1%}", free)
+        style = "bold red" if region.free < 0 else "bold"
+        margin = (number(region.free), f"{region.free_percent:.1f}%")
+        used = (number(region.used), number(region.length), *margin)
         table.add_row(region.region, "", *used, style=style)
     return table
 

@@ -36,11 +36,23 @@ class SectionUse(Model):
 
 
 class RegionUse(Model):
-    """One region of the board's map: bytes used of its length."""
+    """One region of the board's map: bytes used of its length, and the margin.
+
+    `free` bytes are left, `free_percent` of the length; both are negative where it is too small.
+    """
 
     region: str
     used: int
     length: int
+    free: int
+    free_percent: float
+
+    @classmethod
+    def of(cls, region: str, used: int, length: int) -> RegionUse:
+        """Return the use of `used` bytes of `length`."""
+        free = length - used
+        percent = round(100 * free / length, 1)
+        return cls(region=region, used=used, length=length, free=free, free_percent=percent)
 
 
 class Footprint(Model):

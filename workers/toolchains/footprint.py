@@ -77,10 +77,10 @@ def _uses(linked: Linked, placement: Placement | None) -> Iterator[SectionUse]:
 def region_uses(uses: Sequence[SectionUse], target: CapabilityClass) -> tuple[RegionUse, ...]:
     """Return the bytes used of every region of the board, in the board's order."""
     return tuple(
-        RegionUse(
-            region=region.name,
-            used=sum(use.bytes for use in uses if use.region == region.name),
-            length=region.length,
+        RegionUse.of(
+            region.name,
+            sum(use.bytes for use in uses if use.region == region.name),
+            region.length,
         )
         for region in target.memory
     )
@@ -141,7 +141,10 @@ def _reason(
         if size
     )
     if total > capacity:
-        return f"needs {kilobytes(total)} {what} of {kilobytes(capacity)} ({largest})"
+        return (
+            f"needs {kilobytes(total)} {what} of {kilobytes(capacity)} ({largest}), "
+            f"{total - capacity:,} bytes too many"
+        )
     return (
         f"needs {kilobytes(total)} {what} ({largest}), which the board's {len(regions)} regions "
         f"cannot hold in pieces: {', '.join(_named(region) for region in regions)}"

@@ -16,6 +16,7 @@ from tests.integration.build.compilers import RIGHT, Handmade
 from tests.integration.cli.models import small_onnx
 from tinymlaas.boards import catalog
 from tinymlaas.contract.compiler import Estimate
+from tinymlaas.contract.device import CapabilityClass
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel, VerificationError
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
@@ -39,6 +40,9 @@ class Bench:
     cache: Path
 
     def build(self, board: str = "host") -> tuple[Outcome, CandidateJob]:
+        return self.build_for(catalog.get(board).capability_class())
+
+    def build_for(self, target: CapabilityClass) -> tuple[Outcome, CandidateJob]:
         found = inspect(MODEL, "small.onnx")
         self.store.put(keys.blob_of(found.model), found.model)
         job = job_for(
@@ -49,7 +53,7 @@ class Bench:
                 summary=found.summary,
             ),
             name="small",
-            target=catalog.get(board).capability_class(),
+            target=target,
             shapes={},
             service="test",
         )
@@ -212,3 +216,30 @@ def test_what_is_certainly_too_large_is_not_compiled(
         assert (report.status, report.flash_bytes) == (CandidateStatus.REJECTED, None)
         again = bench.build("nucleo-l4r5zi")[0].report
         assert (again.cached, again.reasons) == (True, reasons)
+
+
+def test_a_stack_alone_that_is_too_deep_is_no_fit_and_shows_its_numbers(bench: Bench) -> None:
+    before = "volatile char deep[3000]; for (int i = 0; i < 3000; i++) deep[i] = (char)i;"
+    roomy, _ = bench.build("nucleo-l4r5zi")
+    linked = next(use for use in roomy.report.regions if use.region == "ram")
+    stack = roomy.report.stack_bytes
+    assert stack is not None
+    bench.compiler = Handmade(before=before)
+    target = catalog.get("nucleo-l4r5zi").capability_class()
+    room = linked.used - stack + 2048  # more than arena and data, less than the stack as well
+    memory = tuple(
+        region.model_copy(update={"length": room}) if region.name == "ram" else region
+        for region in target.memory
+    )
+    outcome, _ = bench.build_for(target.model_copy(update={"memory": memory}))
+    report = outcome.report
+    assert report.status is CandidateStatus.REJECTED
+    assert report.stack_bytes is not None
+    assert report.stack_bytes >= 3000
+    (reason,) = report.reasons
+    over = linked.used - stack + report.stack_bytes - room
+    assert reason.endswith(f"{over:,} bytes too many")
+    assert f"stack {report.stack_bytes:,} bytes" in reason
+    (ram,) = (use for use in report.regions if use.region == "ram")
+    assert (ram.length, ram.free) == (room, -over)
+    assert ("stack", report.stack_bytes) in {(s.section, s.bytes) for s in report.sections}

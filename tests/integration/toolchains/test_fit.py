@@ -76,7 +76,7 @@ def test_too_little_ram_is_said_with_the_true_numbers(tmp_path, cache):
         link(library, NAME, small, cache=cache)
     assert caught.value.reasons == (
         f"needs {needs.ram_bytes} bytes RAM of {needs.ram_bytes - 8} bytes "
-        f"(arena 104 bytes, static {needs.static_bytes} bytes)",
+        f"(arena 104 bytes, static {needs.static_bytes} bytes), 8 bytes too many",
     )
 
 

@@ -102,7 +102,7 @@ def test_names_are_not_broken_in_80_columns(monkeypatch) -> None:
 
 
 def test_the_error_of_the_estimate_is_told(monkeypatch) -> None:
-    use = RegionUse(region="flash", used=5_000, length=10_000)
+    use = RegionUse.of("flash", 5_000, 10_000)
     said = {"estimated_flash_bytes": 4_500, "estimated_ram_bytes": 1_100, "regions": (use,)}
     result = CompileResult(
         status=ResultStatus.DONE, chosen=0, candidates=(report(*LINKED, **said),)

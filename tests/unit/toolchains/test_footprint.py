@@ -72,7 +72,8 @@ def test_flash_reason_has_the_numbers_largest_first():
     board = target(flash_kib=256, ram_kib=64)
     footprint = footprint_of(linked(text=55_000, weights=3_123_000), place(board), board)
     assert reasons_against(footprint, board) == (
-        "needs 3,104 kB flash of 256 kB (rodata 3,050 kB, text 54 kB, data 100 bytes)",
+        "needs 3,104 kB flash of 256 kB (rodata 3,050 kB, text 54 kB, data 100 bytes), "
+        "2,915,956 bytes too many",
     )
 
 
@@ -86,6 +87,9 @@ def test_stack_decides_ram():
         with_stack(fits, 8192 - 4150 + 1, board)
     assert caught.value.footprint.ram_bytes == 8193
     assert [use.section for use in caught.value.footprint.sections].count("stack") == 1
+    (ram,) = (use for use in caught.value.footprint.regions if use.length == 8192)
+    assert (ram.used, ram.free, ram.free_percent) == (8193, -1, -0.0)
+    assert [use.free_percent for use in fits.regions if use.length == 8192] == [0.0]
 
 
 def test_stack_goes_where_there_is_room():
