@@ -18,6 +18,7 @@ from tinymlaas.services.state import State
 ENDPOINT_VARIABLE = "TINYMLAAS_S3_ENDPOINT"
 BUCKET_VARIABLE = "TINYMLAAS_S3_BUCKET"
 REGION = "us-east-1"
+_READY = ".ready"  # an object outside our layout, of which it must be able to tell
 _READY_SECONDS = 60.0
 _SOCKETS = ("master", "volume", "filer", "admin", "s3")
 
@@ -72,7 +73,11 @@ class SeaweedFS(PrivateServer):
         self._server.await_ready(self._probe, _READY_SECONDS)
 
     def _probe(self) -> None:
-        """Create the bucket, write an object and remove it: all else says ready too early."""
+        """Create the bucket and read an object, written if it is not there.
+
+        All else says ready too early; after a crash the object's volume is there later than the
+        rest, and whatever is asked of it until then would be answered with a 500.
+        """
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
@@ -97,8 +102,10 @@ class SeaweedFS(PrivateServer):
                 client.exceptions.BucketAlreadyOwnedByYou, client.exceptions.BucketAlreadyExists
             ):
                 client.create_bucket(Bucket=self._bucket)
-            client.put_object(Bucket=self._bucket, Key=".ready", Body=b"")
-            client.delete_object(Bucket=self._bucket, Key=".ready")
+            try:
+                client.get_object(Bucket=self._bucket, Key=_READY)["Body"].read()
+            except client.exceptions.NoSuchKey:
+                client.put_object(Bucket=self._bucket, Key=_READY, Body=b"ready")
         except (BotoCoreError, ClientError) as error:
             raise NotReady(str(error)) from error
         finally:
