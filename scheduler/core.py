@@ -31,6 +31,7 @@ from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock, Delivery, Facts, Token
 from scheduler.requests import read_request, same_order
 from scheduler.turns import Turns
+from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import JobEnded, JobName, JobState
 from tinymlaas.contract.pool_messages import (
@@ -229,12 +230,14 @@ class Core:
             else:
                 self._disown(job, f"job {job.job_id} was another order, which has ended")
 
-    def found(self, key: Key, outcomes: Mapping[str, Outcome]) -> None:
-        """Take the outcomes the store has; what it has not is built."""
+    def found(
+        self, key: Key, outcomes: Mapping[str, Outcome], races: Sequence[RaceRecord] = ()
+    ) -> None:
+        """Take the outcomes the store has, and past races, if asked; what it has not is built."""
         with self._at_hand.dealing(key):
             job = self._at(key, Step.LOOKING_UP)
             if job is not None:
-                self._builds.found(job, outcomes)
+                self._builds.found(job, outcomes, races)
 
     def saved(self, key: Key, record: JobEnded) -> bool:
         """Return whether `record`, which the store has as the end of a job, is to be published."""
@@ -265,6 +268,7 @@ class Core:
         for key in self._at_hand.each(list(action.waiters) if action else ()):
             plan_of(self._jobs[key]).progress = standing
             self._announcing.changed(self._jobs[key])
+            self._builds.begun(self._jobs[key])
 
     def task_ended(self, end: TaskEnd) -> None:
         """Take the end of a task for all jobs that want its action."""
@@ -316,6 +320,7 @@ class Core:
                     self._ending.end(job, JobState.FAILED, (reason,))
         for end in self.actions.tick(now):
             self.task_ended(end)
+        self._builds.tick()
         self._planner.park()
         self._planner.go_on()
         self.actions.kill_unwanted(now, self._all_planned)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scheduler.ports import Token
+from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.messages import CompileOrder, JobChanged, JobEnded
 from tinymlaas.contract.pool_messages import PoolDescription
 
@@ -53,10 +54,13 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Ask the store for outcomes; answer with `Core.found`."""
+    """Ask the store for outcomes, and for past races on a kind of core unless that is None; answer
+    with `Core.found`.
+    """
 
     key: Key
     actions: tuple[str, ...]
+    core: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,14 @@ class Remember:
     """Keep what is known of a pool; may be lost."""
 
     told: PoolDescription
+
+
+@dataclass(frozen=True, slots=True)
+class RememberRace:
+    """Keep what came of a race on a kind of core; may be lost."""
+
+    core: str
+    record: RaceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +149,7 @@ Effect = (
     | Kill
     | Call
     | Remember
+    | RememberRace
     | Recall
     | Announce
     | Answer

@@ -26,7 +26,7 @@ def conclusion(plan: Plan) -> tuple[JobState, CompileResult]:
 
     A candidate that was quarantined has the job quarantined only if no other is usable.
     """
-    reports = [place.report for place in plan.table if place.report is not None]
+    reports = plan.reports()
     result = conclude(reports, plan.order.objective, plan.order.race)
     result = result.model_copy(update={"quantisation": plan.quantisation})
     if result.chosen is not None:

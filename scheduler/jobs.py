@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from scheduler.effects import Key
 from scheduler.forms import Form
+from scheduler.hurry import Hurry
 from scheduler.limits import of_form
 from scheduler.planning import Need
 from scheduler.ports import Token
@@ -48,7 +49,8 @@ class Place:
     """A candidate's place in its job's table: what is to build it, or how it came out.
 
     `summary` is of the form of the model that it is made of, None for what stands for no candidate
-    of one, as for a compiler that is away; `quantisation` says how that form was made.
+    of one, as for a compiler that is away; `quantisation` says how that form was made. `need` is
+    None as soon as there is a `report`.
     """
 
     summary: ModelSummary | None = None
@@ -68,8 +70,8 @@ class Plan:
 
     `given` is the inspection of the model as it came, `quantised` of its quantised form, of which
     `lacking` says why there is none. `places` finds the candidate that an action builds; `wants`
-    are the actions waited for. `last_words` is what is left of the logs of workers that died at one
-    of them.
+    are the actions waited for. `core` is the kind of core they are for. `last_words` is what is
+    left of the logs of workers that died at one of them.
     """
 
     order: CompileOrder
@@ -83,6 +85,7 @@ class Plan:
     quarantined: list[str] = field(default_factory=list)
     log: str | None = None
     last_words: bytes | None = None
+    core: str = ""
     progress: TaskStanding | None = None
 
     def take_forms(self) -> list[Form]:
@@ -92,6 +95,15 @@ class Plan:
             forms.append(Form(self.quantised, self.quantisation))
         self.given = self.quantised = None
         return forms
+
+    @property
+    def hurry(self) -> Hurry:
+        """When the job need not wait for all of its candidates."""
+        return Hurry(self.order.first, self.order.budget, self.order.race.limits)
+
+    def reports(self) -> list[CandidateReport]:
+        """Return what is known of candidates, in their order."""
+        return [each.report for each in self.table if each.report is not None]
 
     def open(self) -> list[Need]:
         """Return what would build the candidates of which nothing is known yet."""
@@ -103,7 +115,8 @@ class Job:
     """One job. `order` is the order's JSON, every file by reference and without the reply queue,
     for the same order may be sent by several who want to be told; `mark` is its digest's start.
 
-    `deadline` is in the clock's seconds. `plan` is None while the job only waits.
+    `deadline` is in the clock's seconds, and so is `until`, when its budget of building is spent:
+    None while that is not begun. `plan` is None while the job only waits.
     """
 
     tenant: str
@@ -120,6 +133,7 @@ class Job:
     step: Step = Step.KEEPING
     before_end: JobState | None = None
     replans: int = 0
+    until: float | None = None
     plan: Plan | None = None
 
     @property

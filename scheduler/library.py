@@ -11,17 +11,19 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from scheduler.past_races import keep_race, past_races
 from scheduler.planning import inspection_facts
 from scheduler.ports import Facts
 from storage import keys
 from storage.port import ObjectNotFound, ObjectStore
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import CompileOrder, JobEnded, Payload
 from tinymlaas.contract.pool_messages import PoolDescription
 
-_INSPECTIONS, _OUTCOMES, _FILES = 256, 2048, 8192
+_INSPECTIONS, _OUTCOMES, _FILES, _CORES = 256, 2048, 8192, 16
 # Retention may remove what we remember; it leaves alone what was used within far longer than this.
 _REMEMBERED_SECONDS = 60.0
 
@@ -59,6 +61,7 @@ class StoreLibrary:
         self._files: _Recent[bool] = _Recent(_FILES, now)
         self._inspections: _Recent[Inspection] = _Recent(_INSPECTIONS, now)
         self._outcomes: _Recent[Outcome] = _Recent(_OUTCOMES, now)
+        self._races: _Recent[list[RaceRecord]] = _Recent(_CORES, now)
 
     def keep(self, tenant: str, files: Sequence[bytes]) -> None:
         """See `Library.keep`."""
@@ -151,6 +154,21 @@ class StoreLibrary:
                 return
         self._store.delete(key)  # a compiler was upgraded
         self._store.put_if_absent(key, data)
+
+    def races(self, core: str) -> Sequence[RaceRecord]:
+        """See `Library.races`."""
+        found = self._races.get(core)
+        if found is None:
+            try:
+                found = past_races(core, self._store)
+            except StoreError:
+                return ()
+            self._races.put(core, found)
+        return found
+
+    def keep_race(self, core: str, record: RaceRecord) -> None:
+        """See `Library.keep_race`."""
+        keep_race(core, record, self._store)
 
     def save(self, record: JobEnded, log: bytes | None = None) -> JobEnded:
         """See `Library.save`; StoreError if it is to be called again."""

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from scheduler import planning
 from scheduler.effects import Key, Look, LookUp
+from scheduler.history import core_of
 from scheduler.jobs import Job, Place, Plan, Step, plan_of
 from scheduler.parts import Parts
-from scheduler.planning import Boards, Need
+from scheduler.planning import Boards, Need, candidate_of
 from scheduler.ports import Facts
 from scheduler.preparing import Preparing
 from scheduler.requests import same_order
@@ -112,7 +113,8 @@ class Planner:
         if plan.places:
             parts.step(job, Step.LOOKING_UP)
             parts.turns.asking(job.key)
-            parts.effects.append(LookUp(job.key, tuple(plan.places)))
+            core = core_of(candidate_of(plan.open()[0]).task.target) if plan.hurry.any else None
+            parts.effects.append(LookUp(job.key, tuple(plan.places), core))
         else:
             parts.ending.conclude(job)
 

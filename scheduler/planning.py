@@ -120,6 +120,12 @@ def _build(job: CandidateJob, compiler: CompilerDescription, service: str) -> Ne
     return Need(job.action_digest, compiler.name, task, service)
 
 
+def candidate_of(need: Need) -> CandidateJob:
+    """Return what a need of a build is to build."""
+    assert isinstance(need.work, BuildTask)  # noqa: S101 - for the type checker
+    return need.work.job
+
+
 def away(pool: str) -> CandidateReport:
     """Return the report for a compiler whose pool nobody has heard of."""
     reason = f"pool {pool} was away and is not known yet: start a worker of it, then ask again"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import CompileOrder, JobEnded
 from tinymlaas.contract.pool_messages import PoolDescription
@@ -124,6 +125,14 @@ class Library(Protocol):
 
     def remember(self, told: PoolDescription) -> None:
         """Keep what is known of a pool, for schedulers that start while it has no worker."""
+        ...
+
+    def races(self, core: str) -> Sequence[RaceRecord]:
+        """Return past races on a kind of core; none where the store does not tell: it is a hint."""
+        ...
+
+    def keep_race(self, core: str, record: RaceRecord) -> None:
+        """Keep what came of a race."""
         ...
 
     def save(self, record: JobEnded, log: bytes | None = None) -> JobEnded:

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
@@ -205,8 +205,10 @@ class Service:
                     lambda: ports.library.look(key[0], key[1], order, self._version),
                     lambda facts: self._core.looked(key, facts),
                 )
-            case do.LookUp(key, actions):
-                self._ask(lambda: self._known(key, actions), lambda answer: answer())
+            case do.LookUp():
+                self._ask(lambda: self._known(effect), lambda answer: answer())
+            case do.RememberRace(core, record):
+                self._try(lambda: ports.library.keep_race(core, record))
             case do.Send() | do.Kill() | do.Call() | do.Remember() | do.Recall():
                 self._do_for_pools(effect)
             case do.Announce():
@@ -241,15 +243,18 @@ class Service:
             case do.Recall(pools):
                 self._ask(lambda: ports.library.pools(pools), self._core.recalled)
 
-    def _known(self, key: do.Key, actions: Sequence[str]) -> Callable[[], None]:
+    def _known(self, wanted: do.LookUp) -> Callable[[], None]:
         """Return what the core is to be told. A job that has ended is found out before anything is
         built for it; where nothing has to be, keeping its record tells, with one call less.
         """
-        outcomes = self._ports.library.outcomes(actions)
-        record = self._ports.library.record(*key) if len(outcomes) < len(actions) else None
+        library, key = self._ports.library, wanted.key
+        outcomes = library.outcomes(wanted.actions)
+        whole = len(outcomes) == len(wanted.actions)
+        record = None if whole else library.record(*key)
         if record is not None:
             return partial(self._core.recorded, key, record)
-        return partial(self._core.found, key, outcomes)
+        races = () if whole or wanted.core is None else library.races(wanted.core)
+        return partial(self._core.found, key, outcomes, races)
 
     def _announce(self, effect: do.Announce) -> None:
         standing, body = effect.event.data, effect.event.encoded()
@@ -336,6 +341,17 @@ class Service:
                 self._inbox.put(partial(answer, found))
 
         self._store.submit(asked)
+
+    def _try(self, what: Callable[[], None]) -> None:
+        """Call `what` in another thread, once: nothing depends on it."""
+
+        def tried() -> None:
+            try:
+                what()
+            except Exception as error:
+                _log.warning("the store does not take it: %s", error)
+
+        self._store.submit(tried)
 
     def _again(self, tries: int, what: Callable[[], None]) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**tries, _MAX_RETRY_SECONDS)

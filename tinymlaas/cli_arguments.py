@@ -25,6 +25,10 @@ MaxInstructionsOption = Annotated[int | None, typer.Option(min=0, help="Per infe
 MaxErrorOption = Annotated[
     float | None, typer.Option(min=0, help="From the model given, of the output's range.")
 ]
+BudgetOption = Annotated[
+    str | None, typer.Option(metavar="30s", help="Stop trying candidates after that long.")
+]
+FirstOption = Annotated[bool, typer.Option("--first", help="Take the first verified candidate.")]
 ShapeOption = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="NAME=D,D,…", help="Fix an input's shape; repeatable."),

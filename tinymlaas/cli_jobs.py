@@ -12,8 +12,10 @@ import typer
 from tinymlaas import render, render_jobs
 from tinymlaas.cli_arguments import (
     BoardOption,
+    BudgetOption,
     CalibrationOption,
     CompilerOption,
+    FirstOption,
     Int8Option,
     JsonOption,
     KeyOption,
@@ -27,7 +29,7 @@ from tinymlaas.cli_arguments import (
     SetOption,
     ShapeOption,
 )
-from tinymlaas.cli_options import Output, parse_options, parse_race, parse_shapes
+from tinymlaas.cli_options import Output, parse_options, parse_race, parse_seconds, parse_shapes
 from tinymlaas.cli_watch import shown
 from tinymlaas.contract.job_status import JobStatus, Submitted
 from tinymlaas.contract.messages import JobState
@@ -64,6 +66,8 @@ def submit(
     max_ram: MaxRamOption = None,
     max_instructions: MaxInstructionsOption = None,
     max_error: MaxErrorOption = None,
+    budget: BudgetOption = None,
+    first: FirstOption = False,
     name: Annotated[
         str | None, typer.Option(help="Prefix of the module's symbols; default: the file's name.")
     ] = None,
@@ -88,6 +92,8 @@ def submit(
         "compiler": compiler,
         "objective": heaviest,
         "race": race,
+        "first": first,
+        "budget": parse_seconds("--budget", budget),
         "shapes": parse_shapes(shape or ()),
         "options": parse_options(option or ()),
         "calibration": calibration,

@@ -136,9 +136,10 @@ class Client:
         """Send `model`, a file or its bytes, to be compiled for `board`; return when RabbitMQ has
         the request.
 
-        `wish` are the fields of `Wish`: device, name, compiler, objective, race, shapes, options,
-        calibration, activations, quantised_only, priority, deadline. The same order sent again
-        under the same `job_id` is the same job. `traceparent` is W3C trace context.
+        `wish` are the fields of `Wish`: device, name, compiler, objective, race, first, budget,
+        shapes, options, calibration, activations, quantised_only, priority, deadline. The same
+        order sent again under the same `job_id` is the same job. `traceparent` is W3C trace
+        context.
 
         Raises:
             UsageError: something of the order is malformed; says what.

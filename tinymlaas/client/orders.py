@@ -32,7 +32,8 @@ class Wish:
     """What is wanted besides the model; the fields are those of `CompileOrder`.
 
     `name` None is made of the model's file name. With a `calibration` the model races quantised
-    too, or, `quantised_only`, in no other form.
+    too, or, `quantised_only`, in no other form. `budget` is in seconds of building, from when that
+    is begun; with `first` the first candidate that may win ends the job.
     """
 
     board: str | None = None
@@ -41,6 +42,8 @@ class Wish:
     compiler: str = "auto"
     objective: Objective | str = Objective.LATENCY
     race: Race | None = None
+    first: bool = False
+    budget: float | None = None
     shapes: Mapping[str, Sequence[int]] | None = None
     options: Mapping[str, str] | None = None
     calibration: Source | None = None
@@ -67,6 +70,8 @@ def order_of(tenant: str, model: Source, wish: Wish) -> tuple[CompileOrder, list
         "compiler": wish.compiler,
         "objective": wish.objective,
         "race": wish.race or Race(),
+        "first": wish.first,
+        "budget": wish.budget,
         "shapes": {name: tuple(shape) for name, shape in (wish.shapes or {}).items()},
         "options": dict(wish.options or {}),
         "priority": wish.priority,

@@ -46,6 +46,7 @@ ReplyQueue = Annotated[
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}$")]
 OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 OptionValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,63}$")]
+Budget = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]  # seconds
 TensorName = Annotated[str, Field(min_length=1, max_length=200)]
 Dimension = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Shape = Annotated[tuple[Dimension, ...], Field(max_length=8)]
@@ -163,7 +164,9 @@ class CompileOrder(Model):
     """What a compile request asks. Exactly one of `board` (a name) and `device` is given.
 
     `name` prefixes the module's symbols. `compiler` is ``auto``, a name, or a name with kernels.
-    `race` says how candidates are compared, where `objective` alone does not.
+    `race` says how candidates are compared, where `objective` alone does not. With `first` the
+    first verified candidate that keeps the limits ends the job; `budget` seconds after the first of
+    its builds was begun it ends with what is there.
     `priority` 9 goes first among the tenant's own jobs. `reply` is a queue that gets the result,
     besides the topic exchange.
     """
@@ -177,6 +180,8 @@ class CompileOrder(Model):
     compiler: CompilerChoice = "auto"
     objective: Objective = Objective.LATENCY
     race: Race = Race()
+    first: bool = False
+    budget: Budget | None = None
     shapes: Annotated[dict[TensorName, Shape], Field(max_length=64)] = {}
     options: Annotated[dict[OptionName, OptionValue], Field(max_length=32)] = {}
     priority: Priority = 4

@@ -189,6 +189,10 @@ def test_what_is_wrong_is_said_in_one_line(desk: Desk) -> None:
             2,
             "--int8 needs samples",
         ),
+        ("submit", desk.model, "--board", FAST, "--budget", "soon"): (
+            2,
+            "--budget soon: write a time",
+        ),
         ("submit", desk.model, "--board", "none.toml"): (2, "none.toml"),
         ("submit", desk.model, "--board", FAST, "--job-id", "a b"): (2, "is no job's id"),
         ("store", "gc", "--older-than", "1s"): (2, "at least"),

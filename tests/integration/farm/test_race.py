@@ -1,17 +1,97 @@
-"""Races on a farm: float beside int8 with the real compilers."""
+"""Races on a farm: those that end early, and float beside int8 with the real compilers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from scheduler.past_races import past_races
 from tests.integration.farm.desk import Desk
+from tests.integration.farm.test_must_hold import alive
 from tests.services.farm import farm
-from tinymlaas.contract.messages import Calibration, CompileOrder, JobState, Payload
+from tests.services.stub_compiler import Stub, install
+from tinymlaas.contract.messages import Calibration, CompileOrder, JobEnd, JobState, Payload
+from tinymlaas.contract.report import CandidateReport, CandidateStatus
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
 BOARD = "nucleo-l4r5zi"
+AUTO = {"board": "host"}  # where what the stub makes is run and verified
+
+
+class Hall(NamedTuple):
+    """A farm with one worker for each of two stub compilers."""
+
+    desk: Desk
+    quick: Stub
+    late: Stub
+
+
+@pytest.fixture(scope="module")
+def hall(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hall]:
+    folder = tmp_path_factory.mktemp("hall")
+    quick, late = (install(folder / name, name) for name in ("quick", "late"))
+    with farm(folder / "farm", ["quick", "late"], compilers=[quick.folder, late.folder]) as running:
+        desk = Desk(running)
+        try:
+            yield Hall(desk, quick, late)
+        finally:
+            desk.close()
+
+
+def auto(order: CompileOrder, **changes: object) -> CompileOrder:
+    return order.model_copy(update={"compiler": "auto", **changes})
+
+
+def by_name(end: JobEnd) -> dict[str, CandidateReport]:
+    assert end.result is not None
+    return {each.compiler: each for each in end.result.candidates}
+
+
+def test_the_first_verified_ends_the_job_and_frees_the_pools(hall: Hall) -> None:
+    desk, names = hall.desk, hall.desk.farm.names
+    busy = desk.submit(hall.late.order("a", "busy", milliseconds="600000"))
+    desk.until(lambda: "busy" in hall.late.begun())
+    end = desk.end(desk.submit(auto(hall.quick.order("a", "hasty", **AUTO), first=True)))
+    assert end.state is JobState.DONE, end.reasons
+    found = by_name(end)
+    assert found["quick"].status is CandidateStatus.VERIFIED
+    assert found["late"].status is CandidateStatus.SKIPPED
+    assert found["late"].reasons == ("not tried as another was verified first",)
+    assert desk.count(names.pool("late")) == 0
+    again = desk.end(desk.submit(auto(hall.quick.order("b", "hasty", **AUTO), first=True)))
+    assert by_name(again)["quick"].cached
+    desk.cancel("a", busy)
+    assert desk.end(busy).state is JobState.CANCELLED
+    whole = desk.end(desk.submit(auto(hall.quick.order("b", "hasty", **AUTO))))
+    assert {each.status for each in by_name(whole).values()} == {CandidateStatus.VERIFIED}
+    assert hall.quick.begun().count("hasty") == hall.late.begun().count("hasty") == 1
+    desk.until(lambda: [*desk.farm.store.list("races/")] != [])
+    (info,) = desk.farm.store.list("races/")
+    (record,) = past_races(info.key.path.split("/")[1], desk.farm.store)
+    assert {entry.compiler for form in record.forms for entry in form.entries} == {"quick", "late"}
+
+
+def test_a_budget_ends_the_job_and_leaves_alone_what_another_wants(hall: Hall) -> None:
+    desk, order = hall.desk, hall.late.order("a", "endless", milliseconds="600000")
+    patient = desk.submit(order)
+    desk.until(lambda: "endless" in hall.late.begun())
+    end = desk.end(desk.submit(order.model_copy(update={"budget": 1.0})))
+    assert (end.state, end.reasons) == (
+        JobState.FAILED,
+        ("not finished within the budget of 1 s",),
+    )
+    (entry,) = [entry for entry in hall.late.journal() if entry.name == "endless"]
+    assert alive(entry.pid), "the other job's"
+    assert patient not in desk.ends
+    desk.cancel("a", patient)
+    desk.until(lambda: not alive(entry.pid), 30)
+    alone = hall.late.order("a", "alone", milliseconds="600000").model_copy(update={"budget": 1.0})
+    assert desk.end(desk.submit(alone)).state is JobState.FAILED
+    (entry,) = [entry for entry in hall.late.journal() if entry.name == "alone"]
+    desk.until(lambda: not alive(entry.pid), 30)
 
 
 def digits(**changes: object) -> CompileOrder:

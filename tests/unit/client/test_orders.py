@@ -43,6 +43,14 @@ def test_small_files_travel_inside_and_large_ones_are_uploaded() -> None:
         order_of("a", large, Wish(board="host", quantised_only=True))
 
 
+def test_an_order_may_be_in_a_hurry() -> None:
+    order, _ = order_of("a", b"m", Wish(board="host", first=True, budget=30.0))
+    assert (order.first, order.budget) == (True, 30.0)
+    for budget in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="budget"):
+            order_of("a", b"m", Wish(board="host", budget=budget))
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=60))
 def test_whatever_a_file_is_called_an_order_can_be_made_of_it(name: str) -> None:

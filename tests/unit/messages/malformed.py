@@ -120,11 +120,15 @@ def _may_be(place: tuple[str, ...], wrong: Any) -> bool:
     """True where `wrong` is not wrong at all."""
     key = place[-1]
     if wrong is None:
-        return key in {"calibration", "device", "deadline", "reply", "reference"}
+        return key in {"calibration", "device", "deadline", "reply", "reference", "budget"}
+    if wrong is True:
+        return key == "first"
     if wrong == {}:
         return key in {"race", "shapes", "options"}
-    if wrong == 5 and wrong is not True:
-        return key == "priority"
+    if wrong == 5:
+        return key in {"priority", "budget"}
+    if wrong == 1.5:
+        return key == "budget"
     if isinstance(wrong, str) and wrong in {"x", "5"}:
         return key in {"source", "tenant", "board", "filename", "id"} or (
             wrong == "x" and key in {"name", "compiler"}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scheduler.admission import Policy
 from scheduler.ports import Delivery, Token
 from tests.unit.scheduler.world import World, request
-from tinymlaas.contract.messages import JobName, JobState
+from tinymlaas.contract.messages import JobName, JobState, Payload
 from tinymlaas.contract.pool_messages import PoolTask
 
 
@@ -25,6 +25,17 @@ def varied(seed: int, longest: float = 3.0):
     return seconds
 
 
+def changes(kind: str, tenant: str) -> dict[str, object]:
+    """What an order has besides."""
+    samples = Payload.of(b"samples", tenant)
+    return {
+        "": {},
+        "first": {"first": True},
+        "budget": {"budget": 2.0},
+        "calibrated": {"calibration": {"samples": samples}, "first": True},
+    }[kind]
+
+
 MISHAP = st.tuples(
     st.floats(0, 30),
     st.sampled_from(["scheduler", "standby", "worker", "cancel", "again"]),
@@ -35,7 +46,13 @@ MISHAP = st.tuples(
 @settings(max_examples=100, deadline=None)
 @given(
     jobs=st.lists(
-        st.tuples(st.floats(0, 20), st.sampled_from("abcd"), st.integers(0, 9), st.integers(0, 9)),
+        st.tuples(
+            st.floats(0, 20),
+            st.sampled_from("abcd"),
+            st.integers(0, 9),
+            st.integers(0, 9),
+            st.sampled_from(["", "", "first", "budget", "calibrated"]),
+        ),
         min_size=1,
         max_size=40,
     ),
@@ -49,8 +66,10 @@ def test_nothing_is_lost_and_nothing_ends_twice(jobs, mishaps, seed, inspected) 
         policy=policy, pools={"cc": 2, "dd": 1}, seconds_of=varied(seed), inspected=inspected
     )
     messages = []
-    for number, (when, tenant, priority, what) in enumerate(jobs):
-        message = request(tenant, f"job-{number}", name=f"n{what}", priority=priority)
+    for number, (when, tenant, priority, what, more) in enumerate(jobs):
+        message = request(
+            tenant, f"job-{number}", name=f"n{what}", priority=priority, **changes(more, tenant)
+        )
         messages.append(message)
         world.at(when, lambda m=message: world.submit(m))
     for when, kind, which in mishaps:
@@ -66,6 +85,7 @@ def test_nothing_is_lost_and_nothing_ends_twice(jobs, mishaps, seed, inspected) 
             JobState.DONE,
             JobState.CANCELLED,
             JobState.QUARANTINED,
+            *([JobState.FAILED] if record.data.order and record.data.order.budget else []),
         )
     assert not world.recompiled
     assert not world.unacked

@@ -19,9 +19,11 @@ from scheduler.admission import Policy
 from scheduler.core import Core
 from scheduler.ports import Delivery, Facts, Token
 from tests.unit.scheduler.facts import BOARD, compiler, inspection, quantisation, summary
+from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import UnknownBoard
+from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobEnded, Payload
 from tinymlaas.contract.pool_messages import (
@@ -88,6 +90,7 @@ class World:
     stage: str = "compiling"
     inspected: bool = True
     quantised: dict[str, Any] = field(default_factory=dict)
+    described: Callable[[str], CompilerDescription] = compiler
 
     def __post_init__(self) -> None:
         self.now = 0.0
@@ -100,6 +103,7 @@ class World:
         self.outcomes: dict[str, Outcome] = {}
         self.told: dict[str, PoolDescription] = {}
         self.logs: dict[str, bytes] = {}
+        self.races: list[tuple[str, RaceRecord]] = []
         self.files: set[tuple[str, int]] = set()
         self.events: list[JobEnded] = []
         self.replies: list[tuple[str, Any]] = []
@@ -212,8 +216,11 @@ class World:
             case do.Look(key, _):
                 found = MODEL if self.inspected or key in self.inspections else None
                 core.looked(key, Facts(self.records.get(key), (), self._of(effect, found)))
-            case do.LookUp(key, actions):
-                core.found(key, {a: self.outcomes[a] for a in actions if a in self.outcomes})
+            case do.LookUp(key, actions, wanted):
+                known = {a: self.outcomes[a] for a in actions if a in self.outcomes}
+                core.found(key, known, [r for c, r in self.races if c == wanted])
+            case do.RememberRace(where, record):
+                self.races.append((where, record))
             case do.Send(pool, body):
                 task = parse(body, TaskSent, MAX_TRUSTED_BYTES).data
                 self.queues.setdefault(pool, deque()).append((task, 0))
@@ -249,7 +256,7 @@ class World:
 
     def _hello(self, worker: Worker, leaving: bool = False) -> None:
         task = worker.task
-        described = compiler(worker.pool) if worker.pool != PREPARE_POOL else None
+        described = self.described(worker.pool) if worker.pool != PREPARE_POOL else None
         self.core.heard(
             WorkerStanding(
                 pool=worker.pool,
