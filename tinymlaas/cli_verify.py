@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
-from tinymlaas import render
+from tinymlaas import render, render_layers
 from tinymlaas.cli_arguments import JsonOption, KeyOption, ModulePath
 from tinymlaas.cli_options import Output, parse_seconds
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.manifest import Verification
 from tinymlaas.contract.report import VerifyReport
+
+if TYPE_CHECKING:
+    from tinymlaas.modules import Checked
 
 
 def verify(
@@ -27,6 +31,13 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", readable=False, help="What a board wrote by semihosting."),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare layer by layer with the reference.")
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(readable=False, help="For --layers, where the store has it no more."),
+    ] = None,
     timeout: Annotated[
         str, typer.Option(metavar="10s", help="How long a board may be silent.")
     ] = "10s",
@@ -35,12 +46,15 @@ def verify(
     """Check a module's signature and content, and with --rerun or on a board its numbers."""
     from tinymlaas import modules
 
-    if sum((rerun, serial is not None, outputs is not None)) > 1:
-        raise UsageError("give one of --rerun, --serial and --outputs")
+    if sum((rerun, layers, serial is not None, outputs is not None)) > 1:
+        raise UsageError("give one of --rerun, --layers, --serial and --outputs")
     console = render.console()
     output = Output(console, render.console(stderr=True), as_json)
     patience = parse_seconds("--timeout", timeout) or 0.0
     checked = modules.verify(module, key)
+    if layers:
+        _layers(checked, model, module.name, output, console)
+        return
     how = "as its manifest says (--rerun repeats it):"
     found: Verification | None
     if rerun:
@@ -60,6 +74,26 @@ def verify(
     else:
         output.line(how)
         render.show(console, render.verification(found))
+        if found.layers is not None:
+            output.line(f"first differs at {render_layers.first_difference(found.layers)}")
+
+
+def _layers(
+    checked: Checked, model: Path | None, name: str, output: Output, console: Console
+) -> None:
+    from tinymlaas import layering
+
+    with output.progress() as progress:
+        found = layering.layers(checked, model, progress)
+    if output.as_json:
+        verification = checked.archive.manifest.verification
+        report = VerifyReport(
+            signer=checked.signer, rerun=False, verification=verification, layers=found.rows
+        )
+        output.json(report)
+        return
+    output.line(f"ok: {name} is signed by key {checked.signer} and unchanged")
+    render.show(console, render_layers.layer_table(found.rows, found.layers))
 
 
 def harness(

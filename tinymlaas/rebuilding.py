@@ -15,6 +15,7 @@ from storage.provenance import ExternalParameters
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import Failure, Rejection, UsageError
+from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.rebuild import Difference, RebuildReport
 from tinymlaas.contract.report import CandidateStatus
@@ -55,24 +56,11 @@ def rebuild(
     """
     settings = from_environment()
     registry = discover(settings.compilers)
-    used = archive.manifest.compiler
-    described = registry.get(used.name).describe()
     scratch = MemoryStore()
-    data = _model(archive.manifest.model_digest, model, settings)
     bench = Workbench(
         registry, scratch, own_key(settings).signer, settings.toolchain_cache, progress
     )
-    service = service_digest()
-    source = ModelSource(sha256(data), model.name if model else "model", lambda: data)
-    inspection = inspect_stored(source, asked.shapes, service, scratch, progress)
-    job = job_for(
-        Candidate(described, used.kernels, dict(asked.options)),
-        inspection,
-        name=asked.name,
-        target=asked.target,
-        shapes=dict(asked.shapes),
-        service=service,
-    )
+    job = job_again(archive, asked, model, bench)
     outcome = build(job, bench)
     if outcome.archive_digest is None:
         failed = outcome.report.status is CandidateStatus.FAILED
@@ -83,6 +71,31 @@ def rebuild(
         before=archive.digest,
         now=again.digest,
         differences=tuple(differences(archive, again)),
+    )
+
+
+def job_again(
+    archive: Archive, asked: ExternalParameters, model: Path | None, bench: Workbench
+) -> CandidateJob:
+    """Return the job that builds `archive` again; the model is inspected into the bench's store.
+
+    Raises:
+        UsageError: the model is not at hand, is another one, or the compiler is not.
+        Rejection: the model is refused today; says why.
+    """
+    used = archive.manifest.compiler
+    described = bench.compilers.get(used.name).describe()
+    data = _model(archive.manifest.model_digest, model, from_environment())
+    service = service_digest()
+    source = ModelSource(sha256(data), model.name if model else "model", lambda: data)
+    inspection = inspect_stored(source, asked.shapes, service, bench.store, bench.progress)
+    return job_for(
+        Candidate(described, used.kernels, dict(asked.options)),
+        inspection,
+        name=asked.name,
+        target=asked.target,
+        shapes=dict(asked.shapes),
+        service=service,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from tinymlaas.contract.base import Model
-from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verification
+from tinymlaas.contract.manifest import LayerNumerics, Level, RegionUse, SectionUse, Verification
 from tinymlaas.contract.quantisation import QuantisationReport
 
 
@@ -106,12 +106,16 @@ class ErrorReport(Model):
 
 
 class VerifyReport(Model):
-    """What `tinymlaas verify --json` prints; `verification` is None for a module never run."""
+    """What `tinymlaas verify --json` prints; `verification` is None for a module never run.
+
+    `layers` are all tensors compared, with ``--layers``.
+    """
 
     status: str = "ok"
     signer: str
     rerun: bool
     verification: Verification | None
+    layers: tuple[LayerNumerics, ...] = ()
 
 
 class RunReport(Model):

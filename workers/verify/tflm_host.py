@@ -24,7 +24,7 @@ from tinymlaas.contract.errors import UnsupportedModel, UsageError
 Array = NDArray[Any]
 
 LIBRARY = "tflite_micro"
-_DISTRIBUTION = "tflite-micro"
+DISTRIBUTION = "tflite-micro"
 _ALIGNMENT = 16
 _SMALLEST = 1 << 10
 _LARGEST = 256 << 20
@@ -43,8 +43,8 @@ def name() -> str:
         UsageError: it is not installed.
     """
     if not available():
-        raise UsageError(f"{_DISTRIBUTION} is not installed: pip install 'tinymlaas[tflm]'")
-    return f"{_DISTRIBUTION} {version(_DISTRIBUTION)}"
+        raise UsageError(f"{DISTRIBUTION} is not installed: pip install 'tinymlaas[tflm]'")
+    return f"{DISTRIBUTION} {version(DISTRIBUTION)}"
 
 
 def _open(data: bytes, arena: int, *, preserve: bool = False) -> Any:

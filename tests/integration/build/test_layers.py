@@ -9,7 +9,8 @@ import pytest
 
 from storage import keys
 from storage.archive import read_archive
-from tests.integration.build.networks import build_with, five_layers
+from tests.integration.build.networks import BOARD, build_with, five_layers
+from tests.integration.cli.runner import Cli
 from tests.integration.cli.test_reference_models import MODELS
 from tinymlaas.contract.compiler import Compiled, CompilerDescription, CompileTask
 from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel
@@ -150,6 +151,29 @@ def test_a_probe_that_was_stopped_leaves_no_archive_that_lacks_it(
     assert outcome.report.status is CandidateStatus.FAILED
     assert outcome.report.reasons == ("it took too long and was stopped",)
     assert {info.key.path.split("/")[0] for info in store.list()} == {"blobs"}
+
+
+def test_all_layers_are_compared_when_somebody_asks(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cli = Cli(tmp_path, tmp_path_factory.getbasetemp() / "cache")
+    model = tmp_path / "net.tflite"
+    model.write_bytes(five_layers())
+    arguments = ("--board", BOARD, "--compiler", "cmsis-nn", "--json", "-o", tmp_path)
+    done = cli("compile", model, *arguments)
+    assert done.status == 0, done.err
+    module = Path(done.json["module"])
+    told = cli("verify", module, "--layers", "--json")
+    assert told.status == 0, told.err
+    rows = told.json["layers"]
+    operators = ["CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D", "RESHAPE", "FULLY_CONNECTED"]
+    assert [(row["layer"], row["operator"]) for row in rows] == list(enumerate(operators))
+    assert all(row["numerics"]["bit_exact"] for row in rows)
+    (tmp_path / "other.tflite").write_bytes(five_layers(seed=4))
+    other = cli("verify", module, "--layers", "--model", tmp_path / "other.tflite")
+    assert (other.status, len(other.lines)) == (2, 1)
+    shown = cli("verify", module, "--layers", "--model", model).out
+    assert "5 of the model's 5 tensors are in the module; 5 are the reference's" in shown
 
 
 @pytest.mark.slow
