@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.device import CapabilityClass, Core
@@ -52,10 +52,18 @@ class CompilerDescription(Model):
     operators: tuple[OperatorSupport, ...]
     kernels: tuple[str, ...] = ("generated",)
     options: dict[str, tuple[str, ...]] = {}
-    variants: tuple[dict[str, str], ...] = ()
+    variants: Annotated[tuple[dict[str, str], ...], Field(max_length=32)] = ()
     unavailable: dict[str, str] = {}
     estimates: bool = False
     taps: bool = False
+
+    @model_validator(mode="after")
+    def _offered(self) -> CompilerDescription:
+        for variant in self.variants:
+            for name, value in variant.items():
+                if value not in self.options.get(name, ()):
+                    raise ValueError(f"a variant has {name}={value}, which no option offers")
+        return self
 
 
 class CompileTask(Model):

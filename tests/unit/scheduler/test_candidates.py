@@ -1,4 +1,5 @@
 import pytest
+from pydantic import ValidationError
 
 from scheduler.candidates import (
     Candidate,
@@ -197,3 +198,11 @@ def test_every_place_of_an_unsupported_operator_is_named() -> None:
     assert several.unsupported == "operators 1, 4 (Frob, int8) are not supported"
     many = OperatorUse(name="Frob", dtype=DType.INT8, indices=tuple(range(20)))
     assert many.unsupported.startswith("operators 0, 1, 2, 3, 4, 5, 6, 7, … (Frob")
+
+
+@pytest.mark.parametrize("variant", [{"nosuch": "x"}, {"a": "99"}])
+def test_a_compiler_whose_variants_it_does_not_offer_is_none(variant: dict[str, str]) -> None:
+    sound = compiler(options={"a": ("1", "2")}, variants=({"a": "2"},)).model_dump()
+    assert CompilerDescription.model_validate(sound).variants == ({"a": "2"},)
+    with pytest.raises(ValidationError, match="which no option offers"):
+        CompilerDescription.model_validate(sound | {"variants": [variant]})
