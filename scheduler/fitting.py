@@ -30,19 +30,26 @@ class Estimated:
 
 
 def fit(profile: DeviceProfile, found: Sequence[Estimated]) -> BoardFit:
-    """Return the verdict for a board by the candidate that leaves most room on it."""
-    capacities = _capacities(profile)
+    """Return the best verdict that a candidate has on a board, by that which leaves most room.
+
+    Where a compiler takes the model and does not say how large it becomes, nothing is certain.
+    """
+    room = _Room.on(profile)
     known = [(each, each.estimate) for each in found if each.estimate is not None]
+    silent = any(each.estimate is None and not each.reasons for each in found)
     if not known:
         reasons = tuple(
             f"{each.candidate.compiler.name}: {reason}" for each in found for reason in each.reasons
         )
-        unknown = any(not each.reasons for each in found)
-        verdict = Verdict.TIGHT if unknown else Verdict.NO
+        verdict = Verdict.TIGHT if silent else Verdict.NO
         return _plain(profile, verdict, tuple(dict.fromkeys(reasons)))
-    best, estimate = min(known, key=lambda pair: _use(pair[1], capacities))
-    verdict = _verdict(estimate, capacities)
-    return _plain(profile, verdict, _too_large(estimate, capacities)).model_copy(
+    verdict, _, best, estimate = min(
+        ((room.verdict(said), room.share(said), each, said) for each, said in known),
+        key=lambda rated: (_ORDER[rated[0]], rated[1]),
+    )
+    if verdict is Verdict.NO and silent:
+        verdict = Verdict.UNLIKELY
+    return _plain(profile, verdict, room.lacking(estimate)).model_copy(
         update={
             "level": Level.ESTIMATED,
             "compiler": best.candidate.compiler.name,
@@ -107,43 +114,59 @@ def cheapest_first(boards: Iterable[BoardFit]) -> list[BoardFit]:
     )
 
 
-def _capacities(profile: DeviceProfile) -> tuple[int, int]:
-    capability = profile.capability_class()
-    flash, ram = (capability.capacity(kind) for kind in (MemoryKind.FLASH, MemoryKind.RAM))
-    return flash or 0, ram or 0
+@dataclass(frozen=True)
+class _Room:
+    """Bytes of flash and RAM: of all regions, and of the largest, as what is one cannot be split.
 
+    The arena is one, and so are all constants.
+    """
 
-def _use(estimate: Estimate, capacities: tuple[int, int]) -> float:
-    """Return the larger of the shares of flash and RAM that are taken."""
-    return _share((estimate.flash_bytes, estimate.ram_bytes), capacities)
+    total: tuple[int, int]
+    largest: tuple[int, int]
+
+    @staticmethod
+    def on(profile: DeviceProfile) -> _Room:
+        """Return the room on a board."""
+        flash, ram = (
+            [region.length for region in profile.memory if region.kind is kind] or [0]
+            for kind in (MemoryKind.FLASH, MemoryKind.RAM)
+        )
+        return _Room((sum(flash), sum(ram)), (max(flash), max(ram)))
+
+    def share(self, estimate: Estimate) -> float:
+        """Return the larger of the shares of flash and RAM that are taken."""
+        return _share((estimate.flash_bytes, estimate.ram_bytes), self.total)
+
+    def verdict(self, estimate: Estimate) -> Verdict:
+        """Return what the estimate, whose error is a share of the linked size, says."""
+        needed = (estimate.flash_bytes, estimate.ram_bytes)
+        if _share(needed, self.largest) <= 1 - ESTIMATE_ERROR:
+            return Verdict.FITS
+        if _share((estimate.flash_at_least, estimate.ram_at_least), self.total) > 1:
+            return Verdict.NO
+        likely = self.share(estimate) <= 1 + ESTIMATE_ERROR
+        return Verdict.TIGHT if likely else Verdict.UNLIKELY
+
+    def lacking(self, estimate: Estimate) -> tuple[str, ...]:
+        """Return a reason for each memory that the estimate is larger than."""
+        needed = (
+            max(estimate.flash_bytes, estimate.flash_at_least),
+            max(estimate.ram_bytes, estimate.ram_at_least),
+        )
+        return tuple(
+            f"needs {size:,} B {what} of {room:,} B (estimated)"
+            for what, size, room in zip(("flash", "RAM"), needed, self.total, strict=True)
+            if size > room
+        )
 
 
 def _share(needed: tuple[int, int], capacities: tuple[int, int]) -> float:
+    """Return the larger of the shares of flash and RAM."""
     return max(a / max(b, 1) for a, b in zip(needed, capacities, strict=True))
 
 
-def _verdict(estimate: Estimate, capacities: tuple[int, int]) -> Verdict:
-    use = _use(estimate, capacities)
-    if use * (1 + ESTIMATE_ERROR) <= 1:
-        return Verdict.FITS
-    certain = zip((estimate.flash_at_least, estimate.ram_at_least), capacities, strict=True)
-    if any(least > room for least, room in certain):
-        return Verdict.NO
-    return Verdict.TIGHT if use * (1 - ESTIMATE_ERROR) <= 1 else Verdict.UNLIKELY
-
-
-def _too_large(estimate: Estimate, capacities: tuple[int, int]) -> tuple[str, ...]:
-    needed = (estimate.flash_bytes, estimate.ram_bytes)
-    parts = zip(("flash", "RAM"), needed, capacities, strict=True)
-    return tuple(
-        f"needs {size:,} B {what} of {room:,} B (estimated)"
-        for what, size, room in parts
-        if size > room
-    )
-
-
 def _plain(profile: DeviceProfile, verdict: Verdict, reasons: tuple[str, ...]) -> BoardFit:
-    flash, ram = _capacities(profile)
+    flash, ram = _Room.on(profile).total
     return BoardFit(
         board=profile.name,
         mcu=profile.mcu,

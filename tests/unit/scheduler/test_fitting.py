@@ -34,12 +34,12 @@ def said(flash: int, ram: int, name: str = "cc") -> Estimated:
 @pytest.mark.parametrize(
     ("flash", "ram", "verdict"),
     [
-        (869, 1, Verdict.FITS),
-        (1, 869, Verdict.FITS),
-        (870, 1, Verdict.TIGHT),
+        (850, 1, Verdict.FITS),
+        (1, 850, Verdict.FITS),
+        (851, 1, Verdict.TIGHT),
         (1000, 1, Verdict.TIGHT),
-        (1176, 1176, Verdict.TIGHT),
-        (1178, 1, Verdict.UNLIKELY),
+        (1150, 1150, Verdict.TIGHT),
+        (1151, 1, Verdict.UNLIKELY),
         (1, 2001, Verdict.UNLIKELY),
         (2002, 1, Verdict.NO),
         (1, 2002, Verdict.NO),
@@ -58,6 +58,30 @@ def test_what_is_not_certain_is_unlikely_however_much_it_is() -> None:
     guess = Estimate(flash_bytes=9000, ram_bytes=9000, ram_at_least=1000)
     found = fit(PROFILE, [Estimated(Candidate(compiler(), "generated"), guess)])
     assert found.verdict is Verdict.UNLIKELY
+
+
+def test_a_board_is_refused_only_if_every_candidate_is() -> None:
+    small_and_sure = Estimate(flash_bytes=1010, ram_bytes=1, flash_at_least=1001)
+    larger_but_not_sure = Estimate(flash_bytes=1020, ram_bytes=1, flash_at_least=900)
+    both = [
+        Estimated(Candidate(compiler(name), "generated"), said)
+        for name, said in (("a", small_and_sure), ("b", larger_but_not_sure))
+    ]
+    assert fit(PROFILE, both[:1]).verdict is Verdict.NO
+    assert (fit(PROFILE, both).verdict, fit(PROFILE, both).compiler) == (Verdict.TIGHT, "b")
+    silent = Estimated(Candidate(compiler("y"), "generated"))
+    assert fit(PROFILE, [both[0], silent]).verdict is Verdict.UNLIKELY
+
+
+def test_what_fits_only_in_two_memories_is_not_sure_to() -> None:
+    (flash, ram) = PROFILE.memory
+    half = ram.model_copy(update={"length": ram.length // 2})
+    other = half.model_copy(update={"name": "ram2", "origin": ram.origin + half.length})
+    split = PROFILE.model_copy(update={"memory": (flash, half, other)})
+    assert fit(PROFILE, [said(1, 600)]).verdict is Verdict.FITS
+    found = fit(split, [said(1, 600)])
+    assert (found.verdict, found.ram_capacity) == (Verdict.TIGHT, ram.length)
+    assert fit(split, [said(1, 400)]).verdict is Verdict.FITS
 
 
 def test_the_candidate_that_leaves_most_room_speaks_for_the_board() -> None:
