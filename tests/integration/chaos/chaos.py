@@ -53,13 +53,13 @@ class Size:
     seconds: float
     scheduler_kills: int
     store_seconds: float
-    worker_seconds: float = 3.0
+    worker_seconds: float = 3.0  # between two kills
     workers: int = 2
     schedulers: int = 2
 
 
 FULL = Size(jobs=300, real=10, seconds=110, scheduler_kills=2, store_seconds=10)
-SMALL = Size(jobs=60, real=2, seconds=35, scheduler_kills=1, store_seconds=3)
+SMALL = Size(jobs=40, real=2, seconds=25, scheduler_kills=1, store_seconds=2, worker_seconds=2.5)
 
 
 @dataclass
