@@ -37,6 +37,7 @@ from tinymlaas.contract.messages import JobEnded, JobName, JobState
 from tinymlaas.contract.pool_messages import (
     PREPARE_POOL,
     BuildTask,
+    JudgeTask,
     PoolDescription,
     TaskEnd,
     TaskStanding,
@@ -287,7 +288,7 @@ class Core:
                 plan.last_words = last_words(action.died) or plan.last_words
             if end.status is TaskStatus.STALE:
                 self._planner.replan(job, self._policy.replans)
-            elif isinstance(action.need.work, BuildTask):
+            elif isinstance(action.need.work, BuildTask | JudgeTask):
                 self._builds.ended(job, action, end)
             else:
                 self._planner.preparing.ended(job, action, end)

@@ -50,17 +50,18 @@ class Place:
 
     `summary` is of the form of the model that it is made of, None for what stands for no candidate
     of one, as for a compiler that is away; `quantisation` says how that form was made. `need` is
-    None as soon as there is a `report`.
+    None as soon as there is a `report`; `built` is that of a candidate whose accuracy is awaited.
     """
 
     summary: ModelSummary | None = None
     quantisation: QuantisationReport | None = None
     need: Need | None = None
+    built: CandidateReport | None = None
     report: CandidateReport | None = None
 
     def take(self, report: CandidateReport) -> None:
         """Take what came of it, with what is known of the form of the model it was made of."""
-        self.need = None
+        self.need = self.built = None
         self.report = of_form(report, self.quantisation)
 
 
@@ -69,9 +70,9 @@ class Plan:
     """What a planned job needs: its model's forms, then its candidates' places, in order.
 
     `given` is the inspection of the model as it came, `quantised` of its quantised form, of which
-    `lacking` says why there is none. `places` finds the candidate that an action builds; `wants`
-    are the actions waited for. `core` is the kind of core they are for. `last_words` is what is
-    left of the logs of workers that died at one of them.
+    `lacking` says why there is none. `places` finds the candidate that an action builds, `judging`
+    those whose accuracy one finds; `wants` are the actions waited for. `core` is the kind of core
+    they are for. `last_words` is what is left of the logs of workers that died at one of them.
     """
 
     order: CompileOrder
@@ -81,6 +82,7 @@ class Plan:
     lacking: CandidateReport | None = None
     table: list[Place] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
+    judging: dict[str, list[Place]] | None = None
     wants: set[str] = field(default_factory=set)
     quarantined: list[str] = field(default_factory=list)
     log: str | None = None
@@ -106,8 +108,8 @@ class Plan:
         return [each.report for each in self.table if each.report is not None]
 
     def open(self) -> list[Need]:
-        """Return what would build the candidates of which nothing is known yet."""
-        return [each.need for each in self.table if each.need is not None]
+        """Return what would build the candidates that are not built yet."""
+        return [e.need for e in self.table if e.need is not None and e.built is None]
 
 
 @dataclass(slots=True, eq=False)

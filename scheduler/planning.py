@@ -1,4 +1,4 @@
-"""From an order to the work it needs: quantise, inspect, then one build for each candidate."""
+"""From an order to the work it needs: quantise, inspect, one build a candidate, judge."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tinymlaas.contract.pool_messages import (
     PREPARE_POOL,
     BuildTask,
     InspectTask,
+    JudgeTask,
     ModelFile,
     QuantiseTask,
     Work,
@@ -118,6 +119,15 @@ def building(
 def _build(job: CandidateJob, compiler: CompilerDescription, service: str) -> Need:
     task = BuildTask(job=job, version=compiler.version, build=compiler.build)
     return Need(job.action_digest, compiler.name, task, service)
+
+
+def judging(order: CompileOrder, module: str, pool: str, service: str) -> Need:
+    """Return the need for the accuracy of a module that `pool` has built; the order has data."""
+    data = order.data
+    assert data is not None  # noqa: S101 - for the type checker: the caller has asked
+    facts = {"judge": module, "samples": data.digest, "service": service}
+    task = JudgeTask(module=module, samples=_file(data, order.tenant, "data"))
+    return Need(digest_of(facts), pool, task, service)
 
 
 def candidate_of(need: Need) -> CandidateJob:

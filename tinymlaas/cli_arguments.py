@@ -25,6 +25,13 @@ MaxInstructionsOption = Annotated[int | None, typer.Option(min=0, help="Per infe
 MaxErrorOption = Annotated[
     float | None, typer.Option(min=0, help="From the model given, of the output's range.")
 ]
+MinAccuracyOption = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Share of --data that must be right.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.npz", readable=False, help="Labelled samples to judge by."),
+]
 BudgetOption = Annotated[
     str | None, typer.Option(metavar="30s", help="Stop trying candidates after that long.")
 ]

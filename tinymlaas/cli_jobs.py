@@ -15,6 +15,7 @@ from tinymlaas.cli_arguments import (
     BudgetOption,
     CalibrationOption,
     CompilerOption,
+    DataOption,
     FirstOption,
     Int8Option,
     JsonOption,
@@ -23,6 +24,7 @@ from tinymlaas.cli_arguments import (
     MaxFlashOption,
     MaxInstructionsOption,
     MaxRamOption,
+    MinAccuracyOption,
     ModelPath,
     ObjectiveOption,
     OutputOption,
@@ -31,6 +33,7 @@ from tinymlaas.cli_arguments import (
 )
 from tinymlaas.cli_options import Output, parse_options, parse_race, parse_seconds, parse_shapes
 from tinymlaas.cli_watch import shown
+from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.job_status import JobStatus, Submitted
 from tinymlaas.contract.messages import JobState
 from tinymlaas.inputs import parse_moment
@@ -66,6 +69,8 @@ def submit(
     max_ram: MaxRamOption = None,
     max_instructions: MaxInstructionsOption = None,
     max_error: MaxErrorOption = None,
+    min_accuracy: MinAccuracyOption = None,
+    data: DataOption = None,
     budget: BudgetOption = None,
     first: FirstOption = False,
     name: Annotated[
@@ -85,7 +90,11 @@ def submit(
     as_json: JsonOption = False,
 ) -> None:
     """Have a farm compile a model for a board; print the job's id at once."""
-    heaviest, race = parse_race(objective, max_flash, max_ram, max_instructions, max_error)
+    heaviest, race = parse_race(
+        objective, max_flash, max_ram, max_instructions, max_error, min_accuracy
+    )
+    if min_accuracy is not None and data is None:
+        raise UsageError("--min-accuracy needs labelled samples: give --data FILE.npz")
     own = board.endswith(".toml")
     wish = {
         "device": _profile(board) if own else None,
@@ -98,6 +107,7 @@ def submit(
         "options": parse_options(option or ()),
         "calibration": calibration,
         "quantised_only": int8,
+        "data": data,
         "name": name,
         "priority": priority,
         "deadline": parse_moment(deadline, "--deadline") if deadline else None,

@@ -1,4 +1,4 @@
-"""What a pool's task asks, done: inspect, quantise or build, with the outcome in the store."""
+"""What a pool's task asks, done: inspect, quantise, build or judge, its outcome in the store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tinymlaas.contract.jobs import Inspection
 from tinymlaas.contract.pool_messages import (
     BuildTask,
     InspectTask,
+    JudgeTask,
     ModelFile,
     PoolTask,
     QuantiseTask,
@@ -115,6 +116,8 @@ def _facts(task: PoolTask, bench: Workbench) -> dict[str, object]:
             return {"quantisation": _quantise(work, task.seconds, bench)}
         case BuildTask() as work:
             return _build(work, bench)
+        case JudgeTask() as work:
+            return {"accuracy": _judge(work, task.service, bench)}
 
 
 def _build(work: BuildTask, bench: Workbench) -> dict[str, object]:
@@ -151,6 +154,14 @@ def _quantise(work: QuantiseTask, seconds: float, bench: Workbench) -> object:
         work.shapes,
     )
     return quantise_stored(request, bench.store, seconds, bench.progress)
+
+
+def _judge(work: JudgeTask, service: str, bench: Workbench) -> float:
+    from workers.accuracy import accuracy_of
+
+    bench.progress.stage(work.module[:12], "running labelled samples")
+    samples = (_read(work.samples, bench.store), work.samples.filename)
+    return accuracy_of(work.module, *samples, bench.store, bench.toolchain_cache, service).accuracy
 
 
 def _read(file: ModelFile, store: ObjectStore) -> bytes:

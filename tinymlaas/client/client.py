@@ -137,8 +137,8 @@ class Client:
         the request.
 
         `wish` are the fields of `Wish`: device, name, compiler, objective, race, first, budget,
-        shapes, options, calibration, activations, quantised_only, priority, deadline. The same
-        order sent again under the same `job_id` is the same job. `traceparent` is W3C trace
+        shapes, options, calibration, activations, quantised_only, data, priority, deadline. The
+        same order sent again under the same `job_id` is the same job. `traceparent` is W3C trace
         context.
 
         Raises:

@@ -33,7 +33,8 @@ class Wish:
 
     `name` None is made of the model's file name. With a `calibration` the model races quantised
     too, or, `quantised_only`, in no other form. `budget` is in seconds of building, from when that
-    is begun; with `first` the first candidate that may win ends the job.
+    is begun; with `first` the first candidate that may win ends the job. `data` are labelled
+    samples to judge candidates by.
     """
 
     board: str | None = None
@@ -49,6 +50,7 @@ class Wish:
     calibration: Source | None = None
     activations: Activations | str = Activations.INT8
     quantised_only: bool = False
+    data: Source | None = None
     priority: int = 4
     deadline: Deadline | None = None
 
@@ -88,6 +90,10 @@ def order_of(tenant: str, model: Source, wish: Wish) -> tuple[CompileOrder, list
             "only": wish.quantised_only,
         }
         files.append(samples)
+    if wish.data is not None:
+        labelled, name = _read(wish.data, "data")
+        facts["data"] = Payload.of(labelled, tenant, _plain(name, "data.npz"))
+        files.append(labelled)
     try:
         if "calibration" in facts:
             facts["calibration"] = Calibration.model_validate(facts["calibration"])

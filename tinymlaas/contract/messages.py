@@ -166,7 +166,8 @@ class CompileOrder(Model):
     `name` prefixes the module's symbols. `compiler` is ``auto``, a name, or a name with kernels.
     `race` says how candidates are compared, where `objective` alone does not. With `first` the
     first verified candidate that keeps the limits ends the job; `budget` seconds after the first of
-    its builds was begun it ends with what is there.
+    its builds was begun it ends with what is there. `data` are labelled samples (.npz) on which
+    verified candidates are run; a limit on the accuracy needs them.
     `priority` 9 goes first among the tenant's own jobs. `reply` is a queue that gets the result,
     besides the topic exchange.
     """
@@ -175,6 +176,7 @@ class CompileOrder(Model):
     name: CIdentifier = "model"
     model: Payload
     calibration: Calibration | None = None
+    data: Payload | None = None
     board: BoardName | None = None
     device: DeviceProfile | None = None
     compiler: CompilerChoice = "auto"
@@ -192,8 +194,8 @@ class CompileOrder(Model):
     def _sound(self) -> CompileOrder:
         if (self.board is None) == (self.device is None):
             raise ValueError("give either board or device")
-        if self.race.limits.accuracy is not None:
-            raise ValueError("the farm gets no labelled samples: it cannot judge accuracy")
+        if self.race.limits.accuracy is not None and self.data is None:
+            raise ValueError("a least accuracy needs labelled samples: give data")
         for payload in self.payloads():
             expected = reference(self.tenant, payload.digest)
             if payload.reference is not None and payload.reference != expected:
@@ -210,7 +212,8 @@ class CompileOrder(Model):
 
     def payloads(self) -> tuple[Payload, ...]:
         """Return the files the order names."""
-        return (self.model, *((self.calibration.samples,) if self.calibration else ()))
+        samples = self.calibration.samples if self.calibration else None
+        return tuple(each for each in (self.model, samples, self.data) if each is not None)
 
     def by_reference(self) -> CompileOrder:
         """Return the same order with every file by reference, once the store has them."""
@@ -218,6 +221,8 @@ class CompileOrder(Model):
         if self.calibration is not None:
             samples = self._referred(self.calibration.samples)
             changes["calibration"] = self.calibration.model_copy(update={"samples": samples})
+        if self.data is not None:
+            changes["data"] = self._referred(self.data)
         return self.model_copy(update=changes)
 
     def _referred(self, payload: Payload) -> Payload:

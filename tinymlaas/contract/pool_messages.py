@@ -58,7 +58,15 @@ class BuildTask(Model):
     build: str
 
 
-Work = Annotated[InspectTask | QuantiseTask | BuildTask, Field(discriminator="kind")]
+class JudgeTask(Model):
+    """Run a finished `module` on labelled samples, where it was run to verify it."""
+
+    kind: Literal["judge"] = "judge"
+    module: Sha256
+    samples: ModelFile
+
+
+Work = Annotated[InspectTask | QuantiseTask | BuildTask | JudgeTask, Field(discriminator="kind")]
 
 
 class PoolTask(Model):
@@ -118,7 +126,7 @@ class TaskStatus(StrEnum):
 
 
 class TaskEnd(Model):
-    """How a task ended. `refused` marks a refusal of the input by a preparing task; `unsupported`
+    """How a task ended. `refused` marks a refusal of the input by any but a build; `unsupported`
     says of a refusal that the model is sound but has no form such as was asked for.
 
     `cached` if the store had the outcome; `log` is the blob with what the tools have said.
@@ -138,6 +146,7 @@ class TaskEnd(Model):
     outcome: Outcome | None = None
     inspection: Inspection | None = None
     quantisation: QuantisationOutcome | None = None
+    accuracy: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
 class TaskEnded(Event):

@@ -14,6 +14,7 @@ from tests.integration.farm.test_must_hold import alive
 from tests.services.farm import farm
 from tests.services.stub_compiler import Stub, install
 from tinymlaas.contract.messages import Calibration, CompileOrder, JobEnd, JobState, Payload
+from tinymlaas.contract.race import Limits, Race
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
 
 DIGITS = Path(__file__).parents[3] / "examples" / "digits"
@@ -96,29 +97,40 @@ def test_a_budget_ends_the_job_and_leaves_alone_what_another_wants(hall: Hall) -
 
 def digits(**changes: object) -> CompileOrder:
     """Return an order for the digits model; its files travel inside the message."""
-    model, samples = (
+    model, samples, data = (
         Payload.of((DIGITS / name).read_bytes(), "a", name)
-        for name in ("digits.onnx", "calibration_digits.npz")
+        for name in ("digits.onnx", "calibration_digits.npz", "test_digits.npz")
     )
-    calibration = Calibration(samples=samples)
     whole = CompileOrder(
-        tenant="a", name="digits", model=model, calibration=calibration, board=BOARD
+        tenant="a",
+        name="digits",
+        model=model,
+        calibration=Calibration(samples=samples),
+        data=data,
+        race=Race(limits=Limits(accuracy=0.95)),
+        board=BOARD,
     )
     return whole.model_copy(update=changes)
 
 
 @pytest.mark.slow
-def test_float_and_int8_race_in_one_job(tmp_path: Path) -> None:
+def test_float_and_int8_race_in_one_job_and_labelled_samples_judge(tmp_path: Path) -> None:
     with farm(tmp_path / "farm", ["cmsis-nn", "tvm"]) as running:
         desk = Desk(running)
         try:
             end = desk.end(desk.submit(digits()), 300)
+            no_samples = digits(data=digits().model, calibration=None)
+            refused = desk.end(desk.submit(no_samples), 300)
         finally:
             desk.close()
     assert end.state is JobState.DONE, end.reasons
     assert end.result is not None
     found = end.result.candidates
     verified = [each for each in found if each.status == "verified"]
+    assert all((each.accuracy or 0.0) > 0.95 for each in verified)
+    assert all(each.accuracy is None for each in found if each.status != "verified")
+    assert refused.state is JobState.REJECTED
+    assert refused.reasons[0].startswith("data: cannot be read as .npz")
     assert {(each.compiler, each.quantised) for each in verified} == {
         ("cmsis-nn", True),
         ("tvm", True),

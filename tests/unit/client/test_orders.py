@@ -16,6 +16,7 @@ from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.messages import MAX_INLINE, CompileOrder
 from tinymlaas.contract.quantisation import Activations
+from tinymlaas.contract.race import Limits, Race
 from tinymlaas.inputs import parse_duration, parse_moment
 
 HOST = Wish(board="host")
@@ -41,6 +42,18 @@ def test_small_files_travel_inside_and_large_ones_are_uploaded() -> None:
     assert not order.float_races
     with pytest.raises(UsageError, match="--int8 needs samples"):
         order_of("a", large, Wish(board="host", quantised_only=True))
+
+
+def test_labelled_samples_travel_as_a_model_does() -> None:
+    large = b"m" * (MAX_INLINE + 1)
+    wish = Wish(board="host", calibration=b"c", data=large, race=Race(limits=Limits(accuracy=0.9)))
+    order, uploads = order_of("a", b"m", wish)
+    assert uploads == [large]
+    assert order.data is not None
+    assert order.data.reference == f"tenants/a/blobs/{sha256(large)}"
+    assert [each.inline for each in order.by_reference().payloads()] == [None] * 3
+    with pytest.raises(UsageError, match="a least accuracy needs labelled samples"):
+        order_of("a", b"m", Wish(board="host", race=wish.race))
 
 
 def test_an_order_may_be_in_a_hurry() -> None:

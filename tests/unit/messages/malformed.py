@@ -120,7 +120,7 @@ def _may_be(place: tuple[str, ...], wrong: Any) -> bool:
     """True where `wrong` is not wrong at all."""
     key = place[-1]
     if wrong is None:
-        return key in {"calibration", "device", "deadline", "reply", "reference", "budget"}
+        return key in {"calibration", "device", "deadline", "reply", "reference", "budget", "data"}
     if wrong is True:
         return key == "first"
     if wrong == {}:

@@ -29,6 +29,7 @@ from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobEnded
 from tinymlaas.contract.pool_messages import (
     PREPARE_POOL,
     BuildTask,
+    JudgeTask,
     PoolDescription,
     PoolTask,
     QuantiseTask,
@@ -90,6 +91,7 @@ class World:
     stage: str = "compiling"
     inspected: bool = True
     quantised: dict[str, Any] = field(default_factory=dict)
+    judged: dict[str, Any] = field(default_factory=lambda: {"accuracy": 0.95})
     described: Callable[[str], CompilerDescription] = compiler
 
     def __post_init__(self) -> None:
@@ -335,6 +337,8 @@ class World:
                 self.recompiled.append(task.action)
             outcome = self.outcomes.setdefault(task.action, built(task))
             self.end(worker, TaskStatus.DONE, outcome=outcome, seconds=self.seconds_of(task))
+        elif isinstance(task.work, JudgeTask):
+            self.end(worker, TaskStatus.DONE, **self.judged)
         elif isinstance(task.work, QuantiseTask):
             digest = sha256(task.work.model.digest.encode())
             done = QuantisationOutcome(model_digest=digest, report=quantisation(0.03))
