@@ -242,7 +242,8 @@ class LocalService:
         if labelled is not None:  # now, not once something has been built
             from workers.accuracy import labelled_samples
 
-            labelled_samples(labelled.data, labelled.name, inspection.summary.inputs)
+            facts = inspection.summary
+            labelled_samples(labelled.data, labelled.name, facts.inputs, facts.outputs[0])
         works = jobs_of(inspection, described, making, lambda compiler: self._service)
         return [Step(form, work) for work in works]
 

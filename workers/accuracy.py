@@ -44,7 +44,7 @@ def accuracy_of(
         return known
     archive = read_archive(store.get(keys.module_archive(module)))
     specs = [tensor.spec for tensor in archive.manifest.inputs]
-    loaded = labelled_samples(data, name, specs)
+    loaded = labelled_samples(data, name, specs, archive.manifest.outputs[0].spec)
     ran = run_archive(archive, loaded.samples, cache)
     share = accuracy([sample[0] for sample in ran.outputs], loaded.labels)
     found = Accuracy(
@@ -54,15 +54,22 @@ def accuracy_of(
     return found
 
 
-def labelled_samples(data: bytes, name: str, specs: Sequence[TensorSpec]) -> Samples:
-    """Read labelled samples for inputs of `specs`.
+def labelled_samples(
+    data: bytes, name: str, specs: Sequence[TensorSpec], output: TensorSpec
+) -> Samples:
+    """Read samples for inputs of `specs`, labelled with the index of an element of `output`.
 
     Raises:
-        UsageError: there are no labels, or see `workers.samples.load_samples`.
+        UsageError: there are no labels or other ones, or see `workers.samples.load_samples`.
     """
     loaded = load_samples(data, name, specs)
     if loaded.labels is None:
         raise UsageError(f"{name}: has no array 'labels', so nothing can be judged right or wrong")
+    strange = [int(label) for label in loaded.labels if not 0 <= label < output.size]
+    if strange:
+        raise UsageError(
+            f"{name}: label {strange[0]} is no class: output '{output.name}' has {output.size}"
+        )
     return loaded
 
 

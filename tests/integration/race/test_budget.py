@@ -93,7 +93,12 @@ def test_samples_of_no_use_are_refused_before_anything_is_built(
     tmp_path: Path, cache: Path
 ) -> None:
     racing = service(tmp_path, cache, slow(tmp_path, "asleep"))
-    np.savez(tmp_path / "bare.npz", x=np.zeros((3, 64), np.float32))
-    wish = Wish(compiler="asleep", data=tmp_path / "bare.npz")
-    with pytest.raises(UsageError, match="has no array 'labels'"):
-        racing.compile(relu(tmp_path), BOARD, wish, tmp_path)
+    x = np.zeros((3, 64), np.float32)
+    for labels, reason in (
+        ({}, "has no array 'labels'"),
+        ({"labels": [0, 64, 1]}, "label 64 is no class: output 'y' has 64"),
+    ):
+        np.savez(tmp_path / "data.npz", x=x, **labels)
+        wish = Wish(compiler="asleep", data=tmp_path / "data.npz")
+        with pytest.raises(UsageError, match=reason):
+            racing.compile(relu(tmp_path), BOARD, wish, tmp_path)
