@@ -2,6 +2,7 @@
 
     blobs/sha256/ab/<sha256>                        any bytes: models, firmware, logs
     models/<model sha256>/summary/<inspector>.json  what inspecting the model found
+    models/<model sha256>/reference/<facts>.npz     what the reference makes of golden inputs
     actions/<action digest>/outcome.json            what became of one compile action
     quantisations/<request digest>/outcome.json     what became of one quantisation
     accuracies/<request digest>/outcome.json        how often a module is right on labelled samples
@@ -33,6 +34,7 @@ _LAYOUT = tuple(
     for pattern in (
         r"blobs/sha256/(?P<shard>[0-9a-f]{2})/(?P<sha256>(?P=shard)[0-9a-f]{62})",
         rf"models/{_DIGEST}/summary/[a-z0-9][a-z0-9.-]{{0,47}}\.json",
+        rf"models/{_DIGEST}/reference/{_DIGEST}\.npz",
         rf"actions/{_DIGEST}/outcome\.json",
         rf"quantisations/{_DIGEST}/outcome\.json",
         rf"accuracies/{_DIGEST}/outcome\.json",
@@ -104,6 +106,12 @@ def blob_of(data: bytes) -> Key:
 def model_summary(model_digest: str, inspector: str) -> Key:
     """Key of a model's summary as `inspector` (a name with its version) found it."""
     return Key(f"models/{checked_digest(model_digest)}/summary/{inspector}.json")
+
+
+def model_reference(model_digest: str, facts_digest: str) -> Key:
+    """Key of a static model's golden vectors, by the digest of all else they depend on."""
+    facts = checked_digest(facts_digest)
+    return Key(f"models/{checked_digest(model_digest)}/reference/{facts}.npz")
 
 
 def action_outcome(action_digest: str) -> Key:

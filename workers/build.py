@@ -127,7 +127,7 @@ def _built(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None
             raise OtherCompiler(f"{job.compiler} was changed since this worker began")
     data = bench.store.get(keys.blob(job.static_digest))
     with guardian.scratch("build") as scratch:
-        stages = Stages(job, compiler, scratch, bench.toolchain_cache, bench.progress)
+        stages = Stages(job, compiler, scratch, bench.store, bench.toolchain_cache, bench.progress)
         try:
             product = stages.run(data)
         except DoesNotFit as error:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from storage.port import ObjectStore
 from tinymlaas.contract.compiler import Compiled, CompilerDescription, Estimate
 from tinymlaas.contract.errors import (
     CompilerCrashed,
@@ -34,6 +31,7 @@ from workers.estimating import check_room, hint
 from workers.golden import Golden, encode_golden, samples_of
 from workers.pack import header_path, library_path, pack
 from workers.probing import CannotProbe, Probe, can_probe
+from workers.references import Reference, stored_reference
 from workers.toolchains.fit import link, object_footprint
 from workers.toolchains.footprint import with_stack
 from workers.toolchains.library import Library, build_library
@@ -44,19 +42,7 @@ from workers.verify.machines import CannotSimulate
 from workers.verify.numerics import FLOAT32_TOLERANCE, compare, tolerances, within
 from workers.verify.run import RunResult, run_module
 
-Array = NDArray[Any]
-
-GOLDEN_SAMPLES = 3
 _REFERENCE_SECONDS = 300.0
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Golden vectors and which implementation computed their outputs; `exact` if to the bit."""
-
-    name: str
-    golden: Golden
-    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,31 +64,24 @@ class Product:
     remark: str = ""
 
 
-def reference_of(data: bytes, job: CandidateJob) -> Reference:
-    """Return golden inputs of the job's model `data` and what the reference makes of them."""
-    from workers.models.golden import golden_inputs
-    from workers.models.reference import open_reference
-
-    reference = open_reference(data, job.task.format, job.task.summary.dtype)
-    inputs = golden_inputs(job.task.summary, GOLDEN_SAMPLES)
-    outputs = [reference.run(sample) for sample in inputs]
-    stacked = (
-        tuple(np.stack(tensor) for tensor in zip(*side, strict=True)) for side in (inputs, outputs)
-    )
-    return Reference(reference.name, Golden(*stacked), reference.exact)
-
-
 class Stages:
     """Takes one job through the stages; each leaves its files in `scratch`."""
 
     def __init__(
-        self, job: CandidateJob, compiler: Compiler, scratch: Path, cache: Path, progress: Progress
+        self,
+        job: CandidateJob,
+        compiler: Compiler,
+        scratch: Path,
+        store: ObjectStore,
+        cache: Path,
+        progress: Progress,
     ) -> None:
-        """Prepare; `cache` keeps toolchain objects between builds."""
+        """Prepare; `store` keeps what the reference said, `cache` toolchain objects."""
         self._job = job
         self._task = job.task
         self._compiler = compiler
         self._scratch = scratch
+        self._store = store
         self._cache = cache
         self._progress = progress
         self.estimate: Estimate | None = None
@@ -133,7 +112,6 @@ class Stages:
             return self._product(compiled, library, Proof(footprint, remark=unlinkable))
         self._say("linking for the board")
         footprint = link(library, task.name, task.target, cache=self._cache)
-        self._say("running the reference")
         reference = self._reference(data)
         proof = self._prove(data, compiled, library, footprint, reference)
         return self._product(compiled, library, proof)
@@ -142,7 +120,6 @@ class Stages:
         """Judge a module that stays source by the interpreter that it is written for."""
         unlinked = compiled.unlinked
         assert unlinked is not None  # noqa: S101 - for the type checker
-        self._say("running the reference")
         reference = self._reference(data)
         self._say("running on the host")
         golden = reference.golden
@@ -221,15 +198,20 @@ class Stages:
         return compiled
 
     def _reference(self, data: bytes) -> Reference:
-        found: Reference = child.call(
-            "workers.stages:reference_of",
-            data,
-            self._job,
-            seconds=_REFERENCE_SECONDS,
-            log=self._scratch / "reference.log",
-            what="the reference",
-        )
-        return found
+        self._say("running the reference")
+
+        def compute() -> Reference:
+            found: Reference = child.call(
+                "workers.references:reference_of",
+                data,
+                self._job,
+                seconds=_REFERENCE_SECONDS,
+                log=self._scratch / "reference.log",
+                what="the reference",
+            )
+            return found
+
+        return stored_reference(self._job, self._store, compute)
 
     def _verify(
         self, data: bytes, compiled: Compiled, library: Library, reference: Reference

@@ -1,9 +1,11 @@
 """One candidate from task to stored module: what is wrong is never stored as good."""
 
 import errno
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scheduler.candidates import Candidate, job_for
@@ -113,7 +115,7 @@ def test_a_wrong_module_is_our_failure_and_is_not_kept(
     outcome, job = bench.build()
     assert outcome.report.status is CandidateStatus.FAILED
     assert reason in outcome.report.reasons[0]
-    assert bench.stored == ["blobs"]
+    assert not {"actions", "modules"} & {*bench.stored}
     bench.compiler = Handmade()  # the same job is tried again, not answered from the store
     assert bench.build()[0].report.status is CandidateStatus.VERIFIED
     assert bench.build()[1] == job
@@ -176,6 +178,28 @@ def test_golden_vectors_that_were_changed_are_noticed(bench: Bench) -> None:
     changed = {**read.members, "verify/output_0.bin": bytes(wrong)}
     with pytest.raises(VerificationError, match="run again on host the module is off by"):
         replay_golden(type(read)(read.manifest, changed, read.digest, ""), bench.cache)
+
+
+def test_the_reference_is_run_once_for_all_candidates_of_a_model(bench: Bench) -> None:
+    """What the store has is what the next candidate is judged by, unless it is damaged."""
+    assert bench.build()[0].report.status is CandidateStatus.VERIFIED
+    (info,) = bench.store.list("models/")
+    with np.load(io.BytesIO(bench.store.get(info.key))) as file:
+        arrays = dict(file)
+    changed = io.BytesIO()
+    np.savez(changed, **arrays | {"output_0": arrays["output_0"] + 1})
+    bench.store.delete(info.key)
+    bench.store.put_if_absent(info.key, changed.getvalue())
+    outcome, _ = bench.build("nucleo-l4r5zi")
+    assert outcome.report.status is CandidateStatus.FAILED
+    short = io.BytesIO()
+    np.savez(short, **arrays | {"output_0": arrays["output_0"][:1]})
+    for damaged in (short.getvalue(), changed.getvalue()[:-40], b"", b"PK"):
+        bench.store.delete(info.key)
+        bench.store.put_if_absent(info.key, damaged)
+        outcome, job = bench.build("nucleo-l4r5zi")
+        assert outcome.report.status is CandidateStatus.VERIFIED
+        bench.store.delete(keys.action_outcome(job.action_digest))
 
 
 def test_the_estimate_is_kept_beside_what_was_linked(bench: Bench) -> None:
