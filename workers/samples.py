@@ -35,10 +35,12 @@ def load_samples(
     """Read the first `limit` samples of an npz for inputs of `specs`.
 
     Every array has the samples along its first dimension. Those of a quantised input are taken as
-    stored if they have its type, else as the real numbers to quantise. Pickled objects are refused.
+    stored if they have its type, else as the real numbers to quantise. Pickled objects are refused,
+    and numbers that are not finite as the input's type.
 
     Raises:
-        UsageError: it is no npz, lacks an input, or shapes or types do not go with `specs`.
+        UsageError: it is no npz, lacks an input, shapes or types do not go with `specs`, or an
+            array holds NaN, infinity or what becomes that.
     """
     arrays = _arrays(data, name)
     labels = _labels(arrays.pop(LABELS, None), name)
@@ -69,11 +71,15 @@ def _arrays(data: bytes, name: str) -> dict[str, Array]:
             if sum(member.file_size for member in archive.infolist()) > MAX_SAMPLES_BYTES:
                 raise UsageError(f"{name}: holds more than {MAX_SAMPLES_BYTES >> 30} GiB")
         with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
-            return {key: loaded[key] for key in loaded.files}
+            arrays = {key: loaded[key] for key in loaded.files}
     except UsageError:
         raise
     except Exception as error:  # whatever zlib, zipfile and numpy trip over is the file's fault
         raise UsageError(f"{name}: cannot be read as .npz: {error}") from None
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy hands over as bytes what is no .npy
+            raise UsageError(f"{name}: its member {key!a} is no array as numpy.savez writes them")
+    return arrays
 
 
 def _labels(labels: Array | None, name: str) -> Array | None:
@@ -93,16 +99,27 @@ def _input(arrays: dict[str, Array], spec: TensorSpec, inputs: int, name: str) -
         found = ", ".join(sorted(arrays)) or "nothing"
         raise UsageError(f"{name}: has no array '{spec.name}' (it has {found})")
     wanted = np.dtype(spec.dtype.value)
-    numbers = array.dtype.kind in "fiu"
-    real = spec.quantization is not None and array.dtype != wanted and numbers
-    if array.dtype != wanted and not real and not (wanted.kind == "f" and numbers):
+    numeric = array.dtype.kind in "fiu"
+    real = spec.quantization is not None and array.dtype != wanted and numeric
+    if array.dtype != wanted and not real and not (wanted.kind == "f" and numeric):
         raise UsageError(f"{name}: array '{spec.name}' is {array.dtype}, the input is {wanted}")
     if array.ndim == 0 or (len(array) and array[:1].size != spec.size):
         shape = "×".join(map(str, spec.shape))
         raise UsageError(
             f"{name}: a sample of '{spec.name}' has shape {array.shape[1:]}, the input {shape}"
         )
-    if real and not np.isfinite(array).all():
-        raise UsageError(f"{name}: array '{spec.name}' holds NaN or infinity, which is no integer")
-    stored = quantised(array, spec) if real else array.astype(wanted)
-    return stored.reshape(len(array), *spec.shape)
+    with np.errstate(over="ignore"):  # what overflows is infinite, and refused as that
+        numbers = array.astype(np.float64 if real else wanted)
+    _check_finite(numbers, spec, name)
+    return (quantised(numbers, spec) if real else numbers).reshape(len(array), *spec.shape)
+
+
+def _check_finite(array: Array, spec: TensorSpec, name: str) -> None:
+    if array.dtype.kind != "f":
+        return
+    for index, sample in enumerate(array):
+        if not np.isfinite(sample).all():
+            raise UsageError(
+                f"{name}: sample {index} of '{spec.name}' holds NaN or infinity, or a number "
+                f"beyond {array.dtype}"
+            )

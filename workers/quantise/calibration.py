@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UsageError
@@ -38,19 +37,12 @@ def load_calibration(
     """Read at most `MOST_SAMPLES` of the npz `data`; `name` is used in reasons only.
 
     Raises:
-        UsageError: see `workers.samples.load_samples`; or an array holds NaN or infinity, or
-            labels are no classes of the first output.
+        UsageError: see `workers.samples.load_samples`; or labels are no classes of the first
+            output.
     """
     found = load_samples(data, name, inputs, MOST_SAMPLES + 1)
     labels = None if found.labels is None else found.labels[:MOST_SAMPLES]
     samples = Samples(found.samples[:MOST_SAMPLES], labels)
-    for number, spec in enumerate(inputs):
-        for index, sample in enumerate(samples.samples):
-            if not np.isfinite(sample[number]).all():
-                raise UsageError(
-                    f"{name}: sample {index} of '{spec.name}' holds NaN or infinity, from which "
-                    "no range can be learnt"
-                )
     if samples.labels is not None:
         _check_labels(samples.labels, name, first_output)
     warnings = _warnings(samples, inputs)

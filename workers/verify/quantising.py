@@ -19,7 +19,8 @@ def quantised(value: Array, spec: TensorSpec) -> Array:
     """Return real `value` as `spec` stores it: round half away from zero, saturate."""
     if spec.quantization is None:
         return value.astype(spec.dtype.value)
-    steps = value.astype(np.float64) / spec.quantization.scale
+    with np.errstate(over="ignore"):  # what overflows saturates
+        steps = value.astype(np.float64) / spec.quantization.scale
     rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps) + spec.quantization.zero_point
     limits = np.iinfo(spec.dtype.value)
     return np.clip(rounded, limits.min, limits.max).astype(spec.dtype.value)

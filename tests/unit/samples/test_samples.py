@@ -48,6 +48,13 @@ def no_array() -> bytes:
     return file.getvalue()
 
 
+def bytes_only() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x", b"hello")
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -56,6 +63,7 @@ def no_array() -> bytes:
         (damaged(), "cannot be read as .npz"),
         (encrypted(), "cannot be read as .npz"),
         (no_array(), "cannot be read as .npz"),
+        (bytes_only(), "its member 'x' is no array"),
         (npz(x=np.array([{}], dtype=object)), "cannot be read as .npz"),
         (npz(y=np.zeros((1, 4))), "has no array 'image' .it has y"),
         (npz(x=np.zeros((1, 5), np.float32)), r"has shape \(5,\), the input 1×2×2"),
@@ -74,17 +82,29 @@ def test_what_cannot_be_used_says_why(data: bytes, reason: str) -> None:
         load_samples(data, "d.npz", [SPEC])
 
 
+INT8 = SPEC.model_copy(
+    update={"dtype": DType.INT8, "quantization": Quantization(scale=0.5, zero_point=3)}
+)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("spec", [SPEC, INT8], ids=["float32", "int8"])
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_what_is_no_number_is_not_quantised(number: float) -> None:
-    whole = SPEC.model_copy(
-        update={
-            "dtype": DType.INT8,
-            "quantization": Quantization(scale=0.5, zero_point=3),
-        }
-    )
-    data = npz(x=np.full((1, 4), number, np.float32))
-    with pytest.raises(UsageError, match="array 'image' holds NaN or infinity"):
-        load_samples(data, "d.npz", [whole])
+def test_what_is_no_number_is_no_sample(number: float, spec: TensorSpec) -> None:
+    values = np.zeros((3, 4), np.float32)
+    values[1, 2] = number
+    with pytest.raises(UsageError, match="sample 1 of 'image' holds NaN or infinity"):
+        load_samples(npz(x=values), "d.npz", [spec])
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_the_input_s_type_are_refused_or_saturate() -> None:
+    large = npz(x=np.full((1, 4), 1e300))
+    with pytest.raises(UsageError, match="or a number beyond float32"):
+        load_samples(large, "d.npz", [SPEC])
+    fine = INT8.model_copy(update={"quantization": Quantization(scale=1e-20, zero_point=0)})
+    ((stored,),) = load_samples(large, "d.npz", [fine]).samples
+    assert stored.ravel().tolist() == [127] * 4
 
 
 def test_accuracy() -> None:
