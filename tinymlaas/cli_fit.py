@@ -19,6 +19,7 @@ from tinymlaas.render_fit import board_fits
 
 if TYPE_CHECKING:
     from tinymlaas.contract.device import DeviceProfile
+    from tinymlaas.contract.progress import Progress
     from tinymlaas.local import LocalService, Wish
 
 
@@ -43,7 +44,7 @@ def fit(
     with output.progress() as progress:
         service = local.open_service(progress)
         boards = cheapest_first(estimated(service, model, wish))
-        boards = cheapest_first(tried(service, model, wish, boards, verify))
+        boards = cheapest_first(tried(model, wish, boards, verify, progress))
     report = FitReport(model=model.name, boards=tuple(boards))
     if as_json:
         output.json(report)
@@ -70,10 +71,12 @@ def estimated(service: LocalService, model: Path, wish: Wish) -> list[BoardFit]:
 
 
 def tried(
-    service: LocalService, model: Path, wish: Wish, boards: list[BoardFit], count: int
+    model: Path, wish: Wish, boards: list[BoardFit], count: int, progress: Progress
 ) -> list[BoardFit]:
     """Return `boards`, the first `count` that may run the model compiled for and run."""
     from scheduler.fitting import verified
+    from tinymlaas import local
+    from tinymlaas.contract.progress import OnBoard
 
     done = []
     for board in boards:
@@ -83,6 +86,7 @@ def tried(
         count -= 1
         with tempfile.TemporaryDirectory() as folder:
             try:
+                service = local.open_service(OnBoard(progress, board.board))
                 result = service.compile(model, board.board, wish, Path(folder)).result
             except TinymlaasError as error:  # what is known of the other boards is not lost by it
                 said = explain(error).report

@@ -6,20 +6,24 @@ import contextlib
 import json
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from math import isfinite
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import SpinnerColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.race import Limits, Race
-from tinymlaas.contract.report import Objective
+from tinymlaas.contract.report import CandidateStatus, Objective
 
 _LONGEST_SHOWN = 80
+_ENDED_SHOWN = 10  # lines of what has ended; with those that run they fit on 24 lines
+_BAD_ENDS = (CandidateStatus.REJECTED, CandidateStatus.FAILED, CandidateStatus.SKIPPED)
 _MOST_WEIGHT = 1000
 _MOST_BYTES = 1 << 40
 _MOST_INSTRUCTIONS = 1 << 60
@@ -165,17 +169,73 @@ def _is_dimension(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
+class _Count:
+    """How many of the candidates have ended."""
+
+    def __init__(self) -> None:
+        self._expected: set[str] = set()
+        self._ended: set[str] = set()
+        self._lock = threading.Lock()  # candidates are built on several threads
+
+    def expect(self, names: Iterable[str]) -> None:
+        self._expected.update(names)
+
+    def end(self, who: str) -> bool:
+        """Count `who`; return whether it is a candidate."""
+        with self._lock:
+            if who in self._expected:
+                self._ended.add(who)
+            return who in self._expected
+
+    def __str__(self) -> str:
+        return f"{len(self._ended)} of {len(self._expected)}"
+
+
+class _Spinner(SpinnerColumn):
+    """Turns as long as a stage runs, then shows how it ended."""
+
+    def render(self, task: Task) -> RenderableType:
+        return Text(task.fields["mark"]) if task.finished else super().render(task)
+
+
 class _Spinners:
-    """Shows the current stage of each candidate on its own line, with the time it has taken."""
+    """Shows the current stage of each candidate on its own line, with the time it has taken.
+
+    What has ended stays, its clock stopped, as long as there is room for it.
+    """
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
         self._tasks: dict[str, TaskID] = {}
+        self._ended: list[TaskID] = []
+        self._count = _Count()
+        self._header: TaskID | None = None
+
+    def expect(self, names: Iterable[str]) -> None:
+        self._count.expect(names)
+        if self._header is None:
+            self._header = self._bar.add_task("", total=None, what="", mark="")
+        self._head()
 
     def stage(self, who: str, what: str) -> None:
         if who not in self._tasks:
-            self._tasks[who] = self._bar.add_task(who, total=None, what=what)
+            self._tasks[who] = self._bar.add_task(who, total=None, what=what, mark="")
         self._bar.update(self._tasks[who], what=what)
+
+    def end(self, who: str, how: str) -> None:
+        self.stage(who, how)
+        row = self._tasks.pop(who)
+        mark = "✗" if how.partition(",")[0] in _BAD_ENDS else "✓"
+        self._bar.update(row, total=1, completed=1, mark=mark)
+        if self._count.end(who):
+            self._head()
+        self._ended.append(row)
+        for old in self._ended[:-_ENDED_SHOWN]:
+            self._bar.update(old, visible=False)
+
+    def _head(self) -> None:
+        if self._header is not None:
+            self._bar.update(self._header, description=f"{self._count} candidates")
 
 
 class _Lines:
@@ -183,9 +243,17 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._count = _Count()
+
+    def expect(self, names: Iterable[str]) -> None:
+        self._count.expect(names)
 
     def stage(self, who: str, what: str) -> None:
         self._console.print(f"{who}: {what}", soft_wrap=True)
+
+    def end(self, who: str, how: str) -> None:
+        counted = f" ({self._count})" if self._count.end(who) else ""
+        self.stage(who, f"{how}{counted}")
 
 
 class Output:
@@ -204,7 +272,7 @@ class Output:
             yield Silent() if self.as_json else _Lines(self._err)
             return
         columns = (
-            SpinnerColumn(),
+            _Spinner(),
             TextColumn("{task.description}", markup=False),
             TextColumn("{task.fields[what]}", style="cyan", markup=False),
             TimeElapsedColumn(),

@@ -53,4 +53,6 @@ def layers(checked: Checked, model: Path | None, progress: Progress) -> Found:
     exact = by_tflm and promises_exactness(compiler.describe(), job.task.summary)
     with guardian.scratch("layers") as folder:
         data = bench.store.get(keys.blob(job.static_digest))
-        return Probe(job, compiler, data, exact, folder, cache).look(golden, ran.outputs)
+        found = Probe(job, compiler, data, exact, folder, cache).look(golden, ran.outputs)
+    progress.end("module", "compared")
+    return found

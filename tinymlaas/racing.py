@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from broker.in_process import run_all, run_until
 from scheduler.history import core_of, promise, record_of
@@ -14,8 +14,14 @@ from scheduler.past_races import keep_race, past_races
 from storage.port import ObjectStore
 from tinymlaas.contract.errors import Failure
 from tinymlaas.contract.jobs import CandidateJob, Outcome
+from tinymlaas.contract.progress import Named
 from tinymlaas.contract.race import Race
-from tinymlaas.contract.report import CandidateReport, CandidateStatus, Objective
+from tinymlaas.contract.report import (
+    CandidateReport,
+    CandidateStatus,
+    Objective,
+    candidate_name,
+)
 from tinymlaas.inputs import Form
 from workers import guardian
 from workers.build import Workbench, build
@@ -72,9 +78,23 @@ def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> 
     hurry = rules.hurry
     begun: set[int] = set()
 
+    names = {index: _name(job, steps[index].form) for index, job in jobs.items()}
+    bench.progress.expect(names.values())
+    stopping: list[bool] = []
+
     def handle(index: int) -> Outcome:
         begun.add(index)
-        return _outcome(jobs[index], steps[index].form, rules, bench, service)
+        own = replace(bench, progress=Named(bench.progress, names[index]))
+        outcome = _outcome(jobs[index], steps[index].form, rules, own, service)
+        report = outcome.report
+        if not stopping:  # else it was killed, and is told below that it was not tried to its end
+            stored = ", in the store" if report.cached else ""
+            bench.progress.end(names[index], f"{report.status}{stored}")
+        return outcome
+
+    def stop() -> None:
+        stopping.append(True)
+        guardian.kill_all()
 
     stored = _stored(jobs, bench.store) if hurry.any else []
     outcomes |= zip(stored, run_all(stored, handle, _THREADS), strict=True)
@@ -87,14 +107,21 @@ def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> 
             _THREADS,
             enough=lambda outcome: hurry.enough(outcome.report),
             seconds=rules.budget,
-            stop=guardian.kill_all,
+            stop=stop,
         )
         outcomes |= {i: found for i, found in zip(order, results, strict=True) if found is not None}
     done = [outcome.report for outcome in outcomes.values()]
     for index in left.keys() - outcomes.keys():
         report = hurry.skipped(left[index], index in begun, done)
+        bench.progress.end(names[index], report.status)
         outcomes[index] = Outcome(report=of_form(report, steps[index].form.quantisation))
     return [outcomes[index] for index in range(len(steps))]
+
+
+def _name(job: CandidateJob, form: Form) -> str:
+    """Return what the race's report calls the candidate, too."""
+    task, quantised = job.task, form.quantisation is not None
+    return candidate_name(job.compiler, task.kernels, task.options, quantised=quantised)
 
 
 def _outcome(
@@ -116,6 +143,7 @@ def _judged(
     from workers.accuracy import accuracy_of
 
     data = (labelled.data, labelled.name)
+    bench.progress.stage(report.compiler, "running labelled samples")
     try:
         found = accuracy_of(module, *data, bench.store, bench.toolchain_cache, service)
     except Failure as error:

@@ -17,6 +17,7 @@ from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verificati
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, RunReport
+from tinymlaas.contract.report import candidate_name as report_name
 from tinymlaas.contract.tensors import TensorSpec
 
 _PIPED_COLUMNS = 120
@@ -82,14 +83,10 @@ def _facts(title: str) -> Table:
 
 
 def candidate_name(report: CandidateReport) -> str:
-    """Return compiler, kernels if it has several, and what sets this candidate apart in a race."""
-    name = report.compiler
-    if report.kernels not in ("", "generated"):
-        name += f"/{report.kernels}"
-    if report.status is not CandidateStatus.REJECTED or report.action_digest is not None:
-        options = {k: v for k, v in report.options.items() if k == "objective" or v == "off"}
-        name += "".join(f" {v if k == 'objective' else f'{k}={v}'}" for k, v in options.items())
-    return f"{name} int8" if report.quantised else name
+    """Return what a candidate is called: one rejected by facts alone stands for all variants."""
+    by_facts = report.status is CandidateStatus.REJECTED and report.action_digest is None
+    options = {} if by_facts else report.options
+    return report_name(report.compiler, report.kernels, options, quantised=report.quantised)
 
 
 def candidates(result: CompileResult) -> Table:

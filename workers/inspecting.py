@@ -58,6 +58,7 @@ def inspect_stored(
             log=scratch / "log",
             what="inspecting the model",
         )
+    progress.end("model", "inspected")
     store.put(keys.blob_of(found.model), found.model)
     inspection = Inspection(
         source_digest=model.digest, static_digest=sha256(found.model), summary=found.summary

@@ -25,6 +25,7 @@ from tinymlaas.contract.manifest import (
 )
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.progress import Progress
+from tinymlaas.contract.report import candidate_name
 from workers import child
 from workers.compilers.plugin import TASK_FILE, Compiler
 from workers.estimating import check_room, hint
@@ -172,13 +173,7 @@ class Stages:
         return Product(manifest, pack(manifest, members), proof.remark)
 
     def _say(self, what: str) -> None:
-        chosen = self._task.options.items()
-        variant = (
-            v if k == "objective" else f"{k}={v}"
-            for k, v in chosen
-            if k == "objective" or v == "off"
-        )
-        name = " ".join((f"{self._job.compiler}/{self._task.kernels}", *variant))
+        name = candidate_name(self._job.compiler, self._task.kernels, self._task.options)
         self._progress.stage(name, what)
 
     def _compile(self, data: bytes) -> Compiled:

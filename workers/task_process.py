@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tinymlaas.contract.pool_messages import MAX_TAIL, PoolTask, TaskEnd, TaskStatus
+from tinymlaas.contract.progress import Silent
 from workers import child, guardian
 from workers.build import Workbench
 from workers.child import last_line, launch
@@ -48,7 +49,7 @@ class Opener:
         return bench
 
 
-class _Reporter:
+class _Reporter(Silent):
     """`Progress` that tells the parent."""
 
     def __init__(self, pipe: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from tinymlaas.contract.base import Model
@@ -73,6 +74,19 @@ class CandidateReport(Model):
     estimated_ram_bytes: int | None = None
     pareto: bool = False
     lost: str = ""
+
+
+def candidate_name(
+    compiler: str, kernels: str, options: Mapping[str, str], *, quantised: bool = False
+) -> str:
+    """Return compiler, kernels if it has several, and what sets a candidate apart in a race."""
+    name = compiler if kernels in ("", "generated") else f"{compiler}/{kernels}"
+    for option, value in options.items():
+        if option == "objective":
+            name += f" {value}"
+        elif value == "off":
+            name += f" {option}=off"
+    return f"{name} int8" if quantised else name
 
 
 class ResultStatus(StrEnum):

@@ -150,11 +150,12 @@ def quantise_stored(
         key = keys.quantisation_outcome(request.digest(libraries.require(source)))
         stored = _stored(key, store)
         if stored is not None:
-            progress.stage(WHO, "taken from the store")
+            progress.end(WHO, "taken from the store")
             report = stored.report.model_copy(update={"cached": True})
             return stored.model_copy(update={"report": report})
         progress.stage(WHO, f"quantising to {request.activations}")
         done: Quantised = _in_child("quantise", request, scratch, scratch=scratch, seconds=seconds)
+    progress.end(WHO, "done")
     store.put(keys.blob_of(done.model), done.model)
     outcome = QuantisationOutcome(model_digest=sha256(done.model), report=done.report)
     store.put_if_absent(key, outcome.model_dump_json().encode())
