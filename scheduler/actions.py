@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from scheduler.admission import Policy
 from scheduler.at_hand import AtHand
-from scheduler.deaths import UNKNOWN
+from scheduler.deaths import DEATHS, as_begun
 from scheduler.effects import Call, Effect, Key, Kill, Send
 from scheduler.jobs import Job
 from scheduler.meter import Meter, PoolNow
@@ -174,6 +174,7 @@ class Actions:
         pool = self.pool(standing.pool)
         pool.workers.heard(standing, now)
         if standing.leaving:  # in good order, so it has not died of what it was at
+            self._suspects.left(standing.worker)
             for digest in pool.out:
                 if (left := self._actions.get(digest)) is not None:
                     left.begun.pop(standing.worker, None)
@@ -181,7 +182,7 @@ class Actions:
         action = self._actions.get(standing.action or "")
         if action is not None:
             self._running(action, standing.task_id or "", now)
-            action.begun.setdefault(standing.worker, _as_begun(standing))
+            action.begun.setdefault(standing.worker, as_begun(standing))
 
     def progressed(self, standing: TaskStanding, now: float) -> Action | None:
         """Note that a worker is at it; return the action if somebody wants it."""
@@ -345,6 +346,7 @@ class Actions:
         facts = f"{action.need.action} {now!r} {self._sendings} {id(self)}"
         action.task_id = sha256(facts.encode())[:32]
         action.begun = {}
+        action.patience = 1 if action.suspect else DEATHS
         pool.out.add(action.need.action)
         task = PoolTask(
             task_id=action.task_id,
@@ -401,15 +403,3 @@ def _index(keys: Iterator[Key], key: Key) -> int:
         if each == key:
             return position
     return 0
-
-
-def _as_begun(standing: WorkerStanding) -> TaskStanding:
-    """Return what a heartbeat says of its task."""
-    return TaskStanding(
-        task_id=standing.task_id or "0" * 32,
-        action=standing.action or "",
-        pool=standing.pool,
-        worker=standing.worker,
-        attempt=1,
-        stage=UNKNOWN,
-    )

@@ -285,7 +285,7 @@ class Core:
             plan = plan_of(job)
             plan.wants.discard(end.action)
             if end.status is TaskStatus.QUARANTINED:
-                plan.last_words = last_words(action.died) or plan.last_words
+                plan.last_words = last_words(action.died.values()) or plan.last_words
             if end.status is TaskStatus.STALE:
                 self._planner.replan(job, self._policy.replans)
             elif isinstance(action.need.work, BuildTask | JudgeTask):

@@ -8,7 +8,8 @@ a worker that is given a task for the third time does not try it: it gives it ba
 (`TaskStatus.SUSPECT`), and the task is judged here, by what is heard of its earlier workers and of
 all others.
 
-- A worker that is heard of again has lost its connection only: no death.
+- A worker that is heard of again has lost its connection only: no death, or one no longer. Nor
+  has one died that has said it leaves.
 - A worker that stays silent has died at the task, if it has said that the work itself has begun:
   as long as it only starts, the task has had no chance to harm it.
 - `DEATHS` of these, and the task is quarantined, with what was last heard of it, if nothing else
@@ -31,10 +32,10 @@ that takes over begins anew and watches for a while before it judges, which cost
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sized
 from dataclasses import dataclass, replace
 
-from tinymlaas.contract.pool_messages import TaskStanding
+from tinymlaas.contract.pool_messages import TaskStanding, WorkerStanding
 
 DEATHS = 2
 _BEFORE_SECONDS = 300.0
@@ -87,9 +88,26 @@ class DeathToll:
         return len(others - {action, *suspects})
 
 
+def as_begun(standing: WorkerStanding) -> TaskStanding:
+    """Return what a heartbeat says of its task."""
+    return TaskStanding(
+        task_id=standing.task_id or "0" * 32,
+        action=standing.action or "",
+        pool=standing.pool,
+        worker=standing.worker,
+        attempt=1,
+        stage=UNKNOWN,
+    )
+
+
 def at_work(standing: TaskStanding) -> bool:
     """Return whether the worker has said that it had begun more than to start."""
     return standing.stage not in {STARTING, UNKNOWN}
+
+
+def enough(died: Sized) -> bool:
+    """Return whether these deaths are proof where nothing else dies."""
+    return len(died) >= DEATHS
 
 
 def guilty(deaths: int, suspicions: int, others: int) -> bool:
@@ -97,7 +115,7 @@ def guilty(deaths: int, suspicions: int, others: int) -> bool:
     return deaths >= DEATHS + others or suspicions >= _SUSPICIONS
 
 
-def cause(died: Sequence[TaskStanding], deliveries: int, others: int) -> str:
+def cause(died: Collection[TaskStanding], deliveries: int, others: int) -> str:
     """Return in one line what is known of a task that was quarantined."""
     if not died:
         return f"it was delivered {deliveries} times and never came to an end"
@@ -113,7 +131,7 @@ def _line(standing: TaskStanding) -> str:
     return f" ({standing.line})" if standing.line else ""
 
 
-def last_words(died: Sequence[TaskStanding]) -> bytes | None:
+def last_words(died: Collection[TaskStanding]) -> bytes | None:
     """Return the ends of the logs of a task's workers, as far as these were heard."""
     parts = [
         f"== {each.worker}, attempt {each.attempt}, {each.stage}: the log's end, as last heard\n"

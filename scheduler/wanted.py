@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from scheduler.admission import Policy
-from scheduler.deaths import DEATHS
+from scheduler.deaths import DEATHS, enough
 from scheduler.effects import Key
 from scheduler.fair import FairQueue
 from scheduler.jobs import Job
@@ -22,7 +22,8 @@ class Action:
     """One piece of work and the jobs that want it. `sent` is None while it waits.
 
     `begun` is what was last heard of each worker that has begun this sending of it, `died` that
-    of workers that died at it; `suspected` says since when it is being judged.
+    of workers that died at it; `suspected` says since when it is being judged. `patience` is how
+    often this sending is delivered before it is given back untried.
     """
 
     need: Need
@@ -34,16 +35,17 @@ class Action:
     retry_at: float | None = None
     killed: bool = False
     begun: dict[str, TaskStanding] = field(default_factory=dict)
-    died: list[TaskStanding] = field(default_factory=list)
+    died: dict[str, TaskStanding] = field(default_factory=dict)
     suspected: float | None = None
     suspicions: int = 0
     deliveries: int = 0
+    patience: int = DEATHS
     unseen: int = 0
 
     @property
     def suspect(self) -> bool:
         """Whether as many workers have died at it as are usually proof."""
-        return len(self.died) >= DEATHS
+        return enough(self.died)
 
 
 class Pool:
