@@ -6,13 +6,16 @@ import contextlib
 import os
 import select
 import socket
-import time
 from collections.abc import Iterator
 from typing import Protocol
 
 from tinymlaas.contract.errors import Failure, UsageError
 
 _BAUD = 115_200
+_TCP_BAUD = (
+    9_600  # nobody tells how fast the UART is at the other end: waited for as for a slow one
+)
+_BITS = 10  # a byte takes on the line: start, 8 of data, stop
 _TCP = ("tcp://", "socket://")
 _CHUNK = 4096
 
@@ -28,8 +31,12 @@ class Link(Protocol):
     def name(self) -> str:
         """What the user called it."""
 
+    @property
+    def speed(self) -> float:
+        """Bytes a second that surely pass; some of what was sent may still be under way."""
+
     def send(self, data: bytes, seconds: float) -> None:
-        """Send all of `data`; raises `LinkFailed` if that cannot be done in `seconds`."""
+        """Send all of `data`; raises `LinkFailed` if for `seconds` none of it is taken."""
 
     def receive(self, seconds: float) -> bytes:
         """Return what has come, at the latest after `seconds`; nothing if nothing has."""
@@ -53,16 +60,16 @@ def opened(place: str) -> Iterator[Link]:
 class _Descriptor:
     """A link over any file descriptor that `select` can wait for."""
 
-    def __init__(self, name: str, descriptor: int) -> None:
+    def __init__(self, name: str, descriptor: int, speed: float) -> None:
         self.name = name
+        self.speed = speed
         self._descriptor = descriptor
         os.set_blocking(descriptor, False)
 
     def send(self, data: bytes, seconds: float) -> None:
         """See `Link.send`."""
-        end = time.monotonic() + seconds
         while data:
-            self._wait_to_write(end)
+            self._wait_to_write(seconds)
             with self._broken(), contextlib.suppress(BlockingIOError):
                 data = data[os.write(self._descriptor, data[:_CHUNK]) :]
 
@@ -81,9 +88,8 @@ class _Descriptor:
         """Give the descriptor back."""
         os.close(self._descriptor)
 
-    def _wait_to_write(self, until: float) -> None:
-        left = until - time.monotonic()
-        _, ready, _ = select.select([], [self._descriptor], [], max(0.0, left))
+    def _wait_to_write(self, seconds: float) -> None:
+        _, ready, _ = select.select([], [self._descriptor], [], max(0.0, seconds))
         if not ready:
             raise LinkFailed(f"{self.name} takes no bytes: is flow control on that nobody serves?")
 
@@ -107,7 +113,7 @@ def _tcp(place: str) -> _Descriptor:
         said = getattr(error, "strerror", None) or error
         raise LinkFailed(f"{place} cannot be reached: {said}") from None
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return _Descriptor(place, connection.detach())
+    return _Descriptor(place, connection.detach(), _TCP_BAUD / _BITS)
 
 
 def _tty(place: str) -> _Descriptor:
@@ -128,7 +134,7 @@ def _tty(place: str) -> _Descriptor:
     except termios.error:
         os.close(descriptor)
         raise LinkFailed(f"{path} is no serial device") from None
-    return _Descriptor(place, descriptor)
+    return _Descriptor(place, descriptor, int(speed) / _BITS)
 
 
 def _make_raw(descriptor: int, baud: int) -> None:

@@ -113,18 +113,17 @@ class Board:
         head = _REQUEST_HEAD.pack(ord(kind), self._sequence, index, len(payload))
         body = head + payload
         request = _REQUEST + body + _SUM.pack(zlib.crc32(body))
-        silent_since = time.monotonic()
-        damaged, wait = 0, _AGAIN
+        damaged, silence, wait = 0, 0.0, _AGAIN
         while damaged < _TRIES:
-            self._link.send(request, self._patience)
-            left = silent_since + self._patience - time.monotonic()
-            heard, answer = self._answer(ord(kind), size, min(wait, max(left, 0.0)))
-            silent_since, wait = heard or silent_since, 2 * wait
+            sent = self._send(request)
+            answer = self._answer(ord(kind), size, sent, min(wait, self._patience - silence))
+            wait *= 2
             if answer is None:
-                if time.monotonic() - silent_since >= self._patience:
+                silence += time.monotonic() - sent
+                if silence >= self._patience:
                     raise self._silence()
             elif answer.status == _DAMAGED:
-                damaged += 1
+                damaged, silence = damaged + 1, 0.0
             elif len(answer.payload) == size:
                 return answer.payload
             else:
@@ -134,28 +133,33 @@ class Board:
             "stop bits (8N1) the same at both ends, and does the board lose bytes?"
         )
 
-    def _answer(self, kind: int, size: int, wait: float) -> tuple[float | None, _Answer | None]:
-        """Return when something sound was heard, and the answer if that was it.
+    def _send(self, request: bytes) -> float:
+        """Send `request`; return when the last of it will have left the line, at the latest."""
+        begun = time.monotonic()
+        self._link.send(request, self._patience)
+        return max(time.monotonic(), begun + len(request) / self._link.speed)
 
-        Nothing is waited for longer than `wait` seconds after the last byte.
+    def _answer(self, kind: int, size: int, sent: float, wait: float) -> _Answer | None:
+        """Return the answer, or that a request came damaged, or None.
+
+        Nothing is waited for longer than `wait` seconds after the last byte, or after `sent`.
         """
-        end = time.monotonic() + wait
+        end = sent + wait
         last = end + self._patience + size / _SLOWEST  # however much comes that is no answer
         while True:
             answer = self._next(size)
             if answer is not None:
-                now = time.monotonic()
                 if (answer.kind, answer.sequence) == (kind, self._sequence):
-                    return now, answer
+                    return answer
                 if answer.status == _DAMAGED:  # of a request whose very head was damaged
-                    return now, answer
+                    return answer
                 continue
             data = self._link.receive(end - time.monotonic())
             self._received += data
             if data:
                 end = min(last, max(end, time.monotonic() + wait))
             if time.monotonic() >= end:
-                return None, None
+                return None
 
     def _next(self, size: int) -> _Answer | None:
         """Take the next whole answer from what was received, passing over all else."""
