@@ -1,9 +1,10 @@
-"""Slow lines."""
+"""Slow lines, and names of places that are none."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import struct
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tinymlaas.contract.errors import Failure, UsageError
 from workers.verify.board import protocol
 from workers.verify.board.links import LinkFailed, opened
 from workers.verify.board.protocol import Board, BoardFailed
@@ -112,3 +114,22 @@ def test_patience_is_for_a_line_that_takes_nothing_not_for_a_long_request() -> N
     stuck = pytest.raises(LinkFailed, match="takes no bytes")
     with terminal(0.0) as (place, _), opened(place) as link, stuck:
         link.send(bytes(1 << 16), seconds=0.2)
+
+
+@pytest.mark.parametrize("place", ["tcp://..:5", "tcp://" + "x" * 70 + ":5", "tcp://[]:5"])
+def test_what_is_no_name_of_a_host_is_told_so(place: str) -> None:
+    with pytest.raises(UsageError, match=r"--serial tcp://"), opened(place):
+        pass
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        unreachable = pytest.raises(Failure, match=r"\[::1\]:1 cannot be reached: (?!Name)")
+        with unreachable, opened("tcp://[::1]:1"):
+            pass
+        return
+    with server, opened(f"tcp://[::1]:{server.getsockname()[1]}") as link:
+        link.send(b"x", 1.0)
+        assert server.accept()[0].recv(1) == b"x"

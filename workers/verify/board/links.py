@@ -105,10 +105,14 @@ class _Descriptor:
 
 def _tcp(place: str) -> _Descriptor:
     host, _, port = place.partition("://")[2].rpartition(":")
+    if host.startswith("[") and host.endswith("]"):  # as an IPv6 address stands in a URL
+        host = host[1:-1]
     if not host or not port.isdecimal():
         raise UsageError(f"--serial {place}: after :// stand host and port, as in tcp://bench:4000")
     try:
         connection = socket.create_connection((host, int(port)), timeout=10.0)
+    except UnicodeError:  # of the codec for names of hosts
+        raise UsageError(f"--serial {place}: {host!a} cannot be the name of a host") from None
     except (OSError, OverflowError) as error:
         said = getattr(error, "strerror", None) or error
         raise LinkFailed(f"{place} cannot be reached: {said}") from None
