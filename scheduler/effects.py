@@ -55,12 +55,15 @@ class Look:
 @dataclass(frozen=True, slots=True)
 class LookUp:
     """Ask the store for outcomes, and for past races on a kind of core unless that is None; answer
-    with `Core.found`.
+    with `Core.found`, or with `Core.recorded` if the job has a record and anything would be done.
+
+    Candidates that are found are `judged` by labelled samples yet, which is for workers too.
     """
 
     key: Key
     actions: tuple[str, ...]
     core: str | None = None
+    judged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ class Planner:
             parts.step(job, Step.LOOKING_UP)
             parts.turns.asking(job.key)
             core = core_of(candidate_of(plan.open()[0]).task.target) if plan.hurry.any else None
-            parts.effects.append(LookUp(job.key, tuple(plan.places), core))
+            judged = plan.order.data is not None
+            parts.effects.append(LookUp(job.key, tuple(plan.places), core, judged))
         else:
             parts.ending.conclude(job)
 

@@ -114,8 +114,8 @@ class Library(Protocol):
         ...
 
     def record(self, tenant: str, job_id: str) -> JobEnded | None:
-        """Return how a job has ended, or None if it has not. Asked before anything is built; where
-        nothing has to be, `save` tells of it too.
+        """Return how a job has ended, or None if it has not. Asked before anything is built or
+        judged; where nothing has to be, `save` tells of it too.
         """
         ...
 

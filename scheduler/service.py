@@ -244,13 +244,13 @@ class Service:
                 self._ask(lambda: ports.library.pools(pools), self._core.recalled)
 
     def _known(self, wanted: do.LookUp) -> Callable[[], None]:
-        """Return what the core is to be told. A job that has ended is found out before anything is
-        built for it; where nothing has to be, keeping its record tells, with one call less.
+        """Return what the core is to be told. A job that has ended is found out before workers do
+        anything for it; where they need not, keeping its record tells, with one call less.
         """
         library, key = self._ports.library, wanted.key
         outcomes = library.outcomes(wanted.actions)
         whole = len(outcomes) == len(wanted.actions)
-        record = None if whole else library.record(*key)
+        record = library.record(*key) if wanted.judged or not whole else None
         if record is not None:
             return partial(self._core.recorded, key, record)
         races = () if whole or wanted.core is None else library.races(wanted.core)

@@ -217,10 +217,15 @@ class World:
                 core.kept(key)
             case do.Look(key, _):
                 found = MODEL if self.inspected or key in self.inspections else None
-                core.looked(key, Facts(self.records.get(key), (), self._of(effect, found)))
-            case do.LookUp(key, actions, wanted):
+                record = None if found else self.records.get(key)
+                core.looked(key, Facts(record, (), self._of(effect, found)))
+            case do.LookUp(key, actions, wanted, judged):
                 known = {a: self.outcomes[a] for a in actions if a in self.outcomes}
-                core.found(key, known, [r for c, r in self.races if c == wanted])
+                told = self.records.get(key) if judged or len(known) < len(actions) else None
+                if told is not None:
+                    core.recorded(key, told)
+                else:
+                    core.found(key, known, [r for c, r in self.races if c == wanted])
             case do.RememberRace(where, record):
                 self.races.append((where, record))
             case do.Send(pool, body):
