@@ -14,7 +14,8 @@ from tinymlaas.contract.report import CandidateReport, CandidateStatus
 @dataclass(frozen=True, slots=True)
 class Hurry:
     """With `first` the first verified candidate that keeps the `limits` ends the race; `budget` is
-    the most seconds of building. What is in the store is taken in any case: it takes no time.
+    the most seconds of building and judging. What is in the store is taken in any case: it takes no
+    time; to run a stored module on labelled samples that it never ran on does.
     """
 
     first: bool = False

@@ -67,7 +67,8 @@ class Rules:
 def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> list[Outcome]:
     """Return the outcome of every step, in their order; what was not tried is `skipped`.
 
-    What the store has is taken first: only what it has not takes any of the budget.
+    What the store has is taken first: only what it has not takes any of the budget. Of that, what
+    is built and only has to be judged by labelled samples is first.
     """
     outcomes: dict[int, Outcome] = {
         index: Outcome(report=of_form(step.work, step.form.quantisation))
@@ -96,11 +97,11 @@ def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> 
         stopping.append(True)
         guardian.kill_all()
 
-    stored = _stored(jobs, bench.store) if hurry.any else []
-    outcomes |= zip(stored, run_all(stored, handle, _THREADS), strict=True)
+    known, unjudged = _stored(jobs, rules, bench.store, service) if hurry.any else ([], [])
+    outcomes |= zip(known, run_all(known, handle, _THREADS), strict=True)
     left = {index: job for index, job in jobs.items() if index not in outcomes}
-    if not any(hurry.enough(outcomes[index].report) for index in stored):
-        order = _ordered(left, rules, bench.store)
+    if not any(hurry.enough(outcomes[index].report) for index in known):
+        order = sorted(_ordered(left, rules, bench.store), key=lambda index: index not in unjudged)
         results = run_until(
             order,
             handle,
@@ -152,10 +153,29 @@ def _judged(
     return report.model_copy(update={"accuracy": found.accuracy})
 
 
-def _stored(jobs: Mapping[int, CandidateJob], store: ObjectStore) -> list[int]:
-    """Return the jobs' indices whose outcomes are in the store."""
+def _stored(
+    jobs: Mapping[int, CandidateJob], rules: Rules, store: ObjectStore, service: str
+) -> tuple[list[int], list[int]]:
+    """Return the indices of jobs of which the store knows all, and of those it knows but how often
+    they are right.
+    """
     found = StoreLibrary(store).outcomes([job.action_digest for job in jobs.values()])
-    return [index for index, job in jobs.items() if job.action_digest in found]
+    known, unjudged = list[int](), list[int]()
+    for index, job in jobs.items():
+        if (outcome := found.get(job.action_digest)) is not None:
+            whole = not _to_judge(outcome, rules, store, service)
+            (known if whole else unjudged).append(index)
+    return known, unjudged
+
+
+def _to_judge(outcome: Outcome, rules: Rules, store: ObjectStore, service: str) -> bool:
+    """Return whether a built candidate is to be run on labelled samples that it never ran on."""
+    from workers.accuracy import known_accuracy
+
+    module, verified = outcome.archive_digest, outcome.report.status is CandidateStatus.VERIFIED
+    if rules.labelled is None or module is None or not verified:
+        return False
+    return known_accuracy(module, rules.labelled.data, store, service) is None
 
 
 def _ordered(jobs: Mapping[int, CandidateJob], rules: Rules, store: ObjectStore) -> list[int]:

@@ -37,9 +37,7 @@ def accuracy_of(
         StoreError: the store lost the module.
         Failure: the module faulted, or a tool is missing or failed.
     """
-    facts = {"module": module, "data": sha256(data), "service": service}
-    key = keys.accuracy(digest_of(facts))
-    known = _stored(key, store)
+    known = known_accuracy(module, data, store, service)
     if known is not None:
         return known
     archive = read_archive(store.get(keys.module_archive(module)))
@@ -48,9 +46,9 @@ def accuracy_of(
     ran = run_archive(archive, loaded.samples, cache)
     share = accuracy([sample[0] for sample in ran.outputs], loaded.labels)
     found = Accuracy(
-        module=module, data=facts["data"], samples=len(loaded.samples), accuracy=share or 0.0
+        module=module, data=sha256(data), samples=len(loaded.samples), accuracy=share or 0.0
     )
-    store.put_if_absent(key, found.model_dump_json().encode())
+    store.put_if_absent(_key(module, data, service), found.model_dump_json().encode())
     return found
 
 
@@ -73,8 +71,13 @@ def labelled_samples(
     return loaded
 
 
-def _stored(key: keys.Key, store: ObjectStore) -> Accuracy | None:
-    """Return what is stored if it is whole; what is damaged is dropped."""
+def known_accuracy(module: str, data: bytes, store: ObjectStore, service: str) -> Accuracy | None:
+    """Return what is stored if it is whole; what is damaged is dropped.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    key = _key(module, data, service)
     try:
         return Accuracy.model_validate_json(store.get(key))
     except ObjectNotFound:
@@ -82,3 +85,7 @@ def _stored(key: keys.Key, store: ObjectStore) -> Accuracy | None:
     except (ValidationError, ObjectDamaged):
         store.delete(key)
         return None
+
+
+def _key(module: str, data: bytes, service: str) -> keys.Key:
+    return keys.accuracy(digest_of({"module": module, "data": sha256(data), "service": service}))
