@@ -12,6 +12,7 @@ from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.jobs import CandidateJob, Inspection
 from tinymlaas.contract.model import ModelFormat, ModelSummary
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, Objective
+from tinymlaas.contract.tensors import DType
 
 # Weights may shrink a little in compiling (folded shape constants); far above that they cannot fit.
 _WEIGHT_SLACK = 1.25
@@ -136,6 +137,7 @@ def reasons_against(
         cores = [str(core) for core in candidate.compiler.cores]
         known = ", ".join(cores[:_LISTED_CORES]) + (", …" if len(cores) > _LISTED_CORES else "")
         reasons.append(f"no code generator for {target.core} (it has {known})")
+    reasons += _other_type(candidate.compiler, summary)
     reasons += unsupported_operators(candidate.compiler, summary)
     flash = target.capacity(MemoryKind.FLASH)
     if (
@@ -148,6 +150,16 @@ def reasons_against(
             f"{flash:,} B flash (estimated)"
         )
     return reasons
+
+
+def _other_type(compiler: CompilerDescription, summary: ModelSummary) -> list[str]:
+    """Return a reason if the compiler has no operator at all of the model's element type."""
+    types = {s.dtype for s in compiler.operators if s.format == summary.format and s.operators}
+    if summary.dtype in types or any(use.dtype in types for use in summary.operators):
+        return []
+    known = " and ".join(sorted(types))
+    remedy = " (--calibration makes an int8 one)" if DType.INT8 in types else ""
+    return [f"takes {known} models, this one is {summary.dtype}{remedy}"]
 
 
 def unread(format: ModelFormat) -> str:

@@ -23,6 +23,11 @@ _NAMES = {
     Objective.FLASH: "bytes of flash",
     Objective.RAM: "bytes of RAM",
 }
+_LEAST = {
+    Objective.LATENCY: "fewest instructions",
+    Objective.FLASH: "least flash",
+    Objective.RAM: "least RAM",
+}
 # An error, as a share of the output's range, that is rounding in float32 and no more.
 _ROUNDING = 1e-4
 _AS_GOOD = f"as good within {NEAR:.0%}"
@@ -33,10 +38,11 @@ _PLAIN = Race()
 
 @dataclass(frozen=True)
 class Ranking:
-    """Who won, if anybody, and why each other usable candidate did not, by index."""
+    """Who won, if anybody, and why; why each other usable candidate did not, by index."""
 
     chosen: int | None
     lost: Mapping[int, str]
+    won: str = ""
 
 
 def choose(
@@ -79,10 +85,12 @@ def rank(
     least = min(costs.values())
     near = [index for index in left if costs[index] <= least + log(1 + NEAR)]
     chosen = min(near, key=lambda index: (*_preferred(candidates[index], costs[index]), index))
+    said = race.weights or weights  # as they were given, not scaled
     for index in left:
-        above = 0.0 if index in near else costs[index] - least
-        lost[index] = _compared(candidates[index], candidates[chosen], weights, above)
-    return Ranking(chosen, lost | {chosen: ""})
+        above = 0.0 if index in near else costs[index] - costs[chosen]
+        lost[index] = _compared(candidates[index], candidates[chosen], said, above)
+    won = _won(candidates, chosen, left, near, said)
+    return Ranking(chosen, lost | {chosen: ""}, won)
 
 
 def _proven(report: CandidateReport) -> bool:
@@ -149,19 +157,54 @@ def _compared(
     for each in weights:
         if numbers[each][0] is None and numbers[each][1] is not None:
             return f"its {_NAMES[each]} are not known"
-    if above <= log(1 + NEAR):
+    if above <= 0:
         unknown = [_NAMES[each] for each in weights if numbers[each] == (None, None)]
         alike = f"{' and '.join(unknown)} are known of neither" if unknown else _AS_GOOD
         size, least = _size(report), _size(chosen)
         if size is None or least is None or size <= least:
             return alike
         return f"{alike} but larger: {size:,} bytes of flash and RAM together, not {least:,}"
+    known = {each: (own or 0, other or 0) for each, (own, other) in numbers.items()}
     if len(weights) > 1:
-        parts = ", ".join(f"{name.value} {weight:.2g}" for name, weight in weights.items())
-        return f"costs {exp(above):.3g} times the least by weight ({parts})"
+        parts = (
+            f"{own / max(other, 1):.3g} times the chosen one's {_NAMES[each]}"
+            for each, (own, other) in known.items()
+            if each in weights
+        )
+        return f"{', '.join(parts)}: {exp(above):.3g} times its cost ({_weighted(weights)})"
     (only,) = weights
-    own, other = (number or 0 for number in numbers[only])
+    own, other = known[only]
     return f"{own:,} {_NAMES[only]}, {own / max(other, 1):.3g} times the chosen one's {other:,}"
+
+
+def _won(
+    candidates: Sequence[CandidateReport],
+    chosen: int,
+    left: Sequence[int],
+    near: Sequence[int],
+    weights: Mapping[Objective, float],
+) -> str:
+    """Say why `chosen` won of those `left`, `near` being as good by their cost."""
+    if len(left) == 1:
+        return "no other may win"
+    if len(weights) > 1:
+        best = f"least cost ({_weighted(weights)})"
+    else:
+        (only,) = weights
+        numbers = [n for i in left if (n := number_of(candidates[i], only)) is not None]
+        if not numbers:
+            return f"{_NAMES[only]} are known of none"
+        best = f"{_LEAST[only]} ({min(numbers):,})"
+    if len(near) == 1:
+        return f"the {best} of {len(left)}"
+    size = _size(candidates[chosen])
+    small = "" if size is None else f" ({size:,} bytes of flash and RAM together)"
+    return f"the smallest{small} of {len(near)} within {NEAR:.0%} of the {best}"
+
+
+def _weighted(weights: Mapping[Objective, float]) -> str:
+    parts = (f"{_NAMES[each]} {weights[each]:g}" for each in Objective if each in weights)
+    return f"by weights: {', '.join(parts)}"
 
 
 def pareto(candidates: Sequence[CandidateReport]) -> set[int]:
@@ -201,6 +244,8 @@ def conclude(
         for index, report in enumerate(candidates)
     )
     if ranking.chosen is not None:
+        won = told[ranking.chosen].model_copy(update={"won": ranking.won})
+        told = (*told[: ranking.chosen], won, *told[ranking.chosen + 1 :])
         digest = candidates[ranking.chosen].action_digest
         return CompileResult(
             status=ResultStatus.DONE,

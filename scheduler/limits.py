@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tinymlaas.contract.quantisation import QuantisationReport
 from tinymlaas.contract.race import Limits
-from tinymlaas.contract.report import CandidateReport
+from tinymlaas.contract.report import CandidateReport, total_error
 
 
 def broken(report: CandidateReport, limits: Limits) -> list[str]:
@@ -36,17 +36,6 @@ def _least(report: CandidateReport, limits: Limits) -> Iterator[str]:
     if limits.accuracy is not None and (report.accuracy or 0.0) < limits.accuracy:
         found = "not known" if report.accuracy is None else f"{100 * report.accuracy:.6g}%"
         yield f"its accuracy is {found}, at least {100 * limits.accuracy:.6g}% is wanted"
-
-
-def total_error(report: CandidateReport) -> float | None:
-    """Return how far outputs were found to be from the model as given, a share of the range.
-
-    For a quantised candidate it is the sum of what quantising and compiling did, each the largest
-    difference on its own samples and over its own range: an estimate, no bound for other inputs.
-    """
-    if report.max_rel_error is None or (report.quantised and report.quantisation_error is None):
-        return None
-    return report.max_rel_error + (report.quantisation_error or 0.0)
 
 
 def of_form(report: CandidateReport, quantised: QuantisationReport | None) -> CandidateReport:

@@ -79,7 +79,9 @@ def _figure(result: CompileResult, title: str) -> Any:
         _draw(axes, report, f"C{number}", chosen=index == result.chosen)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    figure.legend(loc="outside right upper", fontsize=8, title="chosen ★, Pareto-optimal filled")
+    # The third axis of that is not drawn: a filled mark may look worse than another.
+    title = "chosen ★, filled: Pareto-optimal\n(flash, RAM and instructions)"
+    figure.legend(loc="outside right upper", fontsize=8, title=title)
     return figure
 
 

@@ -16,11 +16,20 @@ from tinymlaas.contract.device import DeviceProfile, MemoryKind
 from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verification
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.quantisation import QuantisationReport
-from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, RunReport
+from tinymlaas.contract.report import (
+    CandidateReport,
+    CandidateStatus,
+    CompileResult,
+    RunReport,
+    total_error,
+)
 from tinymlaas.contract.report import candidate_name as report_name
 from tinymlaas.contract.tensors import TensorSpec
 
 _PIPED_COLUMNS = 120
+_SMALL_ERROR = 1e-3  # a share of the range; larger ones read better in percent
+_INT8_EXACT = "="
+_LISTED_REASONS = 3
 _STYLES = {
     CandidateStatus.VERIFIED: "green",
     CandidateStatus.BUILT: "yellow",
@@ -35,11 +44,23 @@ def number(value: int | None, unit: str = "") -> str:
     return "–" if value is None else f"{value:,}{unit}"
 
 
-def error(value: float | None, bit_exact: bool | None) -> str:
+def relative(value: float, bit_exact: bool | None) -> str:
     """Return a relative error, or that there is none."""
+    if bit_exact and not value:
+        return "bit-exact"
+    return f"{value:.1e}" if value < _SMALL_ERROR else f"{value:.1%}"
+
+
+def error(report: CandidateReport) -> str:
+    """Return how far a candidate is from the model as given, quantising included.
+
+    A module that equals a quantised form to the bit is as far off as that form is.
+    """
+    value = total_error(report)
     if value is None:
         return "–"
-    return "bit-exact" if bit_exact else f"{value:.1e}"
+    equal = bool(report.bit_exact) and report.quantised and value > 0
+    return relative(value, report.bit_exact) + _INT8_EXACT * equal
 
 
 def millions(value: int | None) -> str:
@@ -107,7 +128,7 @@ def candidates(result: CompileResult) -> Table:
             number(report.flash_bytes),
             number(report.ram_bytes),
             millions(report.instructions),
-            error(report.max_rel_error, report.bit_exact),
+            error(report),
             *((right,) * judged),
         )
     return table
@@ -145,19 +166,42 @@ def explanations(result: CompileResult) -> list[str]:
             lines.append(f"{name}: {_chosen(report)}")
         elif report.lost:
             lines.append(f"{name}: not chosen: {report.lost}")
-        lines += [f"{name}: {report.status}: {reason}" for reason in report.reasons]
-    if any(report.pareto for report in result.candidates):
-        lines.append("* none is at least as good in flash, RAM and instructions and better in one")
-    return lines
+        if report.reasons:
+            lines.append(f"{name}: {report.status}: {_in_short(report.reasons)}")
+    return [*lines, *_legend(result.candidates)]
+
+
+def _in_short(reasons: Sequence[str]) -> str:
+    """Return the reasons as one line; of many the first, which says most."""
+    if len(reasons) <= _LISTED_REASONS:
+        return "; ".join(reasons)
+    return f"{reasons[0]} (and {len(reasons) - 1} more reasons: --json lists all)"
+
+
+def _legend(reports: Sequence[CandidateReport]) -> Iterator[str]:
+    """Yield what the marks in the table mean, as far as there are any."""
+    if any(report.pareto for report in reports):
+        yield (
+            "* Pareto-optimal: no other is at least as good in flash, RAM and instructions and "
+            "better in one"
+        )
+    if any(r.quantised and total_error(r) is not None for r in reports):
+        yield (
+            "error of int8: from the float model, as --max-error counts it: what quantising did to "
+            "the calibration samples and what compiling did"
+        )
+    if any(error(report).endswith(_INT8_EXACT) for report in reports):
+        yield f"{_INT8_EXACT} equal to the int8 model bit for bit: all of its error is quantising"
 
 
 def _chosen(report: CandidateReport) -> str:
-    how = "found in the store" if report.cached else "built now"
+    why = f"chosen: {report.won}; " if report.won else "chosen, "
+    how = f"{why}{'found in the store' if report.cached else 'built now'}"
     if report.level is Level.HOST:
-        return f"chosen, {how}; its model was run by the interpreter on the host"
+        return f"{how}; its model was run by the interpreter on the host"
     if report.status is CandidateStatus.BUILT:
-        return f"chosen, {how}; not run, so its numbers are not proven"
-    return f"chosen, {how}; outputs checked on {report.machine}"
+        return f"{how}; not run, so its numbers are not proven"
+    return f"{how}; outputs checked on {report.machine}"
 
 
 def fit(sections: Iterable[SectionUse], regions: Iterable[RegionUse], title: str) -> Table:

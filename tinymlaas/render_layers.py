@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinymlaas.contract.manifest import LayerNumerics, Layers
-from tinymlaas.render import error
+from tinymlaas.render import relative
 
 
 def layer_table(rows: Iterable[LayerNumerics], found: Layers) -> RenderableType:
@@ -23,7 +23,7 @@ def layer_table(rows: Iterable[LayerNumerics], found: Layers) -> RenderableType:
     for row in rows:
         numerics = row.numerics
         far = numerics.max_rel_error > numerics.tolerance
-        shown = error(numerics.max_rel_error, numerics.bit_exact)
+        shown = relative(numerics.max_rel_error, numerics.bit_exact)
         table.add_row(
             str(row.layer), row.operator, row.tensor, shown, style="bold red" if far else ""
         )

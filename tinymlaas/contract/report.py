@@ -41,9 +41,9 @@ class CandidateReport(Model):
     output's range. `accuracy` is of labelled samples run as `level` says, None without labels.
     `estimated_flash_bytes` and `estimated_ram_bytes` were said before anything was compiled.
 
-    The last two are of the race: whether no other verified candidate is at least as good in flash,
-    RAM and instructions and better in one, and one line on why it was not chosen (empty where
-    `reasons` tell, and for the chosen one).
+    The last three are of the race: whether no other verified candidate is at least as good in
+    flash, RAM and instructions and better in one; one line on why it was not chosen (empty where
+    `reasons` tell, and for the chosen one); and one on why it was (empty for all others).
     """
 
     compiler: str
@@ -74,6 +74,18 @@ class CandidateReport(Model):
     estimated_ram_bytes: int | None = None
     pareto: bool = False
     lost: str = ""
+    won: str = ""
+
+
+def total_error(report: CandidateReport) -> float | None:
+    """Return how far outputs were found to be from the model as given, a share of the range.
+
+    For a quantised candidate it is the sum of what quantising and compiling did, each the largest
+    difference on its own samples and over its own range: an estimate, no bound for other inputs.
+    """
+    if report.max_rel_error is None or (report.quantised and report.quantisation_error is None):
+        return None
+    return report.max_rel_error + (report.quantisation_error or 0.0)
 
 
 def candidate_name(

@@ -47,7 +47,8 @@ def test_what_has_ended_says_how_and_is_counted(
     for part in ("cc latency", "verified, in the store", "microbit: cc", "3 of 3"):
         assert part in text
     if terminal:
-        assert "✓" in text and "✗" in text
+        assert "✓" in text
+        assert "✗" in text
 
 
 def test_a_clock_stops_with_its_stage_and_old_rows_make_room() -> None:

@@ -116,6 +116,42 @@ def test_numbers() -> None:
     assert render.number(0) == "0"
     assert render.millions(999_999) == "999,999"
     assert render.millions(1_000_000) == "1.00 M"
-    assert render.error(0.0, True) == "bit-exact"
-    assert render.error(1.5e-7, False) == "1.5e-07"
-    assert render.error(None, None) == "–"
+
+
+@pytest.mark.parametrize(
+    ("known", "text"),
+    [
+        ({"max_rel_error": 0.0, "bit_exact": True}, "bit-exact"),
+        ({"max_rel_error": 1.5e-7, "bit_exact": False}, "1.5e-07"),
+        ({"max_rel_error": 0.071}, "7.1%"),
+        ({"max_rel_error": None}, "–"),
+        ({"max_rel_error": 0.0, "bit_exact": True, "quantisation_error": 0.149}, "14.9%="),
+        ({"max_rel_error": 0.01, "bit_exact": False, "quantisation_error": 0.149}, "15.9%"),
+        ({"max_rel_error": 0.0, "bit_exact": True, "quantisation_error": None}, "–"),
+    ],
+)
+def test_int8_does_not_look_more_exact_than_the_float_model(known: dict, text: str) -> None:
+    one = report(*LINKED, quantised="quantisation_error" in known, **known)
+    assert render.error(one) == text
+    result = CompileResult(status=ResultStatus.DONE, candidates=(one,))
+    told = "\n".join(render.explanations(result))
+    assert ("= equal to the int8 model" in told) == text.endswith("=")
+    assert ("error of int8: from the float model" in told) == (text in ("14.9%=", "15.9%"))
+
+
+def test_many_reasons_are_one_line_and_the_chosen_one_is_told_why() -> None:
+    rejected = {"status": CandidateStatus.REJECTED}
+    many = tuple(f"operator {i} is not supported" for i in range(5))
+    won = report(*LINKED, won="the least flash (5,000) of 2", machine="mps2-an386", cached=True)
+    reports = (
+        report("a", None, None, reasons=many[:2], **rejected),
+        report("b", None, None, reasons=many, **rejected),
+        won,
+    )
+    result = CompileResult(status=ResultStatus.DONE, candidates=reports, chosen=2)
+    assert render.explanations(result)[1:] == [
+        "a: rejected: operator 0 is not supported; operator 1 is not supported",
+        "b: rejected: operator 0 is not supported (and 4 more reasons: --json lists all)",
+        "c: chosen: the least flash (5,000) of 2; found in the store; outputs checked on "
+        "mps2-an386",
+    ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scheduler.choice import conclude, pareto, rank
 from scheduler.ends import conclusion
 from scheduler.jobs import Place, Plan
-from scheduler.limits import of_form, total_error
+from scheduler.limits import of_form
 from tests.unit.scheduler.facts import quantisation, summary
 from tests.unit.scheduler.test_choice import BUILT, FAILED, REJECTED, VERIFIED, report
 from tinymlaas.contract.messages import CompileOrder, JobState, Payload
@@ -20,6 +20,7 @@ from tinymlaas.contract.report import (
     CandidateStatus,
     Objective,
     ResultStatus,
+    total_error,
 )
 
 LATENCY, FLASH, RAM = Objective.LATENCY, Objective.FLASH, Objective.RAM
@@ -33,8 +34,26 @@ def test_weights_trade_one_number_for_another() -> None:
     # 1.5 times the instructions for half the RAM: 1.5² > 2, 1.5 < 2.
     assert rank(both, LATENCY, Race(weights={LATENCY: 2, RAM: 1})).chosen == 0
     assert rank(both, LATENCY, Race(weights={LATENCY: 1, RAM: 1})).chosen == 1
-    lost = rank(both, LATENCY, Race(weights={LATENCY: 2, RAM: 1})).lost[1]
-    assert lost.startswith("costs 1.04 times the least by weight (latency 0.67, ram 0.33)")
+    found = rank(both, LATENCY, Race(weights={LATENCY: 2, RAM: 1}))
+    assert found.lost[1] == (
+        "1.5 times the chosen one's instructions, 0.5 times the chosen one's bytes of RAM: "
+        "1.04 times its cost (by weights: instructions 2, bytes of RAM 1)"
+    )
+    assert found.won == "the least cost (by weights: instructions 2, bytes of RAM 1) of 2"
+
+
+def test_the_chosen_one_is_told_why() -> None:
+    fast, small = report(VERIFIED, 10_000, 500, 400), report(VERIFIED, 10_100, 50, 40)
+    slow = report(VERIFIED, 20_000, 1, 1)
+    assert rank([fast], LATENCY).won == "no other may win"
+    assert rank([fast, slow], LATENCY).won == "the fewest instructions (10,000) of 2"
+    assert rank([fast, slow, small], LATENCY).won == (
+        "the smallest (90 bytes of flash and RAM together) of 2 within 2% of the fewest "
+        "instructions (10,000)"
+    )
+    assert rank([report(), report()], FLASH).won == "bytes of flash are known of none"
+    told = conclude([slow, small], LATENCY).candidates
+    assert [bool(each.won) for each in told] == [False, True]
 
 
 @pytest.mark.parametrize(
