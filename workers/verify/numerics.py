@@ -33,7 +33,8 @@ def compare(
 
     `bounds` has one bound on the relative error for each output. The errors and the tolerance
     returned are those of the one output that comes nearest to its own bound, or exceeds it most:
-    what one output may be off is no excuse for another.
+    what one output may be off is no excuse for another. Where none is off it is the one with the
+    widest bound, so that a tolerance of 0 that was kept says that every bound was 0.
 
     Differences are taken in double precision; for an integer output the unit is one step. NaN
     equals NaN and an infinity the same infinity; against anything else they differ by `WORST`.
@@ -67,10 +68,10 @@ def _compare_output(expected: Outputs, actual: Outputs, bound: float) -> Numeric
     )
 
 
-def _exhaustion(numerics: Numerics) -> tuple[float, float]:
+def _exhaustion(numerics: Numerics) -> tuple[float, float, float]:
     """Return how much of its tolerance an output uses up; beyond 1 it is too far off."""
     error, bound = numerics.max_rel_error, numerics.tolerance
-    return (error / bound if bound else float("inf") if error else 0.0), error
+    return (error / bound if bound else float("inf") if error else 0.0), error, bound
 
 
 def within(numerics: Numerics) -> bool:

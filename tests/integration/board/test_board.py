@@ -17,8 +17,10 @@ from tinymlaas.contract.errors import Failure, UsageError, VerificationError
 from tinymlaas.contract.manifest import Level
 from workers import replay
 from workers.compilers.in_tree import InTreeCompiler
+from workers.golden import decode_golden, samples_of
 from workers.verify.board.export import Port, exported
 from workers.verify.board.protocol import BoardFailed
+from workers.verify.job import RunResult
 
 PATIENCE = 60.0
 
@@ -89,6 +91,29 @@ def test_a_board_that_computes_something_else_is_told_so(
     image, machine = firmware(other, Port.UART, UARTS[core], tmp_path / "other")
     with on_tcp(image, machine) as place, pytest.raises(VerificationError, match="another module"):
         replay.replay_on_board(arm, place, PATIENCE)
+
+
+def test_a_module_that_was_exact_has_to_be_so_again(arm: Archive) -> None:
+    before = arm.manifest.verification
+    assert before is not None
+    assert (before.numerics.bit_exact, before.numerics.tolerance) == (True, 0.0)
+    golden = decode_golden(arm.members)
+    answers = samples_of(golden.outputs, golden.samples)
+    ran = RunResult(
+        outputs=tuple(tuple(each) for each in answers),
+        instructions=None,
+        instructions_by_sample=(),
+        stack_bytes=None,
+        machine="a board",
+        simulator="",
+        level=Level.MEASURED,
+    )
+    assert replay.judge(arm, golden, ran).numerics.tolerance == 0.0
+    first = answers[0][0].copy()
+    first.flat[0] ^= 1  # one step, which is well within what other compilers are allowed
+    off = replace(ran, outputs=((first, *answers[0][1:]), *ran.outputs[1:]))
+    with pytest.raises(VerificationError, match="more than the 0 allowed"):
+        replay.judge(arm, golden, off)
 
 
 def test_semihosting_leaves_a_file_to_judge(arm: Archive, other: Archive, tmp_path: Path) -> None:

@@ -63,6 +63,13 @@ def test_each_output_is_judged_by_its_own_bound():
         assert result.max_abs_error == pytest.approx(errors[named], rel=1e-3)
 
 
+def test_a_tolerance_of_0_that_was_kept_says_that_every_bound_was_0():
+    outputs = [[np.array([1, 2]), np.array([3.0, 4.0], np.float32)]]
+    assert compare(outputs, outputs, [0.0, 0.1]).tolerance == 0.1
+    assert compare(outputs, outputs, [0.1, 0.0]).tolerance == 0.1
+    assert compare(outputs, outputs, [0.0, 0.0]).tolerance == 0.0
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [((3, 3), 3), ((-4, -4), 4), ((0, 0), 1), ((), 1), ((NAN, INF), 1), ((1, NAN, 3, INF), 2)],
