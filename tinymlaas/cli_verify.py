@@ -111,6 +111,6 @@ def harness(
 
     output = Output(render.console(), render.console(stderr=True), False)
     checked = modules.verify(module, key)
-    for path in modules.export_harness(checked, port, folder):
+    for path in modules.export_harness(checked, module.name, port, folder):
         output.line(f"{folder / path}")
     output.line(f"{folder / 'README.md'} says how to go on")

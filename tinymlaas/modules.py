@@ -13,6 +13,7 @@ from storage.verify import trusted_key, verify_module
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.manifest import Verification
 from tinymlaas.contract.report import RunReport
+from tinymlaas.delivery import check_directory
 from tinymlaas.inputs import read_input
 from tinymlaas.keys import existing_public_key
 from tinymlaas.settings import from_environment
@@ -85,18 +86,32 @@ def judge_outputs(checked: Checked, path: Path) -> Verification:
     return replay.judge_stream(checked.archive, data, path.name)
 
 
-def export_harness(checked: Checked, port: str, folder: Path) -> list[str]:
+def export_harness(checked: Checked, file: str, port: str, folder: Path) -> list[str]:
     """Write what a firmware needs to run the module's golden inputs; return the paths in `folder`.
 
+    `file` is the name of the module's archive.
+
     Raises:
-        UsageError: there is no such port, or not for this module.
-        Failure: `folder` holds something already, or cannot be written.
+        UsageError: there is no such port, or not for this module, or `folder` holds something
+            already or is none that can be written.
+        Failure: the files cannot be written all the same.
     """
     if port not in tuple(Port):
         raise UsageError(f"--port is {' or '.join(Port)}, not {port!r}")
-    files = exported(checked.archive, Port(port))
+    _check_new(folder)
+    files = exported(checked.archive, Port(port), file)
     write_new(files, folder)
     return sorted(files)
+
+
+def _check_new(folder: Path) -> None:
+    check_directory(folder)
+    try:
+        empty = not folder.exists() or not any(folder.iterdir())
+    except OSError as error:
+        raise UsageError(f"cannot write into {folder}: {error.strerror or error}") from None
+    if not empty:
+        raise UsageError(f"cannot write into {folder}: it is not empty; name a new or empty folder")
 
 
 def run_samples(

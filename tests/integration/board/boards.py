@@ -34,7 +34,7 @@ def firmware(archive: Archive, port: Port, main: str, folder: Path) -> tuple[Pat
     """Link the exported harness of `archive` with `main`; return the image and what runs it."""
     target = archive.manifest.target
     machine = qemu_machines(target)[-1]
-    write_new(exported(archive, port), folder / "harness")
+    write_new(exported(archive, port, "net.zip"), folder / "harness")
     toolchain = toolchain_for(target.core)
     script = linker.script(machine.placement(), archive.manifest.name)
     (folder / "firmware.ld").write_text(script)

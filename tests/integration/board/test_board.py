@@ -9,10 +9,12 @@ import pytest
 
 from storage import keys
 from storage.archive import Archive, read_archive
+from storage.provenance import ExternalParameters
 from tests.integration.board.boards import UARTS, firmware, on_tcp, on_tty, semihosted
 from tests.integration.board.wires import Wire, babbling, silent
 from tests.integration.build.networks import build_with, five_layers
 from tests.integration.cli.runner import Cli
+from tinymlaas import modules
 from tinymlaas.contract.errors import Failure, UsageError, VerificationError
 from tinymlaas.contract.manifest import Level
 from workers import replay
@@ -150,9 +152,26 @@ def test_silence_and_babble_end_in_one_line(arm: Archive, tmp_path: Path) -> Non
 
 def test_the_same_module_gives_the_same_harness(arm: Archive) -> None:
     for port in Port:
-        files = exported(arm, port)
-        assert files == exported(arm, port)
+        files = exported(arm, port, "the net.zip")
+        assert files == exported(arm, port, "the net.zip")
+        assert b"tinymlaas verify 'the net.zip' --" in files["README.md"]
+        assert b"MODULE" not in files["README.md"]
         assert not any(b"/work/" in data for path, data in files.items() if ".a" not in path)
+
+
+def test_a_harness_is_written_into_a_new_folder_only(arm: Archive, tmp_path: Path) -> None:
+    target = arm.manifest.target
+    asked = ExternalParameters(model="0" * 64, name="net", target=target, compiler="auto")
+    checked = modules.Checked(arm, "a signer", asked)
+    folder = tmp_path / "harness"
+    assert "README.md" in modules.export_harness(checked, "my-net.zip", "uart", folder)
+    assert "verify my-net.zip --serial" in (folder / "README.md").read_text()
+    for place, reason in (
+        (folder, "it is not empty; name a new or empty folder"),
+        (folder / "README.md", "is no folder"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            modules.export_harness(checked, "my-net.zip", "uart", place)
 
 
 @pytest.mark.slow
@@ -169,7 +188,7 @@ def test_the_commands_take_the_digits_to_a_board_and_back(
     told = cli("harness", path, "-o", tmp_path / "exported")
     assert told.status == 0, told.err
     assert (tmp_path / "exported" / "README.md").exists()
-    assert cli("harness", path, "-o", tmp_path / "exported").lines[0].endswith("it is not empty")
+    assert f"verify {path.name} --serial" in (tmp_path / "exported" / "README.md").read_text()
     image, machine = firmware(
         archive, Port.UART, UARTS[archive.manifest.target.core], tmp_path / "f"
     )

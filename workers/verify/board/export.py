@@ -40,8 +40,10 @@ def counts_instructions(core: Core) -> bool:
     return core in _RISCV
 
 
-def exported(archive: Archive, port: Port) -> dict[str, bytes]:
+def exported(archive: Archive, port: Port, file: str) -> dict[str, bytes]:
     """Return the files (path → bytes) of the harness for the module in `archive`.
+
+    `file` is what the archive is called where it lies, for what is said to people.
 
     Raises:
         UsageError: the module is not one that can be linked, or its core has no semihosting.
@@ -70,7 +72,7 @@ def exported(archive: Archive, port: Port) -> dict[str, bytes]:
     files["tinymlaas_module.c"] = table.encode()
     files["harness.mk"] = texts.fragment((*sources, "tinymlaas_module.c"), manifest).encode()
     files["README.md"] = texts.readme(
-        manifest, uart=port is Port.UART, counted=counts_instructions(core)
+        manifest, file, uart=port is Port.UART, counted=counts_instructions(core)
     ).encode()
     return files
 

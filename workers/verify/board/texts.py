@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,9 +37,9 @@ def fragment(sources: Sequence[str], manifest: ModuleManifest) -> str:
     )
 
 
-def readme(manifest: ModuleManifest, *, uart: bool, counted: bool) -> str:
-    """Return ``README.md`` for the UART, or else for semihosting."""
+def readme(manifest: ModuleManifest, file: str, *, uart: bool, counted: bool) -> str:
+    """Return ``README.md`` for the UART, or else for semihosting; `file` is the archive's name."""
     path = Path(__file__).with_name("uart.md" if uart else "semihosting.md")
-    text = path.read_text(encoding="utf-8").format(name=manifest.name)
+    text = path.read_text(encoding="utf-8").format(name=manifest.name, file=shlex.quote(file))
     said = _COUNTED if counted else _NOT_COUNTED
     return text + _NUMBERS.format(arena=manifest.arena.size, counted=said)
