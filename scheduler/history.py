@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import log, log1p, sqrt
 
+from pydantic import ValidationError
+
 from tinymlaas.contract.device import CapabilityClass
 from tinymlaas.contract.digest import digest_of
 from tinymlaas.contract.history import Raced, RacedForm, RaceRecord
@@ -32,20 +34,26 @@ def record_of(results: Sequence[tuple[ModelSummary, CandidateReport]]) -> RaceRe
     """Return what to remember of a race: its candidates, each with the form it is made of.
 
     None where nothing was compared, or not all was tried: whoever was first because others were
-    not tried is no better than they are.
+    not tried is no better than they are. What failed is left out, as that may be our own fault: a
+    full disk tells nothing of a compiler. None, too, where a number cannot be one, as of a module
+    that has overwritten what counts its instructions.
     """
     if any(report.status is CandidateStatus.SKIPPED for _, report in results):
         return None
     forms: dict[str, tuple[ModelSummary, list[CandidateReport]]] = {}
     for summary, report in results:
-        if report.action_digest is not None:  # else it was turned away by facts alone
+        known = report.action_digest is not None  # else it was turned away by facts alone
+        if known and report.status is not CandidateStatus.FAILED:
             forms.setdefault(summary.digest, (summary, []))[1].append(report)
     if sum(len(reports) for _, reports in forms.values()) < 2:
         return None
-    return RaceRecord(
-        model_digest=next(iter(forms)),
-        forms=tuple(_form(summary, reports) for summary, reports in forms.values()),
-    )
+    try:
+        return RaceRecord(
+            model_digest=next(iter(forms)),
+            forms=tuple(_form(summary, reports) for summary, reports in forms.values()),
+        )
+    except ValidationError:
+        return None
 
 
 def _form(summary: ModelSummary, reports: Iterable[CandidateReport]) -> RacedForm:

@@ -51,13 +51,28 @@ def test_the_more_alike_the_more_a_race_counts() -> None:
 def test_what_came_to_nothing_goes_last_and_what_is_new_between() -> None:
     record = past(
         CONV,
-        report(FAILED, 1, 1, 1, "broken"),
         report(VERIFIED, 900, 1, 1, "slow"),
         report(VERIFIED, 100, 1, 1, "fast"),
         report(REJECTED, None, None, None, "refused"),
     )
-    found = order(["broken", "slow", "refused", "new", "fast"], record)
-    assert found == ["fast", "new", "slow", "broken", "refused"]
+    found = order(["slow", "refused", "new", "fast"], record)
+    assert found == ["fast", "new", "slow", "refused"]
+
+
+def test_what_failed_is_not_remembered_but_what_it_did_before_is() -> None:
+    """It may have been the disk that was full."""
+    good, bad = report(VERIFIED, 100, 1, 1, "a"), report(FAILED, None, None, None, "a")
+    before = past(CONV, good, report(VERIFIED, 900, 1, 1, "b"))
+    now = past(CONV, bad, report(VERIFIED, 900, 1, 1, "b"))
+    assert [entry.compiler for entry in now.forms[0].entries] == ["b", "x"]
+    assert merged(before, now).forms == before.forms
+    assert record_of([(CONV, bad), (CONV, bad), (CONV, good)]) is None
+
+
+@pytest.mark.parametrize("instructions", [-1, 1 << 61])
+def test_numbers_that_cannot_be_are_not_remembered(instructions: int) -> None:
+    reports = report(VERIFIED, instructions, 1, 1, "a"), report(VERIFIED, 900, 1, 1, "b")
+    assert record_of([(CONV, each) for each in reports]) is None
 
 
 def test_likeness_is_of_operators_work_and_type() -> None:
