@@ -17,6 +17,7 @@ from tinymlaas.contract.report import (
     ResultStatus,
 )
 
+_ABLE = (Verdict.FITS, Verdict.TIGHT)
 _ORDER = {verdict: place for place, verdict in enumerate(Verdict)}  # the best first
 
 
@@ -30,9 +31,12 @@ class Estimated:
 
 
 def fit(profile: DeviceProfile, found: Sequence[Estimated]) -> BoardFit:
-    """Return the best verdict that a candidate has on a board, by that which leaves most room.
+    """Return the best verdict that a candidate has on a board, and the numbers of a candidate.
 
-    Where a compiler takes the model and does not say how large it becomes, nothing is certain.
+    Of the compiler that leaves most room it is the variant listed first among those that do as
+    well, which is the one that the objective asks for: so `compile` says the same. Where a compiler
+    takes the model and does not say how large it becomes, nothing is certain, unless another that
+    needs less than all who say is certainly far too large.
     """
     room = _Room.on(profile)
     known = [(each, each.estimate) for each in found if each.estimate is not None]
@@ -43,12 +47,16 @@ def fit(profile: DeviceProfile, found: Sequence[Estimated]) -> BoardFit:
         )
         verdict = Verdict.TIGHT if silent else Verdict.NO
         return _plain(profile, verdict, tuple(dict.fromkeys(reasons)))
-    verdict, _, best, estimate = min(
-        ((room.verdict(said), room.share(said), each, said) for each, said in known),
-        key=lambda rated: (_ORDER[rated[0]], rated[1]),
-    )
-    if verdict is Verdict.NO and silent:
-        verdict = Verdict.UNLIKELY
+    verdict = min((room.verdict(said) for _, said in known), key=_ORDER.__getitem__)
+    if verdict in _ABLE:
+        known = [(each, said) for each, said in known if room.verdict(said) is verdict]
+    best, estimate = min(known, key=lambda pair: room.share(pair[1]))
+    if verdict not in _ABLE:
+        uncertain = silent or verdict is Verdict.UNLIKELY
+        far = room.certainly(estimate) > 1 + ESTIMATE_ERROR
+        verdict = Verdict.UNLIKELY if uncertain and not far else Verdict.NO
+    else:
+        best, estimate = next(pair for pair in known if _alike(pair[0], best))
     return _plain(profile, verdict, room.lacking(estimate)).model_copy(
         update={
             "level": Level.ESTIMATED,
@@ -59,6 +67,12 @@ def fit(profile: DeviceProfile, found: Sequence[Estimated]) -> BoardFit:
             "ram_bytes": estimate.ram_bytes,
         }
     )
+
+
+def _alike(one: Estimated, other: Estimated) -> bool:
+    """Return whether they are variants of one compiler with one kernel library."""
+    a, b = one.candidate, other.candidate
+    return (a.compiler.name, a.kernels) == (b.compiler.name, b.kernels)
 
 
 def verified(board: BoardFit, result: CompileResult) -> BoardFit:
@@ -137,12 +151,16 @@ class _Room:
         """Return the larger of the shares of flash and RAM that are taken."""
         return _share((estimate.flash_bytes, estimate.ram_bytes), self.total)
 
+    def certainly(self, estimate: Estimate) -> float:
+        """Return the larger of the shares that are taken however wrong the estimate is."""
+        return _share((estimate.flash_at_least, estimate.ram_at_least), self.total)
+
     def verdict(self, estimate: Estimate) -> Verdict:
         """Return what the estimate, whose error is a share of the linked size, says."""
         needed = (estimate.flash_bytes, estimate.ram_bytes)
         if _share(needed, self.largest) <= 1 - ESTIMATE_ERROR:
             return Verdict.FITS
-        if _share((estimate.flash_at_least, estimate.ram_at_least), self.total) > 1:
+        if self.certainly(estimate) > 1:
             return Verdict.NO
         likely = self.share(estimate) <= 1 + ESTIMATE_ERROR
         return Verdict.TIGHT if likely else Verdict.UNLIKELY

@@ -15,6 +15,7 @@ from tinymlaas.cli_options import Output, parse_options, parse_shapes
 from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.contract.fit import BoardFit, FitReport, Verdict
 from tinymlaas.contract.report import CompileResult
+from tinymlaas.contract.tensors import DType
 from tinymlaas.render_fit import board_fits
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def fit(
     shape: ShapeOption = None,
     option: SetOption = None,
     verify: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Compile for and run on the N cheapest.")
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Compile for and run on the N cheapest that can be linked."
+        ),
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,11 +49,13 @@ def fit(
         service = local.open_service(progress)
         boards = cheapest_first(estimated(service, model, wish))
         boards = cheapest_first(tried(model, wish, boards, verify, progress))
+        dtype = service.inspect(model, wish.shapes).summary.dtype
+    quantisable = dtype is DType.FLOAT32
     report = FitReport(model=model.name, boards=tuple(boards))
     if as_json:
         output.json(report)
     else:
-        render.show(render.console(), *board_fits(report))
+        render.show(render.console(), *board_fits(report, quantisable=quantisable))
 
 
 def estimated(service: LocalService, model: Path, wish: Wish) -> list[BoardFit]:
@@ -73,15 +79,24 @@ def estimated(service: LocalService, model: Path, wish: Wish) -> list[BoardFit]:
 def tried(
     model: Path, wish: Wish, boards: list[BoardFit], count: int, progress: Progress
 ) -> list[BoardFit]:
-    """Return `boards`, the first `count` that may run the model compiled for and run."""
+    """Return `boards`, the model compiled for and run on the first `count` that may take it.
+
+    Those for which nothing can be linked here are none of the `count`.
+    """
     from scheduler.fitting import verified
     from tinymlaas import local
     from tinymlaas.contract.progress import OnBoard
+    from workers.toolchains.toolchain import cannot_link
 
     done = []
     for board in boards:
         if count == 0 or board.verdict is Verdict.NO:
             done.append(board)
+            continue
+        unlinkable = cannot_link(board.core)
+        if unlinkable:
+            reasons = (*board.reasons, unlinkable)
+            done.append(board.model_copy(update={"reasons": reasons}))
             continue
         count -= 1
         with tempfile.TemporaryDirectory() as folder:

@@ -142,6 +142,7 @@ class LocalService:
         inspection = self.inspect(path, wish.shapes)
         data = self._store.get(keys.blob(inspection.static_digest))
         target = target.model_copy(update={"memory": ()})
+        self._progress.stage("estimates", f"for {target.core}")
         listed = list_candidates(_wanted(registry, wish.compiler), options=wish.options, race=True)
 
         def ask(candidate: Candidate) -> Estimated:
@@ -152,10 +153,14 @@ class LocalService:
             try:
                 compiler = registry.get(candidate.compiler.name)
                 return Estimated(candidate, estimate(job.task, data, compiler))
-            except TinymlaasError as error:
+            except Rejection as error:
                 return Estimated(candidate, reasons=error.reasons)
+            except TinymlaasError:  # what breaks here and now is nothing against the board
+                return Estimated(candidate)
 
-        return run_all(listed, ask, _THREADS)
+        found = run_all(listed, ask, _THREADS)
+        self._progress.end("estimates", f"for {target.core}")
+        return found
 
     def compile(self, path: Path, board: str, wish: Wish, directory: Path) -> Answer:
         """Compile `path` for `board`, choose the best candidate and write it into `directory`.

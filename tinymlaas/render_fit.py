@@ -18,8 +18,11 @@ _ABLE = (Verdict.FITS, Verdict.TIGHT)
 _LISTED_REASONS = 8
 
 
-def board_fits(report: FitReport) -> Iterator[RenderableType]:
-    """Yield the table of boards that may run the model, and why the others cannot."""
+def board_fits(report: FitReport, *, quantisable: bool = False) -> Iterator[RenderableType]:
+    """Yield the table of boards that may run the model, and why the others cannot.
+
+    A `quantisable` model is float and may fit more boards as int8.
+    """
     able = [board for board in report.boards if board.verdict in _ABLE]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0))
     for heading in ("board", "verdict", "compiler", "known"):
@@ -38,6 +41,11 @@ def board_fits(report: FitReport) -> Iterator[RenderableType]:
     if counts[Verdict.TIGHT]:
         yield Text(
             "tight: only the link can tell; --verify N compiles for the first N boards to be sure"
+        )
+    if unable and quantisable:
+        yield Text(
+            "this is of the float model; as int8 it may fit more boards: make that with "
+            "'tinymlaas quantize' and ask of it"
         )
 
 

@@ -12,7 +12,8 @@ from tinymlaas.contract.manifest import Level
 class Verdict(StrEnum):
     """fits: also if the estimate is as much too low as it may be. tight: only the link can tell.
     unlikely: the estimate is too large by more than it should err, though nothing proves it. no:
-    certainly too large, or no compiler takes the model for this core. After a verification `fits`
+    certainly too large with the compiler that needs least, or no compiler takes the model for this
+    core. After a verification `fits`
     and `no` are final.
     """
 
@@ -23,7 +24,8 @@ class Verdict(StrEnum):
 
 
 class BoardFit(Model):
-    """One board. Sizes are bytes, of the candidate that leaves most room; `level` says how known.
+    """One board. Sizes are bytes, of a candidate of the compiler that leaves most room; `level`
+    says how they are known.
 
     Capacities are those of all regions. `module_digest` is of the module that was verified.
     """

@@ -10,12 +10,13 @@ def test_boards_by_estimate_the_cheapest_verified(cli: Cli) -> None:
     ran = cli("fit", DIGITS / "digits.onnx", "--verify", "2", "--json")
     assert ran.status == 0, ran.err
     by_name = {board["board"]: board for board in ran.json["boards"]}
-    first, second, *others = ran.json["boards"]
+    first, *others = ran.json["boards"]
     assert (first["board"], first["level"]) == ("msp-exp430f5529lp", "estimated")
     assert "cannot be linked" in first["reasons"][0]  # so what was estimated stands
-    assert (second["verdict"], second["level"]) == ("fits", "simulated")
-    assert second["module_digest"]
-    assert all(board["level"] != "simulated" for board in others)
+    tried = [board for board in others if board["module_digest"]]
+    assert len(tried) == 2
+    assert all((board["verdict"], board["level"]) == ("fits", "simulated") for board in tried)
+    assert tried == others[:2]
     assert "host" not in by_name
     assert by_name["nucleo-l4r5zi"]["verdict"] == "fits"
     assert by_name["msp-exp430g2et"]["verdict"] == "unlikely"

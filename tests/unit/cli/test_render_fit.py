@@ -39,5 +39,7 @@ def test_a_line_a_board_in_80_columns_and_why_not_for_the_others(monkeypatch) ->
     assert "smaller: unlikely: needs 9 B flash of 4 B (estimated)" in lines
     assert "none: no: a: no; b: no" in lines
     assert any(line.startswith("tight: only the link can tell") for line in lines)
+    float_model = shown(monkeypatch, *board_fits(report, quantisable=True))
+    assert "as int8 it may fit more boards" in float_model
     nobody = FitReport(model="m.onnx", boards=(board("none", Verdict.NO),))
     assert "no board known is likely to run m.onnx" in shown(monkeypatch, *board_fits(nobody))

@@ -73,6 +73,35 @@ def test_a_board_is_refused_only_if_every_candidate_is() -> None:
     assert fit(PROFILE, [both[0], silent]).verdict is Verdict.UNLIKELY
 
 
+def test_where_nothing_fits_what_needs_least_speaks() -> None:
+    unsure = Estimated(
+        Candidate(compiler("tvm"), "generated"), Estimate(flash_bytes=9000, ram_bytes=3000)
+    )
+    silent = Estimated(Candidate(compiler("y"), "generated"))
+
+    def sure(ram: int) -> Estimated:
+        said = Estimate(flash_bytes=10, ram_bytes=ram, ram_at_least=ram)
+        return Estimated(Candidate(compiler("cc"), "generated"), said)
+
+    for others in ([unsure], [silent], [unsure, silent]):
+        near, far = (fit(PROFILE, [sure(ram), *others]) for ram in (1100, 1200))
+        assert (near.verdict, near.compiler, near.ram_bytes) == (Verdict.UNLIKELY, "cc", 1100)
+        assert (far.verdict, far.compiler, far.ram_bytes) == (Verdict.NO, "cc", 1200)
+    assert fit(PROFILE, [unsure, sure(9500)]).verdict is Verdict.UNLIKELY
+
+
+def test_the_variant_that_the_objective_asks_for_speaks_for_its_compiler() -> None:
+    def variant(objective: str, flash: int, name: str = "cc") -> Estimated:
+        options = {"objective": objective}
+        estimate = Estimate(flash_bytes=flash, ram_bytes=1)
+        return Estimated(Candidate(compiler(name), "generated", options), estimate)
+
+    fast, small = variant("latency", 600), variant("flash", 500)
+    other = variant("latency", 550, "other")
+    assert fit(PROFILE, [other, fast, small]).flash_bytes == 600
+    assert fit(PROFILE, [other, variant("latency", 900), small]).flash_bytes == 500
+
+
 def test_what_fits_only_in_two_memories_is_not_sure_to() -> None:
     (flash, ram) = PROFILE.memory
     half = ram.model_copy(update={"length": ram.length // 2})
