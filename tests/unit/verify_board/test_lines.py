@@ -30,7 +30,7 @@ class SlowLine:
 
     def __init__(self, speed: float, lost: int = 0) -> None:
         self.now, self.idle, self.speed = 0.0, 0.0, speed
-        self.requests, self.lost = 0, lost
+        self.asked, self._lost = "", lost
         self._answers: list[tuple[float, bytes]] = []
 
     def monotonic(self) -> float:
@@ -38,9 +38,10 @@ class SlowLine:
 
     def send(self, data: bytes, seconds: float) -> None:
         self.idle = max(self.now, self.idle) + len(data) / self.speed
-        self.requests += 1
-        if self.requests > self.lost:
-            body = data[4:6] + struct.pack("<HI", 0, 0)
+        self.asked += chr(data[4])
+        if len(self.asked) > self._lost:
+            measured = bytes(16 if self.asked.endswith("x") else 0)
+            body = data[4:6] + struct.pack("<HI", 0, len(measured)) + measured
             answer = b"TMLA" + body + struct.pack("<I", zlib.crc32(body))
             self._answers.append((self.idle + len(answer) / self.speed, answer))
 
@@ -64,21 +65,21 @@ def test_a_long_request_on_a_slow_line_is_sent_once(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = SlowLine(960.0)
-    board_on(line, monkeypatch).write(0, bytes(size))
-    assert line.requests == 1
+    board_on(line, monkeypatch).run(0, [bytes(size)])
+    assert line.asked == "wx"
 
 
 def test_the_time_a_line_takes_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     line = SlowLine(960.0, lost=3)
-    board_on(line, monkeypatch).write(0, bytes(27_648))
-    assert line.requests == 4
+    board_on(line, monkeypatch).run(0, [bytes(27_648)])
+    assert line.asked == "wwwwx"
 
 
 def test_silence_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     line = SlowLine(960.0, lost=99)
     with pytest.raises(BoardFailed, match="no answer from the board at a slow line within 10 s"):
-        board_on(line, monkeypatch).write(0, bytes(3_000))
-    assert line.requests == 4  # waited for 1, 2, 4 and 3 seconds
+        board_on(line, monkeypatch).run(0, [bytes(3_000)])
+    assert line.asked == "wwww"  # waited for 1, 2, 4 and 3 seconds
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinymlaas.contract.errors import Failure
@@ -16,8 +17,8 @@ _ANSWER_HEAD = struct.Struct("<BBHI")
 _SUM = struct.Struct("<I")
 _HELLO = struct.Struct("<IIII64s")
 _MEASUREMENT = struct.Struct("<iIII")
-_OK, _DAMAGED = 0, 1
-_PROTOCOL = 1
+_DAMAGED, _SPOILED = 1, 3
+_PROTOCOL = 2
 _AGAIN = 1.0
 _TRIES = 8
 _SLOWEST = 100  # bytes a second
@@ -25,6 +26,10 @@ _SLOWEST = 100  # bytes a second
 
 class BoardFailed(Failure):
     """The board did not answer, or answered that it could not do what it was asked."""
+
+
+class _InputsSpoiled(Exception):
+    """One came damaged to the board, and nobody knows over which one it was written."""
 
 
 @dataclass(frozen=True)
@@ -88,20 +93,33 @@ class Board:
             raise BoardFailed(f"on {self._link.name} the module's init returned {found.status}")
         return found
 
-    def write(self, index: int, data: bytes) -> None:
-        """Set input `index`."""
-        self._ask("w", 0, index, data)
+    def run(self, number: int, inputs: Sequence[bytes]) -> Measured:
+        """Run one inference on `inputs`, the `number`-th since init.
 
-    def invoke(self, run: int) -> Measured:
-        """Run one inference, the `run`-th since init; asked twice, the board does it once."""
-        found = self._measured("x", run)
-        if found.status != 0:
-            raise BoardFailed(f"on {self._link.name} the module's invoke returned {found.status}")
-        return found
+        Raises:
+            BoardFailed: no answer, or the module's invoke returned an error.
+        """
+        for _ in range(_TRIES):
+            for index, data in enumerate(inputs):
+                self._ask("w", 0, index, data)
+            found = self._invoke(number)
+            if found is not None:
+                return found
+        raise self._damage()
 
     def read(self, index: int, size: int) -> bytes:
         """Return the `size` bytes of output `index`."""
         return self._ask("r", size, index)
+
+    def _invoke(self, run: int) -> Measured | None:
+        """Have the board run, which it does once though asked twice; None if inputs are spoiled."""
+        try:
+            found = self._measured("x", run)
+        except _InputsSpoiled:
+            return None
+        if found.status != 0:
+            raise BoardFailed(f"on {self._link.name} the module's invoke returned {found.status}")
+        return found
 
     def _measured(self, kind: str, index: int) -> Measured:
         status, fine, coarse, _ = _MEASUREMENT.unpack(self._ask(kind, _MEASUREMENT.size, index))
@@ -124,14 +142,13 @@ class Board:
                     raise self._silence()
             elif answer.status == _DAMAGED:
                 damaged, silence = damaged + 1, 0.0
+            elif answer.status == _SPOILED:
+                raise _InputsSpoiled
             elif len(answer.payload) == size:
                 return answer.payload
             else:
                 raise BoardFailed(f"the harness on {self._link.name} refuses the request '{kind}'")
-        raise BoardFailed(
-            f"{_TRIES} times a request came to {self._link.name} damaged: are speed, parity and "
-            "stop bits (8N1) the same at both ends, and does the board lose bytes?"
-        )
+        raise self._damage()
 
     def _send(self, request: bytes) -> float:
         """Send `request`; return when the last of it will have left the line, at the latest."""
@@ -191,4 +208,10 @@ class Board:
         return BoardFailed(
             f"no answer from the board at {self._link.name} within {self._patience:g} s: is the "
             "harness flashed and running, the port the right one and its speed the board's?"
+        )
+
+    def _damage(self) -> BoardFailed:
+        return BoardFailed(
+            f"{_TRIES} times a request came to {self._link.name} damaged: are speed, parity and "
+            "stop bits (8N1) the same at both ends, and does the board lose bytes?"
         )

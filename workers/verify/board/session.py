@@ -37,9 +37,7 @@ def run_on_board(
     empty = board.init().count
     answers, counts = [], []
     for number, sample in enumerate(samples):
-        for index, data in enumerate(streams.raw(sample, inputs)):
-            board.write(index, data)
-        counts.append(board.invoke(number).count - empty)
+        counts.append(board.run(number, streams.raw(sample, inputs)).count - empty)
         got = b"".join(board.read(i, spec.nbytes) for i, spec in enumerate(outputs))
         answers.append(streams.arrays(got, 0, outputs))
     counted = tuple(counts) if facts.counts_instructions and min(counts, default=0) > 0 else ()
