@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 _MAKEFILE = """\
 include harness/harness.mk
 firmware.elf: {main} {start} $(TINYMLAAS_SOURCES)
-\t{gcc} {flags} -std=gnu11 -Wall -Werror $(TINYMLAAS_CFLAGS) -nostartfiles -T firmware.ld \\
+\t{gcc} {flags} -std=gnu11 -Wall -Wextra -Werror $(TINYMLAAS_CFLAGS) -nostartfiles -T firmware.ld \\
 \t  -Wl,--gc-sections,--no-warn-rwx-segments -o $@ $^ $(TINYMLAAS_LIBS)
 """
 

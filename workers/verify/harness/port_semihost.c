@@ -7,16 +7,20 @@ enum { MODE_RB = 1, MODE_WB = 5 };
 
 static int32_t input_file, output_file;
 
+#define UNUSED __attribute__((unused)) /* by the compiler's count: the debugger takes registers */
+
 #ifdef __riscv
 /* The three instructions are the request; they must be full-size and on one page. */
-__attribute__((naked, noinline, aligned(16))) static int32_t request(uint32_t what, const void *with) {
+__attribute__((naked, noinline, aligned(16))) static int32_t request(UNUSED uint32_t what,
+                                                                     UNUSED const void *with) {
   __asm volatile(
       ".option push\n.option norvc\n"
       "slli x0, x0, 0x1f\n ebreak\n srai x0, x0, 7\n ret\n"
       ".option pop");
 }
 #else
-__attribute__((naked, noinline)) static int32_t request(uint32_t what, const void *with) {
+__attribute__((naked, noinline)) static int32_t request(UNUSED uint32_t what,
+                                                        UNUSED const void *with) {
   __asm volatile("bkpt 0xab\n bx lr");
 }
 #endif
