@@ -7,10 +7,12 @@ from typing import Any
 from scheduler.actions import Actions
 from scheduler.effects import Key
 from scheduler.fair import FairQueue
-from scheduler.jobs import Job, Step
+from scheduler.jobs import Job, Plan, Step
+from scheduler.planning import candidate_of
 from scheduler.pools_known import PoolsKnown
 from scheduler.wanted import Pool
 from tinymlaas.contract.messages import JobStanding
+from tinymlaas.contract.report import candidate_name
 
 
 def standing_of(
@@ -53,10 +55,28 @@ def standing_of(
 
 def progress_of(job: Job) -> dict[str, Any]:
     """Return what a standing says of the work that is being done for `job` now."""
-    told = job.plan.progress if job.plan else None
-    if told is None or job.plan is None or told.action not in job.plan.wants:
+    plan = job.plan
+    if plan is None:
         return {}
-    return {"pool": told.pool, "stage": told.stage, "percent": told.percent, "line": told.line}
+    found: dict[str, Any] = {}
+    if job.step is Step.BUILDING:
+        found["candidates_done"] = sum(each.report is not None for each in plan.places.values())
+        found["candidates_total"] = len(plan.places)
+    if (told := plan.progress) is not None and told.action in plan.wants:
+        found |= {"pool": told.pool, "candidate": _candidate(plan, told.action)}
+        found |= {"stage": told.stage, "percent": told.percent, "line": told.line}
+    return found
+
+
+def _candidate(plan: Plan, action: str) -> str | None:
+    """Return what the result's table will call the candidate that is built or judged."""
+    judged = (plan.judging or {}).get(action, [])
+    place = judged[0] if judged else plan.places.get(action)
+    if place is None or place.need is None:
+        return None
+    job = candidate_of(place.need)
+    quantised = place.quantisation is not None
+    return candidate_name(job.compiler, job.task.kernels, job.task.options, quantised=quantised)
 
 
 def _ahead(count: int) -> str:

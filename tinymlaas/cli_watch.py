@@ -53,8 +53,16 @@ def _live(changes: Iterable[JobStatus]) -> Iterator[JobStatus]:
         task = bar.add_task("asking", total=None, what="")
         for status in changes:
             state, _, what = render_jobs.change(status).partition(": ")
-            total = None if status.percent is None else 100
-            bar.update(
-                task, description=state, what=what, total=total, completed=status.percent or 0
-            )
+            completed, total = _share(status)
+            bar.update(task, description=state, what=what, total=total, completed=completed)
             yield status
+
+
+def _share(status: JobStatus) -> tuple[int, int | None]:
+    """Return how much is done of what: of the candidates, or of the only one; None if unknown.
+
+    Several are built in turn or at once, each with its own percent, so these go up and down.
+    """
+    if (status.candidates_total or 0) > 1:
+        return status.candidates_done or 0, status.candidates_total
+    return status.percent or 0, None if status.percent is None else 100

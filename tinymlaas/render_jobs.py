@@ -34,13 +34,26 @@ def change(status: JobStatus) -> str:
     if status.stage:
         percent = "" if status.percent is None else f" {status.percent}%"
         line = f": {status.line}" if status.line else ""
-        who = f"{status.pool}: " if status.pool else ""
-        parts.append(f"{who}{status.stage}{percent}{line}")
+        parts.append(f"{_who(status)}{status.stage}{percent}{line}")
     elif status.waits_for:
         parts.append(f"waits for {', '.join(status.waits_for)}")
     if status.estimate_seconds is not None and not status.stage:
         parts.append(f"about {seconds(status.estimate_seconds)} left")
-    return f"{status.status}: {'; '.join(parts)}" if parts else str(status.status)
+    done = _done(status)
+    state = f"{status.status}, {done}" if done else str(status.status)
+    return f"{state}: {'; '.join(parts)}" if parts else state
+
+
+def _who(status: JobStatus) -> str:
+    """Return who is at work, as the table of results will call it."""
+    who = status.candidate or status.pool
+    return f"{who}: " if who else ""
+
+
+def _done(status: JobStatus) -> str:
+    """Return how many of several candidates have come to their ends; nothing of one alone."""
+    total = status.candidates_total or 0
+    return f"{status.candidates_done} of {total} done" if total > 1 else ""
 
 
 def standing(status: JobStatus) -> Iterator[str]:
@@ -48,6 +61,8 @@ def standing(status: JobStatus) -> Iterator[str]:
     yield f"job         {status.job_id}"
     yield f"tenant      {status.tenant}"
     yield f"status      {status.status}"
+    if done := _done(status):
+        yield f"candidates  {done}"
     if not status.stage:  # else it is being done
         for what in status.waits_for:
             yield f"waits for   {what}"
@@ -57,8 +72,7 @@ def standing(status: JobStatus) -> Iterator[str]:
         yield f"estimate    about {seconds(status.estimate_seconds)} (from the last builds)"
     if status.stage:
         percent = "" if status.percent is None else f" {status.percent}%"
-        who = f"{status.pool}: " if status.pool else ""
-        yield f"stage       {who}{status.stage}{percent}"
+        yield f"stage       {_who(status)}{status.stage}{percent}"
     if status.line:
         yield f"log         {status.line}"
 

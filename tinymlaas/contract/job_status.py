@@ -21,8 +21,10 @@ class JobStatus(Model):
     """How a job stands or how it ended.
 
     While it waits: `position` counts the jobs that go before it, from 0, `waits_for` says what it
-    waits for, `estimate_seconds` guesses how long. While it runs: the `pool`, its `stage`,
-    `percent` and the last `line` of its log. Once it has ended: `reasons`, and for a job that was
+    waits for, `estimate_seconds` guesses how long. While it runs: the `pool`, the `candidate` it is
+    at, its `stage`, `percent` and the last `line` of its log; it is the latest news of several that
+    may be at work, and `candidates_done` of `candidates_total` have come to their ends. Once the
+    job has ended: `reasons`, and for one that was
     compiled all that ``compile --json`` prints under the same names; `module` is the archive's
     key in the store, `location` its address. `log` is the digest of the log of what ended it badly.
     """
@@ -34,9 +36,12 @@ class JobStatus(Model):
     waits_for: tuple[str, ...] = ()
     estimate_seconds: float | None = None
     pool: str | None = None
+    candidate: str | None = None
     stage: str | None = None
     percent: int | None = None
     line: str | None = None
+    candidates_done: int | None = None
+    candidates_total: int | None = None
     reasons: tuple[str, ...] = ()
     board: str | None = None
     module: str | None = None
@@ -73,9 +78,12 @@ def status_of_standing(standing: JobStanding, state: JobState) -> JobStatus:
         waits_for=standing.waits_for,
         estimate_seconds=standing.estimate_seconds,
         pool=standing.pool,
+        candidate=standing.candidate,
         stage=standing.stage,
         percent=standing.percent,
         line=standing.line,
+        candidates_done=standing.candidates_done,
+        candidates_total=standing.candidates_total,
         reasons=standing.reasons,
     )
 

@@ -268,7 +268,9 @@ class JobStanding(Model):
 
     `position` counts the jobs that go before it, from 0; `waits_for` says in words what it waits
     for; `estimate_seconds` is a guess from the last builds, None where there is no ground for one.
-    `stage`, `percent` and `line` are of the latest progress of any of its builds, that in `pool`.
+    `stage`, `percent` and `line` are of the latest progress of anything done for it, which is in
+    `pool` and for that `candidate`, as the result's table calls it; None if it is for all of them.
+    While candidates are built, `candidates_done` of `candidates_total` have come to their ends.
     """
 
     tenant: TenantName
@@ -278,9 +280,12 @@ class JobStanding(Model):
     waits_for: tuple[str, ...] = ()
     estimate_seconds: float | None = None
     pool: str | None = None
+    candidate: str | None = None
     stage: str | None = None
     percent: int | None = None
     line: str | None = None
+    candidates_done: int | None = None
+    candidates_total: int | None = None
     reasons: tuple[str, ...] = ()
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tinymlaas import render_jobs
 from tinymlaas.cli_options import Output
-from tinymlaas.cli_watch import shown
+from tinymlaas.cli_watch import _share, shown
 from tinymlaas.contract.job_status import JobStatus, status_of_end, status_of_standing
 from tinymlaas.contract.messages import JobEnd, JobStanding, JobState
 from tinymlaas.contract.queue_messages import PoolQueue, QueueReport, TenantQueue
@@ -49,6 +49,18 @@ def test_a_change_is_a_line() -> None:
         "about 2 min left"
     )
     assert render_jobs.change(RUNS) == "compiling: tvm: compiling 5%: [1/3] cc"
+    one = {"candidate": "tvm latency int8", "candidates_done": 0, "candidates_total": 1}
+    several = RUNS.model_copy(update=one | {"candidates_done": 2, "candidates_total": 5})
+    assert render_jobs.change(RUNS.model_copy(update=one)) == (
+        "compiling: tvm latency int8: compiling 5%: [1/3] cc"
+    )
+    assert render_jobs.change(several) == (
+        "compiling, 2 of 5 done: tvm latency int8: compiling 5%: [1/3] cc"
+    )
+    assert [_share(each) for each in (QUEUED, RUNS, several)] == [(0, None), (5, 100), (2, 5)]
+    lines = list(render_jobs.standing(several))
+    assert "candidates  2 of 5 done" in lines
+    assert "stage       tvm latency int8: compiling 5%" in lines
 
 
 def test_a_standing_says_why_it_waits() -> None:
