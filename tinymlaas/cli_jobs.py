@@ -36,7 +36,7 @@ from tinymlaas.cli_watch import shown
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.job_status import JobStatus, Submitted
 from tinymlaas.contract.messages import JobState
-from tinymlaas.inputs import parse_moment
+from tinymlaas.inputs import parse_moment, read_input
 
 if TYPE_CHECKING:
     from tinymlaas.client import Client
@@ -95,6 +95,8 @@ def submit(
     )
     if min_accuracy is not None and data is None:
         raise UsageError("--min-accuracy needs labelled samples: give --data FILE.npz")
+    if data is not None:
+        _check_labelled(data)
     own = board.endswith(".toml")
     wish = {
         "device": _profile(board) if own else None,
@@ -124,6 +126,14 @@ def submit(
             return
         output.line(f"job         {job.id}")
         output.notices((f"'tinymlaas watch {job.id}' follows it",))
+
+
+def _check_labelled(data: Path) -> None:
+    """Refuse here what else is refused only once something has been built to judge by it."""
+    from tinymlaas.client.orders import MAX_FILE_BYTES
+    from workers.samples import check_labelled
+
+    check_labelled(read_input(data, "data", MAX_FILE_BYTES), data.name)
 
 
 def _profile(board: str) -> object:

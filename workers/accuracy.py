@@ -15,7 +15,7 @@ from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.tensors import TensorSpec
 from workers.replay import run_archive
-from workers.samples import Samples, accuracy, load_samples
+from workers.samples import Samples, accuracy, labelled, load_samples
 
 
 class Accuracy(Model):
@@ -61,9 +61,8 @@ def labelled_samples(
         UsageError: there are no labels or other ones, or see `workers.samples.load_samples`.
     """
     loaded = load_samples(data, name, specs)
-    if loaded.labels is None:
-        raise UsageError(f"{name}: has no array 'labels', so nothing can be judged right or wrong")
-    strange = [int(label) for label in loaded.labels if not 0 <= label < output.size]
+    labels = labelled(loaded.labels, name)
+    strange = [int(label) for label in labels if not 0 <= label < output.size]
     if strange:
         raise UsageError(
             f"{name}: label {strange[0]} is no class: output '{output.name}' has {output.size}"

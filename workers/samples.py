@@ -55,6 +55,24 @@ def load_samples(
     return Samples(samples, None if labels is None else labels[:count])
 
 
+def labelled(labels: Array | None, name: str) -> Array:
+    """Return the labels; raises `UsageError` if there are none."""
+    if labels is None:
+        raise UsageError(
+            f"{name}: has no array 'labels', so nothing can be judged right or wrong"
+        )
+    return labels
+
+
+def check_labelled(data: bytes, name: str) -> None:
+    """Refuse what can be labelled samples of no model, where there is no model yet to go by.
+
+    Raises:
+        UsageError: it is no npz, or has no labels or other ones than integers.
+    """
+    labelled(_labels(_arrays(data, name).get(LABELS), name), name)
+
+
 def accuracy(outputs: Sequence[Array], labels: Array | None) -> float | None:
     """Return the share of samples whose largest output has the label's index; None if no labels."""
     if labels is None:

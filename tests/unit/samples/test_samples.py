@@ -1,9 +1,11 @@
 import io
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tinymlaas import cli_jobs
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.tensors import DType, Quantization, TensorSpec
 from workers.samples import accuracy, load_samples
@@ -105,6 +107,24 @@ def test_numbers_beyond_the_input_s_type_are_refused_or_saturate() -> None:
     fine = INT8.model_copy(update={"quantization": Quantization(scale=1e-20, zero_point=0)})
     ((stored,),) = load_samples(large, "d.npz", [fine]).samples
     assert stored.ravel().tolist() == [127] * 4
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (bytes_only(), "its member 'x' is no array"),
+        (b"", "cannot be read as .npz"),
+        (npz(x=np.zeros((1, 4))), "has no array 'labels'"),
+        (npz(x=np.zeros((1, 4)), labels=[0.5]), "one integer a sample"),
+    ],
+)
+def test_a_farm_is_sent_no_samples_that_fit_no_model(
+    data: bytes, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "d.npz"
+    file.write_bytes(data)
+    with pytest.raises(UsageError, match=f"^d.npz: .*{reason}"):
+        cli_jobs.submit(file, "host", data=file)
 
 
 def test_accuracy() -> None:
