@@ -89,9 +89,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests += 1
         self.rfile.read(int(self.headers.get("content-length", 0)))
-        self.wfile.write(self.server.say)
+        say = self.server.say  # as soon as it is written the test may change it
+        self.wfile.write(say)
         self.wfile.flush()
-        self.close_connection = b"close" in self.server.say
+        self.close_connection = b"close" in say
 
     do_PUT = do_HEAD = do_GET
 
