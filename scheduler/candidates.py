@@ -17,6 +17,7 @@ from tinymlaas.contract.tensors import DType
 # Weights may shrink a little in compiling (folded shape constants); far above that they cannot fit.
 _WEIGHT_SLACK = 1.25
 _LISTED_CORES = 8
+_LISTED_OPERATORS = 4
 _OBJECTIVE = "objective"
 
 
@@ -137,7 +138,7 @@ def reasons_against(
         cores = [str(core) for core in candidate.compiler.cores]
         known = ", ".join(cores[:_LISTED_CORES]) + (", …" if len(cores) > _LISTED_CORES else "")
         reasons.append(f"no code generator for {target.core} (it has {known})")
-    reasons += _other_type(candidate.compiler, summary)
+    reasons += _only_as_int8(candidate.compiler, summary)
     reasons += unsupported_operators(candidate.compiler, summary)
     flash = target.capacity(MemoryKind.FLASH)
     if (
@@ -152,14 +153,25 @@ def reasons_against(
     return reasons
 
 
-def _other_type(compiler: CompilerDescription, summary: ModelSummary) -> list[str]:
-    """Return a reason if the compiler has no operator at all of the model's element type."""
-    types = {s.dtype for s in compiler.operators if s.format == summary.format and s.operators}
-    if summary.dtype in types or any(use.dtype in types for use in summary.operators):
+def _only_as_int8(compiler: CompilerDescription, summary: ModelSummary) -> list[str]:
+    """Return a reason if all that the compiler lacks of a float model it has for int8 ones."""
+    known = {
+        (support.dtype, operator)
+        for support in compiler.operators
+        if support.format == summary.format
+        for operator in support.operators
+    }
+    lacking = [use for use in summary.operators if (use.dtype, use.name) not in known]
+    if not lacking or any(
+        use.dtype is not DType.FLOAT32 or (DType.INT8, use.name) not in known for use in lacking
+    ):
         return []
-    known = " and ".join(sorted(types))
-    remedy = " (--calibration makes an int8 one)" if DType.INT8 in types else ""
-    return [f"takes {known} models, this one is {summary.dtype}{remedy}"]
+    names = list(dict.fromkeys(use.name for use in lacking))
+    more = ", …" if len(names) > _LISTED_OPERATORS else ""
+    return [
+        f"takes {', '.join(names[:_LISTED_OPERATORS])}{more} as int8 only, this model is float32 "
+        "(--calibration makes an int8 one)"
+    ]
 
 
 def unread(format: ModelFormat) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tinymlaas import __version__, cli_farm, cli_jobs, cli_store, render, stopping
+from tinymlaas import __version__, cli_farm, cli_jobs, cli_store, render, render_catalog, stopping
 from tinymlaas.cli_arguments import (
     BoardOption,
     CalibrationOption,
@@ -214,7 +214,7 @@ def compilers(as_json: JsonOption = False) -> None:
         output.json(found)
     else:
         rows = [(c.description, c.origin) for c in found.compilers]
-        render.show(out, render.compilers(rows, found.unavailable))
+        render.show(out, render_catalog.compilers(rows, found.unavailable))
 
 
 @boards_app.callback(invoke_without_command=True)
@@ -227,7 +227,7 @@ def boards(context: typer.Context, as_json: JsonOption = False) -> None:
         if as_json:
             Output(out, err, True).json(catalog.BoardList(boards=tuple(profiles)))
         else:
-            render.show(out, render.boards(profiles))
+            render.show(out, render_catalog.boards(profiles))
 
 
 @boards_app.command("show")
@@ -241,7 +241,7 @@ def boards_show(
     if as_json:
         Output(out, err, True).json(profile)
     else:
-        render.show(out, render.board(profile))
+        render.show(out, render_catalog.board(profile))
 
 
 @boards_app.command("check")

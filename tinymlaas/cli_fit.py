@@ -47,7 +47,9 @@ def fit(
     )
     with output.progress() as progress:
         service = local.open_service(progress)
+        progress.stage("estimates", "asking the compilers for each core")
         boards = cheapest_first(estimated(service, model, wish))
+        progress.end("estimates", f"of {len(boards)} boards")
         boards = cheapest_first(tried(model, wish, boards, verify, progress))
         dtype = service.inspect(model, wish.shapes).summary.dtype
     quantisable = dtype is DType.FLOAT32

@@ -142,7 +142,6 @@ class LocalService:
         inspection = self.inspect(path, wish.shapes)
         data = self._store.get(keys.blob(inspection.static_digest))
         target = target.model_copy(update={"memory": ()})
-        self._progress.stage("estimates", f"for {target.core}")
         listed = list_candidates(_wanted(registry, wish.compiler), options=wish.options, race=True)
 
         def ask(candidate: Candidate) -> Estimated:
@@ -158,9 +157,7 @@ class LocalService:
             except TinymlaasError:  # what breaks here and now is nothing against the board
                 return Estimated(candidate)
 
-        found = run_all(listed, ask, _THREADS)
-        self._progress.end("estimates", f"for {target.core}")
-        return found
+        return run_all(listed, ask, _THREADS)
 
     def compile(self, path: Path, board: str, wish: Wish, directory: Path) -> Answer:
         """Compile `path` for `board`, choose the best candidate and write it into `directory`.

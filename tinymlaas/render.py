@@ -11,8 +11,6 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinymlaas.contract.compiler import CompilerDescription
-from tinymlaas.contract.device import DeviceProfile, MemoryKind
 from tinymlaas.contract.manifest import Level, RegionUse, SectionUse, Verification
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.quantisation import QuantisationReport
@@ -95,7 +93,7 @@ def _table(title: str, *left: str) -> Table:
     return table
 
 
-def _facts(title: str) -> Table:
+def facts_table(title: str) -> Table:
     """Return an empty table of facts: a bold name and what it is."""
     table = Table(title=title or None, title_justify="left", box=None, show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -253,7 +251,7 @@ def _estimate(report: CandidateReport) -> Iterator[str]:
 
 def summary(name: str, found: ModelSummary) -> RenderableType:
     """Return what `tinymlaas inspect` shows of a model."""
-    facts = _facts(name)
+    facts = facts_table(name)
     opset = f", opset {found.opset}" if found.opset else ""
     facts.add_row("format", f"{found.format}{opset}")
     facts.add_row("activations", str(found.dtype))
@@ -282,70 +280,6 @@ def describe_tensor(tensor: TensorSpec) -> str:
     return text
 
 
-def boards(profiles: Iterable[DeviceProfile]) -> Table:
-    """Return the table of known boards."""
-    table = _table("")
-    table.add_column("name", no_wrap=True)
-    table.add_column("MCU", overflow="fold")
-    table.add_column("core", no_wrap=True)
-    for heading in ("MHz", "flash KiB", "RAM KiB"):
-        table.add_column(heading, justify="right")
-    table.add_column("simulator", overflow="fold")
-    for profile in profiles:
-        capability = profile.capability_class()
-        sizes = [capability.capacity(kind) for kind in (MemoryKind.FLASH, MemoryKind.RAM)]
-        table.add_row(
-            profile.name,
-            profile.mcu,
-            str(profile.core),
-            "–" if profile.clock_hz is None else f"{profile.clock_hz / 1e6:g}",
-            *("–" if size is None else f"{size / 1024:,g}" for size in sizes),
-            profile.simulator or "–",
-        )
-    return table
-
-
-def board(profile: DeviceProfile) -> Table:
-    """Return one board in full."""
-    table = _facts(profile.title)
-    table.add_row("name", profile.name)
-    table.add_row("MCU", f"{profile.mcu} ({profile.vendor})")
-    table.add_row("core", f"{profile.core} {profile.cpu}".strip())
-    extensions = f"FPU {profile.fpu}, DSP {'yes' if profile.dsp else 'no'}, MVE {profile.mve}"
-    table.add_row("extensions", f"{extensions}, float ABI {profile.float_abi}")
-    if profile.clock_hz is not None:
-        table.add_row("clock", f"{profile.clock_hz / 1e6:g} MHz")
-    for region in profile.memory:
-        place = f"{region.origin:#010x} … {region.origin + region.length - 1:#010x}"
-        table.add_row(f"{region.kind} {region.name}", f"{place}, {region.length / 1024:g} KiB")
-    table.add_row("peripherals", ", ".join(profile.peripherals) or "–")
-    table.add_row("RTOSes", ", ".join(profile.rtoses) or "–")
-    table.add_row("simulator", profile.simulator or "none: modules are linked, not run")
-    table.add_row("datasheet", profile.datasheet)
-    return table
-
-
-def compilers(found: Iterable[tuple[CompilerDescription, str]], missing: dict[str, str]) -> Table:
-    """Return the table of compilers: what each can do, and why one cannot be used."""
-    table = _table("", "compiler", "version", "kernels", "cores", "operators", "found")
-    for description, origin in found:
-        counts = (
-            f"{support.format} {support.dtype}: {len(support.operators)}"
-            for support in description.operators
-        )
-        table.add_row(
-            description.name,
-            description.version,
-            ", ".join(description.kernels),
-            ", ".join(map(str, description.cores)),
-            "\n".join(counts),
-            origin,
-        )
-    for name, reason in sorted(missing.items()):
-        table.add_row(name, "–", "–", "–", "–", f"cannot be used: {reason}", style="dim")
-    return table
-
-
 def quantisation(report: QuantisationReport) -> Iterator[str]:
     """Yield the report as lines of text."""
     yield f"model       {report.model}"
@@ -368,7 +302,7 @@ def quantisation(report: QuantisationReport) -> Iterator[str]:
 
 def verification(found: Verification) -> Table:
     """Return the numbers of one verification, each with how it is known."""
-    table = _facts("")
+    table = facts_table("")
     numerics = found.numerics
     simulator = found.simulator.partition(" (")[0]  # without the distribution's package version
     # Of a board there is no more than its user's word that it is one.
@@ -385,7 +319,7 @@ def verification(found: Verification) -> Table:
 
 def run_report(report: RunReport) -> Table:
     """Return what `tinymlaas run` shows."""
-    table = _facts("")
+    table = facts_table("")
     table.add_row("ran on", f"{report.machine}, {report.samples} samples ({report.level})")
     if report.accuracy is not None:
         right = round(report.accuracy * report.samples)

@@ -36,7 +36,7 @@ def test_a_network_equals_tflm_on_an_avr(options: dict[str, str], tmp_path: Path
 @pytest.mark.parametrize("name", MODELS)
 def test_models_too_large_for_an_avr_are_refused(name: str) -> None:
     """None of the four fits: the smallest, kws, has 29 kB of constants and 8.5 kB of arena."""
-    with pytest.raises(UnsupportedModel, match="bytes for constants, which an AVR keeps in RAM"):
+    with pytest.raises(UnsupportedModel, match="B for constants, which an AVR keeps in RAM"):
         build(content(name), "net_run", AVR, Switches())
 
 

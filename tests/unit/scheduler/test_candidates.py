@@ -9,7 +9,7 @@ from scheduler.candidates import (
     reasons_against,
 )
 from tests.unit.scheduler.facts import BOARD, compiler, inspection, summary
-from tinymlaas.contract.compiler import CompilerDescription
+from tinymlaas.contract.compiler import CompilerDescription, OperatorSupport
 from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.model import ModelFormat, OperatorUse
@@ -130,6 +130,29 @@ def test_what_cannot_work_is_said_from_facts_alone(
     target = BOARD.model_copy(update={"core": core})
     facts = summary(weights, **operators)
     assert reasons_against(Candidate(described, "generated"), facts, target) == reasons
+
+
+def test_what_a_compiler_has_for_int8_alone_is_said_first() -> None:
+    operators = ("Conv", "Add", "Relu", "Pool", "Softmax")
+    supports = ((DType.INT8, (*operators, "Reshape")), (DType.FLOAT32, ("Reshape",)))
+    described = compiler(
+        operators=tuple(
+            OperatorSupport(format=ModelFormat.ONNX, dtype=dtype, operators=names)
+            for dtype, names in supports
+        )
+    )
+
+    def against(**used: DType) -> list[str]:
+        return reasons_against(Candidate(described, "generated"), summary(1, **used), BOARD)
+
+    first, *others = against(Conv=DType.FLOAT32, Add=DType.FLOAT32, Reshape=DType.FLOAT32)
+    assert first.startswith("takes Conv, Add as int8 only, this model is float32")
+    assert len(others) == 2
+    many = against(**dict.fromkeys(operators, DType.FLOAT32))
+    assert many[0].startswith("takes Conv, Add, Relu, Pool, … as int8 only")
+    assert against(Conv=DType.INT8) == []
+    assert len(against(Conv=DType.FLOAT32, Frob=DType.FLOAT32)) == 2
+    assert len(against(Conv=DType.INT16)) == 1
 
 
 def test_weights_always_fit_where_memory_is_not_limited() -> None:

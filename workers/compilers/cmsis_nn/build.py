@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tinymlaas.contract.compiler import Tap
-from tinymlaas.contract.device import CapabilityClass, Core
+from tinymlaas.contract.device import CapabilityClass, Core, MemoryKind
 from tinymlaas.contract.errors import UnsupportedModel
 from workers.compilers.cmsis_nn import arm, taps
 from workers.compilers.cmsis_nn.arena import Layout, Sharing, lay_out
@@ -96,7 +96,10 @@ def build(
 def _check_room(target: CapabilityClass, constants: int, arena: int) -> None:
     """Refuse what would end in an error of the C compiler."""
     if target.core is Core.AVR and constants + arena > _AVR_BYTES:
+        ram = target.capacity(MemoryKind.RAM)
+        known = ram is not None and ram <= _AVR_BYTES
+        most = f"the board has {ram:,} B" if known else f"no AVR has more than {_AVR_BYTES:,} B"
         raise UnsupportedModel(
-            f"needs {constants:,} bytes for constants, which an AVR keeps in RAM, and {arena:,} "
-            f"bytes of arena: more than {_AVR_BYTES:,} bytes"
+            f"needs {constants:,} B for constants, which an AVR keeps in RAM, and {arena:,} B of "
+            f"arena: {most}"
         )
