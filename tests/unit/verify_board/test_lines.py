@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 import struct
 import threading
@@ -115,6 +116,18 @@ def test_patience_is_for_a_line_that_takes_nothing_not_for_a_long_request() -> N
     stuck = pytest.raises(LinkFailed, match="takes no bytes")
     with terminal(0.0) as (place, _), opened(place) as link, stuck:
         link.send(bytes(1 << 16), seconds=0.2)
+
+
+def test_bytes_that_another_reader_took_are_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(0.0) as (place, _), opened(place) as link:
+        descriptor = os.open(place, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            with pytest.raises(BlockingIOError):
+                os.read(descriptor, 1)
+            monkeypatch.setattr(select, "select", lambda *lists: lists[:3])  # says there is some
+            assert link.receive(0.0) == b""
+        finally:
+            os.close(descriptor)
 
 
 @pytest.mark.parametrize("place", ["tcp://..:5", "tcp://" + "x" * 70 + ":5", "tcp://[]:5"])

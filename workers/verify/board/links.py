@@ -78,8 +78,11 @@ class _Descriptor:
         ready, _, _ = select.select([self._descriptor], [], [], max(0.0, seconds))
         if not ready:
             return b""
-        with self._broken():
-            data = os.read(self._descriptor, _CHUNK)
+        try:
+            with self._broken():
+                data = os.read(self._descriptor, _CHUNK)
+        except BlockingIOError:  # somebody else has the device open too, and was faster
+            return b""
         if not data:
             raise LinkFailed(f"{self.name} was closed at the other end")
         return data
@@ -146,7 +149,7 @@ def _make_raw(descriptor: int, baud: int) -> None:
     import termios
 
     characters = termios.tcgetattr(descriptor)[6]
-    characters[termios.VMIN], characters[termios.VTIME] = 0, 0
+    characters[termios.VMIN], characters[termios.VTIME] = 1, 0  # nothing there is not the end
     control = termios.CS8 | termios.CREAD | termios.CLOCAL
     raw = [0, 0, control, 0, baud, baud, characters]
     termios.tcsetattr(descriptor, termios.TCSANOW, raw)
