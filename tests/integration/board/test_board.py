@@ -140,8 +140,9 @@ def test_silence_and_babble_end_in_one_line(arm: Archive, tmp_path: Path) -> Non
         )
     for place, error in (
         ("tcp://127.0.0.1:1", Failure),
-        (str(tmp_path / "ttyNONE"), Failure),
-        ("/dev/null", Failure),
+        (str(tmp_path / "ttyNONE"), UsageError),
+        (str(tmp_path), UsageError),
+        ("/dev/null", UsageError),
         ("/dev/ttyS0:12345", UsageError),
         ("tcp://nowhere", UsageError),
     ):

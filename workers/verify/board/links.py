@@ -47,8 +47,9 @@ def opened(place: str) -> Iterator[Link]:
     """Open ``/dev/ttyACM0``, ``/dev/ttyACM0:57600`` (baud; 115200 else) or ``tcp://host:port``.
 
     Raises:
-        UsageError: `place` is none of these, or the speed is none that the device can have.
-        LinkFailed: it cannot be opened.
+        UsageError: `place` is none of these, the speed is none that the device can have, or there
+            is no such device, or none that may be used.
+        LinkFailed: it cannot be opened for another reason, or reached.
     """
     link = _tcp(place) if place.startswith(_TCP) else _tty(place)
     try:
@@ -134,13 +135,18 @@ def _tty(place: str) -> _Descriptor:
         raise UsageError(f"--serial {place}: {speed} is no speed a serial device here can have")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        raise UsageError(
+            f"--serial {place}: {path} cannot be opened: {error.strerror}; is "
+            "the board plugged in, and may you use the port?"
+        ) from None
     except OSError as error:
         raise LinkFailed(f"{path} cannot be opened: {error.strerror}") from None
     try:
         _make_raw(descriptor, baud)
     except termios.error:
         os.close(descriptor)
-        raise LinkFailed(f"{path} is no serial device") from None
+        raise UsageError(f"--serial {place}: {path} is no serial device") from None
     return _Descriptor(place, descriptor, int(speed) / _BITS)
 
 
