@@ -60,8 +60,7 @@ class Wish:
 
     `compiler` is ``auto``, a name, or a name with kernels (``cmsis-nn/portable``); `data` is an
     npz file of labelled samples that verified candidates are judged by. After `budget` seconds of
-    building no further candidate is tried; with `first` the first that may win is taken. To end a
-    race early all tools of this process are ended: such a race must be the only one in it.
+    building no further candidate is tried; with `first` the first that may win is taken.
     """
 
     compiler: str = AUTO

@@ -82,11 +82,13 @@ def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> 
     names = {index: _name(job, steps[index].form) for index, job in jobs.items()}
     bench.progress.expect(names.values())
     stopping: list[bool] = []
+    scope = guardian.Scope()
 
     def handle(index: int) -> Outcome:
         begun.add(index)
         own = replace(bench, progress=Named(bench.progress, names[index]))
-        outcome = _outcome(jobs[index], steps[index].form, rules, own, service)
+        with scope.entered():
+            outcome = _outcome(jobs[index], steps[index].form, rules, own, service)
         report = outcome.report
         if not stopping:  # else it was killed, and is told below that it was not tried to its end
             stored = ", in the store" if report.cached else ""
@@ -95,7 +97,7 @@ def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> 
 
     def stop() -> None:
         stopping.append(True)
-        guardian.kill_all()
+        scope.kill_all()
 
     known, unjudged = _stored(jobs, rules, bench.store, service) if hurry.any else ([], [])
     outcomes |= zip(known, run_all(known, handle, _THREADS), strict=True)

@@ -22,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -50,21 +51,49 @@ def remove_at_end(folder: str) -> None:
     atexit.register(_guardian.discard, _FOLDER, os.path.abspath(folder))
 
 
-def group(pid: int) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def group(pid: int) -> Iterator[None]:
     """Have the process group that `pid` leads killed if we end within this context."""
-    return _watched(_GROUP, str(pid))
+    scope = _scope.get()
+    if scope is not None:
+        scope.groups.add(pid)
+    try:
+        with _watched(_GROUP, str(pid)):
+            yield
+    finally:
+        if scope is not None:
+            scope.groups.discard(pid)
+
+
+class Scope:
+    """The process groups that threads have begun within it, to be ended without any other."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.groups: set[int] = set()
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Count what this thread begins within this context as the scope's."""
+        token = _scope.set(self)
+        try:
+            yield
+        finally:
+            _scope.reset(token)
+
+    def kill_all(self) -> None:
+        """Kill every group that runs now; who waits for one of them sees it fail."""
+        for pid in self.groups.copy():
+            kill_group(pid)
+
+
+_scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
 
 
 def kill_group(pid: int) -> None:
     """Kill every process of the group that `pid` leads, if there still is one."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def kill_all() -> None:
-    """Kill every process group that is watched now; who waits for one of them sees it fail."""
-    for pid in _guardian.groups():
-        kill_group(pid)
 
 
 @contextlib.contextmanager
@@ -97,10 +126,6 @@ class _Guardian:
             self._things.discard((kind, what))
             if self._process is not None:
                 _tell(self._process, "-", kind, what)
-
-    def groups(self) -> list[int]:
-        with self._lock:
-            return [int(what) for kind, what in self._things if kind == _GROUP]
 
     def end(self) -> None:
         if self._process is not None:

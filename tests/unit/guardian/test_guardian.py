@@ -1,11 +1,13 @@
 """However a process ends, what it has started ends too and its scratch folders are gone."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,28 @@ print(child.pid)
     leader = int(done.stdout)
     assert not group_is_gone(leader)
     os.killpg(leader, signal.SIGKILL)
+
+
+def test_a_scope_ends_its_own_groups_only() -> None:
+    """A race that is over must not end what others of its process run: servers, another race."""
+    with contextlib.ExitStack() as stack:
+        begun = [
+            stack.enter_context(
+                subprocess.Popen(["sleep", "1000"], stdout=subprocess.DEVNULL, process_group=0)
+            )
+            for _ in range(3)
+        ]
+        for child in begun:
+            stack.callback(guardian.kill_group, child.pid)
+        outside, ended, inside = begun
+        scope = guardian.Scope()
+        stack.enter_context(guardian.group(outside.pid))
+        with scope.entered(), guardian.group(ended.pid):
+            pass
+        with scope.entered(), ThreadPoolExecutor(1) as thread:
+            elsewhere = thread.submit(lambda: stack.enter_context(guardian.group(outside.pid)))
+            elsewhere.result()  # a thread that has not entered it is none of its
+            stack.enter_context(guardian.group(inside.pid))
+        scope.kill_all()
+        assert inside.wait(20) == -signal.SIGKILL
+        assert [outside.poll(), ended.poll()] == [None, None]

@@ -48,7 +48,7 @@ class Race:
             self._put(keys.action_outcome(job.action_digest), outcome.model_dump_json())
         self.bench = Workbench(cast(Any, None), self.store, cast(Any, None), tmp_path, Silent())
         monkeypatch.setattr(accuracy, "accuracy_of", self.judge)
-        monkeypatch.setattr(racing.guardian, "kill_all", self.over.set)
+        monkeypatch.setattr(racing.guardian.Scope, "kill_all", lambda _: self.over.set())
 
     def _put(self, key: keys.Key, text: str) -> None:
         assert self.store.put_if_absent(key, text.encode())
