@@ -1,6 +1,15 @@
-"""``python -m tinymlaas`` is the command line too."""
+"""The command line's way in: a Ctrl-C while it is still loading is heeded as later on."""
 
-from tinymlaas.cli import main
+from tinymlaas.stopping import heeded
+
+
+def main() -> None:
+    """Run the command line; see `tinymlaas.cli`."""
+    with heeded():
+        from tinymlaas import cli
+
+        cli.main()
+
 
 if __name__ == "__main__":
     main()

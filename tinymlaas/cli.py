@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tinymlaas import __version__, cli_farm, cli_jobs, cli_store, render, render_catalog, stopping
+from tinymlaas import __version__, cli_farm, cli_jobs, cli_store, render, render_catalog
 from tinymlaas.cli_arguments import (
     BoardOption,
     CalibrationOption,
@@ -286,13 +286,8 @@ def root(
     """TinyML as a Service: from a trained model to a verified, signed inference module."""
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line: errors become one line each on stderr and the documented status."""
-    with stopping.heeded():
-        _main()
-
-
-def _main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # else it is closed
             stream.reconfigure(errors="replace")  # what its encoding has no character for

@@ -1,6 +1,8 @@
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +64,21 @@ def test_what_was_ignored_stays_ignored() -> None:
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=60)[1] == "stopped by SIGTERM\n"
     assert process.returncode == -signal.SIGTERM
+
+
+def test_it_is_heeded_while_the_command_line_still_loads(tmp_path: Path) -> None:
+    slow = 'import time\nprint("ready", flush=True)\ntime.sleep(1000)\n'
+    (tmp_path / "typer.py").write_text(slow)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinymlaas", "boards"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", "stopped by SIGINT\n")
+    assert process.returncode == -signal.SIGINT
