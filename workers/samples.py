@@ -58,9 +58,7 @@ def load_samples(
 def labelled(labels: Array | None, name: str) -> Array:
     """Return the labels; raises `UsageError` if there are none."""
     if labels is None:
-        raise UsageError(
-            f"{name}: has no array 'labels', so nothing can be judged right or wrong"
-        )
+        raise UsageError(f"{name}: has no array 'labels', so nothing can be judged right or wrong")
     return labels
 
 
