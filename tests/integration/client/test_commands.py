@@ -48,7 +48,7 @@ class Desk:
                 patch.setenv(name, value)
             patch.setattr(sys, "argv", ["tinymlaas", *map(str, arguments)])
             with pytest.raises(SystemExit) as end:
-                cli._main()
+                cli.main()
         status = end.value.code
         return Ran(status if isinstance(status, int) else 0, *self._said.readouterr())
 
