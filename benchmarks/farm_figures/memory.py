@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.farm_figures.figure import Figure
-from benchmarks.farm_figures.load import connected, rss_bytes
+from benchmarks.farm_figures.load import Client, connected, rss_bytes
 from broker.connecting import connect
 from storage import keys
 from tests.services.farm import RunningFarm
@@ -33,8 +33,7 @@ def waiting(farm: RunningFarm, stub: Stub) -> list[Figure]:
         before, began = rss_bytes(pid), time.monotonic()
         for number in range(JOBS - 2):
             client.publish(*_request(farm, stub, number))
-            while len(client.jobs) - client.confirmed > _AT_ONCE:
-                time.sleep(0.01)
+            _await_confirmed(client)
         after = _settled(farm, pid)
     seconds = time.monotonic() - began
     each = (after - before) / JOBS
@@ -58,6 +57,15 @@ def _await_begun(stub: Stub, count: int) -> None:
         time.sleep(0.1)
         if time.monotonic() > deadline:
             raise TimeoutError(f"{begun} of {count} compiles were begun")
+
+
+def _await_confirmed(client: Client) -> None:
+    """Wait until RabbitMQ has all but the last few requests, so that they do not pile up here."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while (left := len(client.jobs) - client.confirmed) > _AT_ONCE:
+        time.sleep(0.01)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"RabbitMQ has not confirmed {left:,} of the requests")
 
 
 def _request(farm: RunningFarm, stub: Stub, number: int) -> tuple[str, bytes]:
