@@ -51,7 +51,7 @@ def _pass_over_unreadable_properties() -> None:
     def decode(self: Any, encoded: bytes, offset: int = 0) -> Any:
         try:
             return read(self, encoded, offset)
-        except Exception:
+        except Exception:  # struct, Unicode, overflow, pika's own: there is no end of ways
             self.__init__()
             return self
 

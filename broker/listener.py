@@ -107,5 +107,5 @@ class Listener(Link):
     def _on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         try:
             self._deliver(body, method.exchange == "")
-        except Exception:
+        except Exception:  # one event less for one listener, not the end of all of them
             _log.exception("%s: a message could not be dealt with", self._name)
