@@ -10,7 +10,7 @@ from tinymlaas.contract.device import CapabilityClass, MemoryKind
 from tinymlaas.contract.digest import digest_of
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.jobs import CandidateJob, Inspection
-from tinymlaas.contract.model import ModelFormat, ModelSummary
+from tinymlaas.contract.model import ModelFormat, ModelSummary, OperatorUse
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, Objective
 from tinymlaas.contract.tensors import DType
 
@@ -155,13 +155,8 @@ def reasons_against(
 
 def _only_as_int8(compiler: CompilerDescription, summary: ModelSummary) -> list[str]:
     """Return a reason if all that the compiler lacks of a float model it has for int8 ones."""
-    known = {
-        (support.dtype, operator)
-        for support in compiler.operators
-        if support.format == summary.format
-        for operator in support.operators
-    }
-    lacking = [use for use in summary.operators if (use.dtype, use.name) not in known]
+    known = _known(compiler, summary.format)
+    lacking = _lacking(known, summary)
     if not lacking or any(
         use.dtype is not DType.FLOAT32 or (DType.INT8, use.name) not in known for use in lacking
     ):
@@ -181,14 +176,21 @@ def unread(format: ModelFormat) -> str:
 
 def unsupported_operators(compiler: CompilerDescription, summary: ModelSummary) -> list[str]:
     """Return a reason for each operator that the compiler does not list, the first one first."""
-    known = {
+    lacking = _lacking(_known(compiler, summary.format), summary)
+    return [use.unsupported for use in sorted(lacking, key=lambda use: use.indices[0])]
+
+
+def _known(compiler: CompilerDescription, format: ModelFormat) -> set[tuple[DType, str]]:
+    return {
         (support.dtype, operator)
         for support in compiler.operators
-        if support.format == summary.format
+        if support.format == format
         for operator in support.operators
     }
-    unknown = [use for use in summary.operators if (use.dtype, use.name) not in known]
-    return [use.unsupported for use in sorted(unknown, key=lambda use: use.indices[0])]
+
+
+def _lacking(known: set[tuple[DType, str]], summary: ModelSummary) -> list[OperatorUse]:
+    return [use for use in summary.operators if (use.dtype, use.name) not in known]
 
 
 def job_for(

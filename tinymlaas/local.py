@@ -18,7 +18,7 @@ from scheduler.candidates import (
 from scheduler.choice import conclude
 from scheduler.fitting import Estimated
 from scheduler.forms import lacking
-from scheduler.planning import AUTO
+from scheduler.planning import AUTO, wanted
 from storage import keys
 from storage.directory import DirectoryStore
 from tinymlaas.boards import catalog
@@ -283,17 +283,11 @@ def _labelled(wish: Wish) -> Labelled | None:
 
 def _wanted(registry: Registry, compiler: str) -> list[CompilerDescription]:
     """Return the compilers to try: all, or the one named, perhaps with one of its kernels."""
-    name, slash, kernels = compiler.partition("/")
-    names = sorted(registry.compilers) if compiler == AUTO else [name]
+    names = registry.compilers if compiler == AUTO else [compiler.partition("/")[0]]
     described = [registry.get(name).describe() for name in names]
     if not described:
         raise UsageError("no compiler can be used; 'tinymlaas compilers' says why")
-    if not slash:
-        return described
-    if kernels not in described[0].kernels:
-        known = ", ".join(described[0].kernels)
-        raise UsageError(f"{name} has no kernels called '{kernels}'; there are: {known}")
-    return [described[0].model_copy(update={"kernels": (kernels,)})]
+    return wanted(compiler, described)
 
 
 def _missing_notice(registry: Registry, wish: Wish) -> tuple[str, ...]:

@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 
 from scheduler.ports import Token
-from tests.unit.scheduler.world import World, request
+from tests.unit.scheduler.world import World, ended, request
 from tinymlaas.contract.messages import (
     Calibration,
     CompileRequested,
-    JobEnd,
     JobName,
     JobState,
     Payload,
 )
 from tinymlaas.contract.pool_messages import PREPARE_POOL, TaskStatus
-from tinymlaas.contract.report import CandidateReport, CandidateStatus
+from tinymlaas.contract.report import CandidateStatus
 
 SAMPLES = Payload.of(b"samples", "a")
 UNSUPPORTED = {"refused": True, "unsupported": True, "reasons": ("Einsum has no integer form",)}
@@ -25,14 +24,6 @@ UNSUPPORTED = {"refused": True, "unsupported": True, "reasons": ("Einsum has no 
 
 def calibrated(job: str, only: bool = False, **changes: Any) -> CompileRequested:
     return request("a", job, calibration={"samples": SAMPLES, "only": only}, **changes)
-
-
-def ended(world: World) -> tuple[JobEnd, tuple[CandidateReport, ...]]:
-    world.run()
-    (event,) = world.events
-    assert not world.unacked
-    assert len(world.core.actions) == 0
-    return event.data, event.data.result.candidates if event.data.result else ()
 
 
 def kinds(world: World) -> list[str]:

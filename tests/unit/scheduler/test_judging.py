@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from scheduler.ports import Token
-from tests.unit.scheduler.world import World, request
-from tinymlaas.contract.messages import CompileRequested, JobEnd, JobName, JobState, Payload
+from tests.unit.scheduler.world import World, ended, request
+from tinymlaas.contract.messages import CompileRequested, JobName, JobState, Payload
 from tinymlaas.contract.race import Limits, Race
-from tinymlaas.contract.report import CandidateReport, CandidateStatus
+from tinymlaas.contract.report import CandidateStatus
 
 DATA = Payload.of(b"labelled", "a", "secret.npz")
 
@@ -18,14 +18,6 @@ DATA = Payload.of(b"labelled", "a", "secret.npz")
 def wanted(job: str, least: float = 0.9, **changes: Any) -> CompileRequested:
     race = Race(limits=Limits(accuracy=least))
     return request("a", job, data=DATA, race=race, **changes)
-
-
-def ended(world: World) -> tuple[JobEnd, tuple[CandidateReport, ...]]:
-    world.run()
-    (event,) = world.events
-    assert not world.unacked
-    assert len(world.core.actions) == 0
-    return event.data, event.data.result.candidates if event.data.result else ()
 
 
 def kinds(world: World) -> list[tuple[str, str]]:

@@ -25,7 +25,13 @@ from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import UnknownBoard
 from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.jobs import Outcome
-from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobEnded, Payload
+from tinymlaas.contract.messages import (
+    CompileOrder,
+    CompileRequested,
+    JobEnd,
+    JobEnded,
+    Payload,
+)
 from tinymlaas.contract.pool_messages import (
     PREPARE_POOL,
     BuildTask,
@@ -387,3 +393,12 @@ def built(task: PoolTask) -> Outcome:
         bit_exact=True,
     )
     return Outcome(report=report, archive_digest="e" * 64)
+
+
+def ended(world: World) -> tuple[JobEnd, tuple[CandidateReport, ...]]:
+    """Run the only job to its end, of which nothing is left; return it and its candidates."""
+    world.run()
+    (event,) = world.events
+    assert not world.unacked
+    assert len(world.core.actions) == 0
+    return event.data, event.data.result.candidates if event.data.result else ()
