@@ -7,6 +7,7 @@ unless it is given: the same module from the same inputs gives the same statemen
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:tinymlaas:build:compile:v1"
 LOCAL_BUILDER = "urn:tinymlaas:builder:local:v1"
+_BUILDER = re.compile(r"urn:tinymlaas:builder:([a-z][a-z0-9-]{0,31}):v1")
 
 _GENERATED = "generated"  # the compiler's own kernels: no dependency of their own
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -155,6 +157,22 @@ class Statement(_Wire):
             what = "manifest" if manifest else "archive"
             raise VerificationError(f"the signed statement names {len(found)} {what}s, not one")
         return found[0]
+
+
+def pool_builder(pool: str) -> str:
+    """Return the id under which a farm's workers of `pool` build."""
+    return f"urn:tinymlaas:builder:{pool}:v1"
+
+
+def pool_builder(name: str) -> str:
+    """Return the builder id of the pool `name`."""
+    return f"urn:tinymlaas:builder:{name}:v1"
+
+
+def builder_name(builder: str) -> str | None:
+    """Return the name in a builder id of ours, ``local`` or a pool's; None of any other id."""
+    found = _BUILDER.fullmatch(builder)
+    return found.group(1) if found else None
 
 
 def archive_name(manifest: ModuleManifest) -> str:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from storage.signing import PRIVATE_NAME, DevelopmentKey, development_key
+from pathlib import Path
+
+from storage import files
+from storage.provenance import LOCAL_BUILDER
+from storage.signing import (
+    PRIVATE_NAME,
+    PUBLIC_NAME,
+    DevelopmentKey,
+    PublicKey,
+    development_key,
+    load_public_key,
+)
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.settings import Settings
 
@@ -26,6 +37,30 @@ def existing_public_key(settings: Settings) -> bytes:
     if not (settings.keys / PRIVATE_NAME).exists():
         raise UsageError("you have no signing key yet: name the signer's public key with --key")
     return own_key(settings).signer.public_key.pem
+
+
+def signing_key(folder: Path, builder: str) -> DevelopmentKey:
+    """Return the key by which `builder` signs, made if there is none: for the signer's process.
+
+    Raises:
+        StoreError: the key cannot be read or made.
+    """
+    return development_key(_place(folder, builder))
+
+
+def public_key_of(folder: Path, builder: str) -> PublicKey | None:
+    """Return the public half of the builder's key; None if there is no key yet.
+
+    Raises:
+        VerificationError: the file holds no public key.
+    """
+    path = _place(folder, builder) / PUBLIC_NAME
+    return load_public_key(files.read(path)) if path.exists() else None
+
+
+def _place(folder: Path, builder: str) -> Path:
+    """Return the builder's folder: a laptop's keys are in `folder` itself."""
+    return folder if builder == LOCAL_BUILDER else folder / builder.split(":")[3]
 
 
 def notice(key: DevelopmentKey) -> tuple[str, ...]:

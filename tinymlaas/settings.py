@@ -12,6 +12,7 @@ from tinymlaas.contract.errors import UsageError
 STORE_VARIABLE = "TINYMLAAS_STORE"
 KEYS_VARIABLE = "TINYMLAAS_KEYS"
 COMPILERS_VARIABLE = "TINYMLAAS_COMPILERS"
+SIGNER_VARIABLE = "TINYMLAAS_SIGNER"
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,15 @@ class Settings:
     """Folders of one user.
 
     `store` holds finished work, `toolchain_cache` objects that are built once a core, `keys`
-    holds the development signing key, `compilers` are folders of compilers from outside.
+    holds the signing keys, `compilers` are folders of compilers from outside. `signer` is the
+    socket of a signer that runs elsewhere; without it each process that signs has its own.
     """
 
     store: Path
     toolchain_cache: Path
     keys: Path
     compilers: tuple[Path, ...]
+    signer: Path | None = None
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -43,6 +46,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         toolchain_cache=cache / "toolchain",
         keys=Path(environment.get(KEYS_VARIABLE) or config),
         compilers=tuple(Path(folder) for folder in folders if folder),
+        signer=Path(found) if (found := environment.get(SIGNER_VARIABLE)) else None,
     )
 
 
