@@ -159,11 +159,6 @@ class Statement(_Wire):
         return found[0]
 
 
-def pool_builder(pool: str) -> str:
-    """Return the id under which a farm's workers of `pool` build."""
-    return f"urn:tinymlaas:builder:{pool}:v1"
-
-
 def pool_builder(name: str) -> str:
     """Return the builder id of the pool `name`."""
     return f"urn:tinymlaas:builder:{name}:v1"

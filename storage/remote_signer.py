@@ -99,9 +99,7 @@ class RemoteSigner:
             line.connect(str(self._path))
             user = peer_user(line)
             if user not in {0, os.getuid()}:
-                raise Failure(
-                    f"what listens at {self._path} is user {user}'s and no signer of ours"
-                )
+                raise Failure(f"what listens at {self._path} is no signer but user {user}'s")
             write_frame(line, request)
             return read_frame(line, self._seconds)
 

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--pool",
         metavar="NAME",
-        help="sign for this pool's builder and compiler (else: a laptop's)",
+        help="sign for this pool's builder and compiler alone",
     )
     parser.add_argument("--keys", type=Path, metavar="DIR", help="folder of the key")
     parser.add_argument(

@@ -8,6 +8,7 @@ import os
 import select
 import socket
 from pathlib import Path
+from typing import Any
 
 from storage import files
 from storage.remote_signer import (
@@ -61,10 +62,10 @@ class Server:
 
     def serve(self, listener: socket.socket, life: int | None) -> None:
         """Answer until `life`, a pipe from whoever started us, ends; None: for ever."""
-        watched = [listener] if life is None else [listener, life]
+        watched: list[Any] = [listener] if life is None else [listener, life]
         while True:
             ready = select.select(watched, [], [])[0]
-            if life in ready and not os.read(life, 1):  # type: ignore[arg-type]
+            if life is not None and life in ready and not os.read(life, 1):
                 return
             if listener in ready:
                 with contextlib.suppress(OSError):  # who asked has gone; it may ask again

@@ -126,7 +126,8 @@ def test_killed_it_is_there_again_with_the_same_key(own: OwnSigner) -> None:
         time.sleep(0.01)
     with pytest.raises(RetryableFailure, match="does not answer"):
         RemoteSigner(own._folder / "socket", 0.1).sign(pae())  # type: ignore[operator]
-    assert own.ensure() and own.pid not in {None, before}
+    own.ensure()
+    assert own.pid not in {None, before}
     assert RemoteSigner(own.ensure()).public_key == key
     assert not own.ready.created
     assert remote.sign(pae())
@@ -136,7 +137,8 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     own = OwnSigner(tmp_path, "tvm")
     own.ensure()
     process = own._process
-    assert process is not None and process.stdin is not None
+    assert process is not None
+    assert process.stdin is not None
     process.stdin.close()  # as the end of our process does
     assert process.wait(10) == 0
     own._process = None
@@ -156,12 +158,14 @@ def test_a_laptop_asks_its_process_only_to_sign(tmp_path: Path) -> None:
     data = pae("urn:tinymlaas:builder:local:v1")
     first = OwnersSigner(settings)
     key = first.public_key
-    assert first.made is not None and first.made.public_path
+    assert first.made is not None
+    assert first.made.public_path
     assert key.verifies(first.sign(data), data)
     first.close()
     second = OwnersSigner(settings)
     assert second.public_key == key
-    assert second._own is not None and second._own.pid is None, "the public key tells enough"
+    assert second._own is not None
+    assert second._own.pid is None, "the public key tells enough"
     assert key.verifies(second.sign(data), data)
     assert second.made is None
     second.close()
