@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
@@ -65,12 +65,26 @@ def group(pid: int) -> Iterator[None]:
             scope.groups.discard(pid)
 
 
+@contextlib.contextmanager
+def cancellable(cancel: Callable[[], None]) -> Iterator[None]:
+    """Have `cancel` called if the scope that we are in is ended within this context."""
+    scope = _scope.get()
+    if scope is not None:
+        scope.cancels.append(cancel)
+    try:
+        yield
+    finally:
+        if scope is not None:
+            scope.cancels.remove(cancel)
+
+
 class Scope:
-    """The process groups that threads have begun within it, to be ended without any other."""
+    """What threads have begun within it, to be ended without any other."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin with nothing."""
         self.groups: set[int] = set()
+        self.cancels: list[Callable[[], None]] = []
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -82,12 +96,19 @@ class Scope:
             _scope.reset(token)
 
     def kill_all(self) -> None:
-        """Kill every group that runs now; who waits for one of them sees it fail."""
+        """End all that runs now; who waits for some of it sees it fail."""
+        for cancel in self.cancels.copy():
+            cancel()
         for pid in self.groups.copy():
             kill_group(pid)
 
 
 _scope: ContextVar[Scope | None] = ContextVar("scope", default=None)
+
+
+def rely_on_namespaces() -> None:
+    """Guard nothing from here on: whatever this process starts ends with it in any case."""
+    _guardian.idle = True
 
 
 def kill_group(pid: int) -> None:
@@ -112,8 +133,11 @@ class _Guardian:
         self._lock = threading.Lock()
         self._things: set[tuple[str, str]] = set()
         self._process: subprocess.Popen[bytes] | None = None
+        self.idle = False
 
     def add(self, kind: str, what: str) -> None:
+        if self.idle:
+            return
         with self._lock:
             self._things.add((kind, what))
             if self._process is None or not _tell(self._process, "+", kind, what):
@@ -138,7 +162,7 @@ def _tell(process: subprocess.Popen[bytes], sign: str, kind: str, what: str) -> 
     try:
         process.stdin.write(f"{sign}{kind} {os.fsencode(what).hex()}\n".encode())
         process.stdin.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ValueError):  # it has died, or we are at our very end
         return False
     return True
 

@@ -1,0 +1,231 @@
+"""Call a function inside: the outside's end of a job."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tinymlaas.contract.errors import CompilerCrashed, Failure, one_line
+from workers import child, guardian
+from workers.sandbox import codec, errors, seccomp
+from workers.sandbox.frames import ANSWER, END, LOG, REFUSED, Broken, Order, receive, send_order
+from workers.sandbox.limits import Limits, Step
+from workers.sandbox.perform import ERROR, VALUE
+from workers.sandbox.seccomp import Profile
+from workers.sandbox.zygotes import Base, Settings, Zygotes
+
+_PROFILES = {Step.INSPECT: Profile.PARSE, Step.REFERENCE: Profile.PARSE}
+_MIB = 1 << 20
+_zygotes = Zygotes()
+
+
+def configure(settings: Settings) -> None:
+    """Have all jobs of this process run as `settings` say."""
+    _zygotes.configure(settings)
+
+
+def settings() -> Settings:
+    """Return how jobs of this process run."""
+    return _zygotes.settings
+
+
+def shared() -> Settings:
+    """Return settings for a process that we start and that is to use our zygotes."""
+    return _zygotes.shared()
+
+
+def prepare(*, preload: Sequence[str] = (), readable: Sequence[Path] = ()) -> None:
+    """Start the zygote that jobs with these will be forked from, if it does not run.
+
+    Raises:
+        Failure: there is no sandbox.
+    """
+    _zygotes.connect(Base(tuple(preload), tuple(readable)))[0].close()
+
+
+def check() -> None:
+    """Do nothing inside, and return once that is done.
+
+    Raises:
+        Failure: there is no sandbox here; says why.
+    """
+    log = Path("/dev/null")
+    call(
+        "workers.sandbox.inside:nothing",
+        returns=None,
+        step=Step.LINK,
+        what="a test of the sandbox",
+        log=log,
+    )
+
+
+def call(
+    function: str,
+    *args: Any,
+    returns: Any,
+    step: Step,
+    what: str,
+    log: Path,
+    seconds: float | None = None,
+    readable: Sequence[Path] = (),
+    preload: Sequence[str] = (),
+) -> Any:
+    """Call `function` ("module:name") with picklable `args` in a sandbox; return what it returns.
+
+    Args:
+        function: importable function, as ``package.module:name``; its working directory is empty.
+        args: picklable arguments.
+        returns: type of the value, see `workers.sandbox.codec`.
+        step: which limits it has.
+        what: the step's name for error messages.
+        log: file that gets what the job prints.
+        seconds: wall-clock limit in place of the step's.
+        readable: folders that are visible inside.
+        preload: modules that the zygote imports once for all jobs that name the same.
+
+    Raises:
+        TinymlaasError: what the function itself raised of that family (`workers.sandbox.errors`).
+        CompilerCrashed: any other exception, a signal, a limit, or an answer that is none.
+        Failure: there is no sandbox.
+    """
+    ours = _zygotes.settings
+    limits = ours.limits[step]
+    if seconds is not None:
+        limits = replace(limits, seconds=int(seconds) or 1)
+    program = b"" if ours.unsafe else seccomp.compiled(_PROFILES.get(step, Profile.TOOLS))
+    order = Order(function, limits, program, pickle.dumps(args, pickle.HIGHEST_PROTOCOL))
+    base = Base(tuple(preload), tuple(readable))
+    connection, zygote = _zygotes.connect(base)
+    with connection, _cancellable(connection), child.log_of(log).open("ab") as sink:
+        with contextlib.suppress(OSError):  # what has gone wrong is told by the answer
+            send_order(connection, order)
+        said = _Conversation(what, limits, sink).listen(connection)
+    if said is None:
+        raise Failure(
+            zygote.why()
+            if zygote and not zygote.runs
+            else f"{what} was stopped: its sandbox was killed"
+        )
+    return _value(said, returns, what)
+
+
+@contextlib.contextmanager
+def _cancellable(connection: socket.socket) -> Iterator[None]:
+    """Have the job end if the race it belongs to is over: it dies as we hang up."""
+
+    def hang_up() -> None:
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with guardian.cancellable(hang_up):
+        yield
+
+
+@dataclass
+class _Conversation:
+    """What a job says, until it ends."""
+
+    what: str
+    limits: Limits
+    sink: Any
+
+    def listen(self, connection: socket.socket) -> bytes | None:
+        """Return the job's answer, None if whoever runs it has gone.
+
+        Raises:
+            CompilerCrashed: there is none, and why.
+        """
+        answer = bytearray()
+        deadline = time.monotonic() + self.limits.seconds
+        last = b""
+        while True:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+            try:
+                kind, data = receive(connection)
+            except TimeoutError:
+                raise CompilerCrashed(
+                    f"{self.what} took longer than {self.limits.seconds} s and was stopped"
+                ) from None
+            except Broken:
+                return None
+            if kind == LOG:
+                self.sink.write(data)
+                self.sink.flush()
+                last = (last + data)[-2048:]
+            elif kind == REFUSED:
+                self._note(data)
+            elif kind == ANSWER and len(answer) + len(data) <= self.limits.answer:
+                answer += data
+            elif kind == END:
+                self._check(data, last)
+                return bytes(answer)
+            else:
+                raise CompilerCrashed(f"{self.what}: its sandbox says what is nothing")
+
+    def _note(self, data: bytes) -> None:
+        number = int(data) if data.isdigit() and len(data) < 6 else -1
+        line = f"sandbox: {self.what}: system call {seccomp.name_of(number)} refused\n"
+        self.sink.write(line.encode())
+        self.sink.flush()
+
+    def _check(self, data: bytes, last: bytes) -> None:
+        """Raise for any end but an orderly one."""
+        try:
+            said = json.loads(data)
+            reason, status = said.get("reason"), said.get("status")
+        except (ValueError, AttributeError, RecursionError):
+            reason, status = "unreadable", None
+        if reason == "setup":
+            text = one_line(str(said.get("said")))[:200]
+            raise Failure(f"there is no sandbox: {text}; docs/sandbox.md says what it needs")
+        if reason is not None:
+            raise CompilerCrashed(f"{self.what} {self._excess(reason)}")
+        if status == 0:
+            return
+        if isinstance(status, int) and status < 0:
+            raise CompilerCrashed(f"{self.what} {_killed(-status, self.limits)}")
+        lines = [line.strip() for line in last.decode(errors="replace").split("\n") if line.strip()]
+        raise CompilerCrashed(
+            f"{self.what} crashed: {lines[-1][-400:] if lines else 'it said nothing'}"
+        )
+
+    def _excess(self, reason: str) -> str:
+        limits = self.limits
+        told = {
+            "memory": f"used more than {limits.memory // _MIB:,} MiB of memory and was stopped",
+            "processes": f"started more than {limits.processes} processes and was stopped",
+            "answer": f"answered with more than {limits.answer // _MIB:,} MiB",
+            "time": f"took longer than {limits.seconds} s and was stopped",
+        }
+        return told.get(reason, "ended its sandbox")
+
+
+def _killed(number: int, limits: Limits) -> str:
+    if number == signal.SIGXCPU:
+        return f"used more than {limits.cpu} s of processor time and was stopped"
+    try:
+        return f"was killed by {signal.Signals(number).name}"
+    except ValueError:
+        return f"was killed by signal {number}"
+
+
+def _value(said: bytes, kind: Any, what: str) -> Any:
+    try:
+        if said[:1] == VALUE:
+            return codec.decode(kind, said[1:])
+        if said[:1] == ERROR:
+            raise errors.decode(json.loads(said[1:]))
+    except (codec.Malformed, ValueError, RecursionError) as error:
+        raise CompilerCrashed(f"{what} answered with what is no answer: {error}") from None
+    raise CompilerCrashed(f"{what} ended without an answer")
+
+
+__all__ = ["Settings", "Step", "call", "check", "configure", "prepare", "settings", "shared"]

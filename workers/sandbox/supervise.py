@@ -1,0 +1,230 @@
+"""The supervisor of one job: the first process of its namespaces, trusted, deaf to the job.
+
+It prepares what the job sees, starts it, hands on what it says and ends with it; the kernel then
+ends whatever is left. It also counts what no limit of Linux counts: the memory of all processes
+together, and processes where the user is root (whose number RLIMIT_NPROC does not limit).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from workers.sandbox import linux, perform, seccomp
+from workers.sandbox.bubblewrap import JOB
+from workers.sandbox.frames import (
+    ANSWER,
+    CHUNK,
+    END,
+    LOG,
+    REFUSED,
+    Broken,
+    Order,
+    frame,
+    receive_order,
+)
+from workers.sandbox.limits import Limits
+
+_LOOK_SECONDS = 0.05
+_GRACE_SECONDS = 10  # the outside ends what is late; this is for an outside that is stopped
+_INODES_PER_MIB = 64
+_SHARED_MEMORY = 64 << 20
+_SHM = "/dev/shm"  # noqa: S108 - the job's own
+_LEAST_PIDS = 301  # the kernel takes no smaller kernel.pid_max
+_NOTHING = linux.MS_NOSUID | linux.MS_NODEV
+
+
+def supervise(connection: socket.socket, bare: Path | None) -> NoReturn:
+    """Do one job; `bare` is its folder where there are no namespaces. Ends the process."""
+    linux.die_with_parent(signal.SIGKILL)
+    linux.be_opaque()
+    with contextlib.suppress(Broken, OSError):  # whoever asked has gone
+        order = receive_order(connection)
+        try:
+            folder = bare or _prepare(order.limits)
+        except OSError as error:
+            _end(connection, {"reason": "setup", "said": str(error)})
+        else:
+            _Job(connection, order, folder, bare is not None).run()
+    os._exit(0)
+
+
+def enter_namespaces() -> None:
+    """Leave all namespaces; the next process we fork is the first of the new ones.
+
+    Raises:
+        OSError: the kernel does not let us.
+    """
+    user, group = os.getuid(), os.getgid()
+    linux.unshare(linux.ALL_NAMESPACES)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def _prepare(limits: Limits) -> Path:
+    """Mount what the job has for itself; return its folder."""
+    linux.make_mounts_private()
+    linux.mount("proc", "/proc", _NOTHING | linux.MS_NOEXEC)
+    if linux.pids_have_a_limit_of_their_own():
+        with contextlib.suppress(OSError):  # a second wall only: we count them as well
+            Path("/proc/sys/kernel/pid_max").write_text(str(max(limits.processes, _LEAST_PIDS)))
+    # Read-only, for /proc/sys of a root user's machine is root's to write.
+    linux.mount("proc", "/proc", _NOTHING | linux.MS_NOEXEC | linux.MS_RDONLY | linux.MS_REMOUNT)
+    inodes = limits.files // (1 << 20) * _INODES_PER_MIB
+    linux.mount("tmpfs", JOB, _NOTHING, f"size={limits.files},nr_inodes={inodes},mode=0700")
+    linux.mount("tmpfs", _SHM, _NOTHING, f"size={_SHARED_MEMORY},nr_inodes=1024,mode=0700")
+    folder = Path(JOB, "work")
+    folder.mkdir()
+    return folder
+
+
+def _end(connection: socket.socket, what: dict[str, object]) -> None:
+    connection.sendall(frame(END, json.dumps(what).encode()[:CHUNK]))
+
+
+class _Job:
+    """The job's process and what comes from it."""
+
+    def __init__(self, connection: socket.socket, order: Order, folder: Path, bare: bool) -> None:
+        self._connection = connection
+        self._limits = order.limits
+        self._bare = bare
+        self._deadline = time.monotonic() + order.limits.seconds + _GRACE_SECONDS
+        self._refused: set[int] = set()
+        self._left = {ANSWER: order.limits.answer, LOG: order.limits.log}
+        answer, log = os.pipe(), os.pipe()
+        ours, theirs = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            ours.close()
+            perform.perform(order, folder, perform.Ends(answer[1], log[1], theirs), bare=bare)
+        os.close(answer[1])
+        os.close(log[1])
+        theirs.close()
+        self._pipes = {answer[0]: ANSWER, log[0]: LOG}
+        for pipe in self._pipes:
+            os.set_blocking(pipe, False)
+        self._letterbox: socket.socket | None = ours
+        self._listener: int | None = None
+        self._process = os.pidfd_open(self._pid)
+
+    def run(self) -> None:
+        """Hand on what the job says until it ends or does what it must not."""
+        poll = select.poll()
+        for descriptor in (*self._pipes, self._process, self._letterbox):
+            poll.register(descriptor, select.POLLIN)  # type: ignore[arg-type]
+        poll.register(self._connection, select.POLLRDHUP)
+        look = 0.0
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll(_LOOK_SECONDS * 1000)}
+            if self._connection.fileno() in ready:
+                return
+            if self._letterbox is not None and self._letterbox.fileno() in ready:
+                self._hear(poll)
+            if self._listener in ready:
+                self._refuse()
+            for pipe in ready & self._pipes.keys():
+                if not self._hand_on(pipe):
+                    poll.unregister(pipe)
+            if self._process in ready:
+                return self._ended()
+            if time.monotonic() >= look:
+                look = time.monotonic() + _LOOK_SECONDS
+                if reason := self._excess():
+                    return _end(self._connection, {"reason": reason})
+
+    def _hear(self, poll: select.poll) -> None:
+        """Take the descriptor at which the kernel asks us about calls that are not allowed."""
+        assert self._letterbox is not None  # noqa: S101 - for the type checker
+        poll.unregister(self._letterbox)
+        _, descriptors, _, _ = socket.recv_fds(self._letterbox, 1, 1)
+        self._letterbox.close()
+        self._letterbox = None
+        if descriptors:
+            self._listener = descriptors[0]
+            poll.register(self._listener, select.POLLIN)
+
+    def _refuse(self) -> None:
+        assert self._listener is not None  # noqa: S101 - for the type checker
+        number = seccomp.refuse(self._listener)
+        if number is not None and number not in self._refused and len(self._refused) < 100:
+            self._refused.add(number)
+            self._connection.sendall(frame(REFUSED, str(number).encode()))
+
+    def _hand_on(self, pipe: int) -> bool:
+        """Pass on what there is at `pipe`; False at its end."""
+        kind = self._pipes[pipe]
+        try:
+            data = os.read(pipe, CHUNK)
+        except BlockingIOError:
+            return True
+        taken = data[: self._left[kind]]
+        if taken:
+            self._connection.sendall(frame(kind, taken))
+        self._left[kind] -= len(data)
+        if self._left[kind] < 0 and kind == ANSWER:
+            _end(self._connection, {"reason": "answer"})
+            os._exit(0)
+        return bool(data)
+
+    def _ended(self) -> None:
+        """Pass on what is left in the pipes of a job that has ended, and say how it did."""
+        _, status = os.waitpid(self._pid, 0)
+        for pipe in self._pipes:
+            while self._has_more(pipe) and self._hand_on(pipe):
+                pass
+        _end(self._connection, {"status": os.waitstatus_to_exitcode(status)})
+
+    @staticmethod
+    def _has_more(pipe: int) -> bool:
+        return bool(select.select([pipe], [], [], 0)[0])
+
+    def _excess(self) -> str:
+        """Say what there is too much of, if anything; and reap what the job has orphaned."""
+        self._reap()
+        if time.monotonic() > self._deadline:
+            return "time"
+        if self._bare:
+            return ""
+        processes = memory = 0
+        for size in _processes():
+            processes += 1
+            memory += size
+        for place in (JOB, _SHM):
+            facts = os.statvfs(place)
+            memory += (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+        if processes > self._limits.processes:
+            return "processes"
+        return "memory" if memory > self._limits.memory else ""
+
+    def _reap(self) -> None:
+        """Collect orphans, which become ours; the job's own process is waited for elsewhere."""
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if found is None or found.si_pid == self._pid:
+                return
+            os.waitpid(found.si_pid, 0)
+
+
+def _processes() -> Iterator[int]:
+    """Yield the memory of each process but ours that is in no file, in bytes (proc(5), status)."""
+    for name in os.listdir("/proc"):
+        if not name.isdecimal() or name == "1":
+            continue
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{name}/status").read_text(errors="replace")
+            lines = (line.split() for line in text.splitlines())
+            kinds = ("RssAnon:", "RssShmem:")
+            yield sum(int(line[1]) << 10 for line in lines if line and line[0] in kinds)
