@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +11,13 @@ from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.tensors import TensorSpec
+from workers.npz import Npz, NpzLimits
 from workers.verify.quantising import quantised
 
 Array = NDArray[Any]
 LABELS = "labels"
 _ANONYMOUS = "x"
-MAX_SAMPLES_BYTES = 1 << 30
+MAX_SAMPLES_BYTES = NpzLimits.unpacked_bytes
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,20 @@ def load_samples(
         UsageError: it is no npz, lacks an input, shapes or types do not go with `specs`, or an
             array holds NaN, infinity or what becomes that.
     """
-    arrays = _arrays(data, name)
-    labels = _labels(arrays.pop(LABELS, None), name)
-    stacked = [_input(arrays, spec, len(specs), name) for spec in specs]
+    arrays = Npz(data, name)
+    labels = _labels(arrays.get(LABELS), name)
+    stacked = [_chosen(arrays, spec, len(specs), name) for spec in specs]
     counts = {len(array) for array in stacked} | ({len(labels)} if labels is not None else set())
     if len(counts) != 1:
         raise UsageError(f"{name}: its arrays hold different numbers of samples: {sorted(counts)}")
     count = counts.pop() if limit is None else min(counts.pop(), limit)
     if count == 0:
         raise UsageError(f"{name}: holds no samples")
-    samples = [[array[index] for array in stacked] for index in range(count)]
+    # What is not wanted is not converted either: bytes grow to eight times their size by it.
+    numbers = [
+        _numbers(array[:count], spec, name) for array, spec in zip(stacked, specs, strict=True)
+    ]
+    samples = [[array[index] for array in numbers] for index in range(count)]
     return Samples(samples, None if labels is None else labels[:count])
 
 
@@ -68,7 +71,7 @@ def check_labelled(data: bytes, name: str) -> None:
     Raises:
         UsageError: it is no npz, or has no labels or other ones than integers.
     """
-    labelled(_labels(_arrays(data, name).get(LABELS), name), name)
+    labelled(_labels(Npz(data, name).get(LABELS), name), name)
 
 
 def accuracy(outputs: Sequence[Array], labels: Array | None) -> float | None:
@@ -81,23 +84,6 @@ def accuracy(outputs: Sequence[Array], labels: Array | None) -> float | None:
     return right / len(outputs)
 
 
-def _arrays(data: bytes, name: str) -> dict[str, Array]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MAX_SAMPLES_BYTES:
-                raise UsageError(f"{name}: holds more than {MAX_SAMPLES_BYTES >> 30} GiB")
-        with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
-            arrays = {key: loaded[key] for key in loaded.files}
-    except UsageError:
-        raise
-    except Exception as error:  # whatever zlib, zipfile and numpy trip over is the file's fault
-        raise UsageError(f"{name}: cannot be read as .npz: {error}") from None
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy hands over as bytes what is no .npy
-            raise UsageError(f"{name}: its member {key!a} is no array as numpy.savez writes them")
-    return arrays
-
-
 def _labels(labels: Array | None, name: str) -> Array | None:
     if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
         raise UsageError(
@@ -107,23 +93,30 @@ def _labels(labels: Array | None, name: str) -> Array | None:
     return labels
 
 
-def _input(arrays: dict[str, Array], spec: TensorSpec, inputs: int, name: str) -> Array:
+def _chosen(arrays: Npz, spec: TensorSpec, inputs: int, name: str) -> Array:
+    """Return the array of an input as it is stored, once type and shape go with the input's."""
     array = arrays.get(spec.name)
     if array is None and inputs == 1:
         array = arrays.get(_ANONYMOUS)
     if array is None:
-        found = ", ".join(sorted(arrays)) or "nothing"
+        found = ", ".join(sorted(set(arrays.names) - {LABELS})) or "nothing"
         raise UsageError(f"{name}: has no array '{spec.name}' (it has {found})")
     wanted = np.dtype(spec.dtype.value)
-    numeric = array.dtype.kind in "fiu"
-    real = spec.quantization is not None and array.dtype != wanted and numeric
-    if array.dtype != wanted and not real and not (wanted.kind == "f" and numeric):
+    convertible = array.dtype.kind in "fiu" and (wanted.kind == "f" or spec.quantization)
+    if array.dtype != wanted and not convertible:
         raise UsageError(f"{name}: array '{spec.name}' is {array.dtype}, the input is {wanted}")
     if array.ndim == 0 or (len(array) and array[:1].size != spec.size):
         shape = "×".join(map(str, spec.shape))
         raise UsageError(
             f"{name}: a sample of '{spec.name}' has shape {array.shape[1:]}, the input {shape}"
         )
+    return array
+
+
+def _numbers(array: Array, spec: TensorSpec, name: str) -> Array:
+    """Return samples as the input takes them, each of its shape."""
+    wanted = np.dtype(spec.dtype.value)
+    real = spec.quantization is not None and array.dtype != wanted
     with np.errstate(over="ignore"):  # what overflows is infinite, and refused as that
         numbers = array.astype(np.float64 if real else wanted)
     _check_finite(numbers, spec, name)

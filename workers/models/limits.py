@@ -15,6 +15,11 @@ class ModelLimits:
     `activation_bytes` bounds the estimated RAM and `macs` the work of one inference: the reference
     has to run it too. `summary_bytes` bounds what is said of it, as JSON: names in a model may have
     any length, messages may not.
+
+    Of an ONNX file's protobuf: `fields` over all messages, `packed` integers that are not raw
+    bytes, `depth` of messages within messages (a branch of If is three), `tensors` of constants,
+    `functions` of the model's own. Of a TFLite file: `elements` of all shapes, names,
+    quantisation parameters and index lists. Of a tensor: `rank`, its dimensions.
     """
 
     file_bytes: int = 64 * 1024 * 1024
@@ -24,6 +29,13 @@ class ModelLimits:
     activation_bytes: int = 64 * 1024 * 1024
     macs: int = 5_000_000_000
     summary_bytes: int = 1024 * 1024
+    fields: int = 1_000_000
+    packed: int = 16 * 1024 * 1024
+    depth: int = 48
+    tensors: int = 40_000
+    functions: int = 1_000
+    elements: int = 4_000_000
+    rank: int = 16
 
 
 DEFAULT_LIMITS = ModelLimits()

@@ -8,30 +8,37 @@ from typing import Any
 
 from tinymlaas.contract.errors import InvalidModel
 from workers.models.limits import DEFAULT_LIMITS, ModelLimits
+from workers.models.onnx_domains import check_domains, default_opset
+from workers.models.onnx_wire import check_onnx_wire
 from workers.models.wording import one_line
 
-MIN_OPSET = 13
-_DEFAULT_DOMAINS = ("", "ai.onnx")
+__all__ = ["check_onnx", "default_opset", "parse_onnx", "walk"]
 
 
 def check_onnx(data: bytes, limits: ModelLimits = DEFAULT_LIMITS) -> Any:
     """Parse and check an ONNX model; return its ``onnx.ModelProto``.
 
-    Nothing outside `data` is ever read: tensors with external data are refused before anything
-    could resolve them, wherever they are (initializers, attributes, subgraphs, functions).
-    Operators of unknown domains pass; whether one can compile them the compilers say.
+    First its bytes (`onnx_wire`), then what they say, and only what has passed both is shown to
+    onnx's own checker, which is C++. Nothing outside `data` is ever read.
 
     Raises:
-        InvalidModel: not ONNX, damaged, too large, external data, or an opset out of range.
+        InvalidModel: not ONNX, damaged, too large, external data, or operators nobody knows.
     """
+    check_onnx_wire(data, limits)
     model = parse_onnx(data)
-    _external_data(model)
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise InvalidModel("the ONNX model holds no graph (truncated, or not a model at all)")
-    _opset(model)
-    if sum(1 for message in walk(model) if _named(message, "NodeProto")) > limits.nodes:
-        raise InvalidModel(f"the model has more than {limits.nodes} nodes")
-    _tensors(model, limits)
+    check_domains(model, limits)
+    for message in walk(model):
+        match message.DESCRIPTOR.name:
+            case "TensorProto":
+                _tensor(message, limits)
+            case "SparseTensorProto":
+                _sparse(message, limits)
+            case "NodeProto":
+                _attributes(message)
+            case "TensorShapeProto" if len(message.dim) > limits.rank:
+                raise InvalidModel(f"a value has {len(message.dim)} dimensions, not {limits.rank}")
     _checker(model)
     return model
 
@@ -63,62 +70,64 @@ def walk(message: Any) -> Iterator[Any]:
             stack.extend([value] if hasattr(value, "ListFields") else value)
 
 
-def default_opset(model: Any) -> int | None:
-    """Return the version of the default operator set, None if the model uses none."""
-    versions = [each.version for each in model.opset_import if each.domain in _DEFAULT_DOMAINS]
-    return max(versions, default=None)
-
-
-def _named(message: Any, name: str) -> bool:
-    return bool(message.DESCRIPTOR.name == name)
-
-
-def _external_data(model: Any) -> None:
-    import onnx
-
-    for message in walk(model):
-        if not _named(message, "TensorProto"):
-            continue
-        if message.data_location == onnx.TensorProto.EXTERNAL or message.external_data:
-            raise InvalidModel(
-                f"tensor {message.name!r} keeps its data in another file (external data): "
-                "save the model as one file"
-            )
-
-
-def _opset(model: Any) -> None:
-    import onnx
-
-    version, newest = default_opset(model), onnx.defs.onnx_opset_version()
-    if version is None and not model.opset_import:
-        raise InvalidModel("the ONNX model names no operator set (truncated?)")
-    if version is not None and version < MIN_OPSET:
-        raise InvalidModel(
-            f"ONNX opset {version} is older than {MIN_OPSET}: "
-            "convert the model with onnx.version_converter or export it anew"
-        )
-    if version is not None and version > newest:
-        raise InvalidModel(f"ONNX opset {version} is not known yet (up to {newest}): export lower")
-
-
-def _tensors(model: Any, limits: ModelLimits) -> None:
+def _tensor(tensor: Any, limits: ModelLimits) -> None:
     from onnx import TensorProto, numpy_helper
 
-    for message in walk(model):
-        if not _named(message, "TensorProto"):
-            continue
-        where = f"tensor {message.name!r}"
-        if any(dim < 0 for dim in message.dims):
-            raise InvalidModel(f"damaged ONNX model: {where} has a negative dimension")
-        if prod(message.dims) > limits.tensor_bytes:
-            raise InvalidModel(f"{where} has more than {limits.tensor_bytes} elements")
-        try:
-            if message.data_type != TensorProto.STRING:
-                numpy_helper.to_array(message)
-        except Exception as error:  # whatever the library trips over is the file's fault
+    where = f"tensor {tensor.name!r}"
+    _dims(where, tensor.dims, limits)
+    if tensor.data_type == TensorProto.STRING:
+        if len(tensor.string_data) != prod(tensor.dims):
             raise InvalidModel(
-                f"damaged ONNX model: {where} of shape {tuple(message.dims)}: {one_line(error)}"
-            ) from error
+                f"damaged ONNX model: {where} of shape {tuple(tensor.dims)} has "
+                f"{len(tensor.string_data)} strings"
+            )
+        return
+    try:
+        numpy_helper.to_array(tensor)
+    except Exception as error:  # whatever the library trips over is the file's fault
+        raise InvalidModel(
+            f"damaged ONNX model: {where} of shape {tuple(tensor.dims)}: {one_line(error)}"
+        ) from error
+
+
+def _dims(where: str, dims: Any, limits: ModelLimits) -> None:
+    if len(dims) > limits.rank:
+        raise InvalidModel(f"{where} has {len(dims)} dimensions; up to {limits.rank} are taken")
+    if any(dim < 0 for dim in dims):
+        raise InvalidModel(f"damaged ONNX model: {where} has a negative dimension")
+    if prod(dims) > limits.tensor_bytes:
+        raise InvalidModel(f"{where} has more than {limits.tensor_bytes} elements")
+
+
+def _sparse(sparse: Any, limits: ModelLimits) -> None:
+    """Check what a library writes to when it makes the tensor dense; its parts are checked too."""
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    where = f"sparse tensor {sparse.values.name!r}"
+    _dims(where, sparse.dims, limits)
+    _tensor(sparse.indices, limits)
+    _tensor(sparse.values, limits)
+    stored, rank = tuple(sparse.values.dims), len(sparse.dims)
+    if sparse.indices.data_type != TensorProto.INT64 or len(stored) != 1:
+        raise InvalidModel(f"damaged ONNX model: {where} has no list of values and int64 indices")
+    indices = numpy_helper.to_array(sparse.indices)
+    if indices.shape == stored:
+        ends = np.array(prod(sparse.dims))
+    elif indices.shape == (*stored, rank):
+        ends = np.array(sparse.dims)
+    else:
+        raise InvalidModel(f"damaged ONNX model: {where} has indices of shape {indices.shape}")
+    if ((indices < 0) | (indices >= ends)).any():
+        raise InvalidModel(f"damaged ONNX model: {where} has an index outside its shape")
+
+
+def _attributes(node: Any) -> None:
+    names = [each.name for each in node.attribute]
+    if len(set(names)) != len(names):
+        raise InvalidModel(
+            f"damaged ONNX model: node {node.name!r} ({node.op_type}) has an attribute twice"
+        )
 
 
 def _checker(model: Any) -> None:

@@ -24,6 +24,9 @@ _FOLDED = frozenset(
         *("Split", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze", "Where"),
     )
 )
+_BROADCAST = frozenset(
+    ("Add", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mod", "Mul", "Sub", "Where")
+)
 
 
 def fold_shapes(graph: Any, shapes: dict[str, tuple[int, ...]], opset: int) -> bool:
@@ -102,9 +105,31 @@ def _evaluate(node: Any, known: dict[str, Array], opset: int) -> list[Array] | N
     graph.output.extend(onnx.ValueInfoProto(name=name) for name in node.output if name)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
     try:
+        if _elements(node, [known[name] for name in node.input if name]) > _MOST_ELEMENTS:
+            return None
         values = ReferenceEvaluator(model).run(None, {name: known[name] for name in names})
     except Exception:  # an evaluator in Python: whatever it trips over, the value stays unknown
         return None
     arrays = [np.asarray(value) for value in values]
     small = all(array.size <= _MOST_ELEMENTS and array.dtype != object for array in arrays)
     return arrays if small and len(arrays) == len(node.output) else None
+
+
+def _elements(node: Any, inputs: list[Array]) -> int:
+    """Return how many elements an operator gives that can give more than it reads, else 0.
+
+    To be asked before it is evaluated: three numbers can ask for more than any memory.
+    """
+    match node.op_type:
+        case "ConstantOfShape":
+            return int(prod(inputs[0].tolist()))
+        case "Expand":
+            return prod(np.broadcast_shapes(inputs[0].shape, tuple(inputs[1].tolist())))
+        case "Tile":
+            return int(inputs[0].size * prod(inputs[1].tolist()))
+        case "Range":
+            start, limit, delta = (each.item() for each in inputs)
+            return max(0, int((limit - start) / delta))
+        case operator if operator in _BROADCAST:
+            return prod(np.broadcast_shapes(*(each.shape for each in inputs)))
+    return 0

@@ -13,9 +13,19 @@ from workers.models.tflite_model import (
     TfliteTensor,
     read_tflite,
 )
+from workers.models.tflite_schema import options_of
+from workers.models.tflite_sparsity import check_sparsity
 
 _VERSION = 3
 _LEFT_OUT = -1
+# Options that name subgraphs and whose operators no interpreter or compiler for devices has.
+_CALLS_OTHERWISE = frozenset(
+    (
+        *("StablehloReduceOptions", "StablehloScatterOptions", "StablehloReduceWindowOptions"),
+        *("StablehloSortOptions", "StablehloWhileOptions", "StablehloCaseOptions"),
+        "StableHLOCompositeOptions",
+    )
+)
 _ZERO_POINTS = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}
 
 
@@ -23,7 +33,8 @@ def check_tflite(data: bytes, limits: ModelLimits) -> TfliteModel:
     """Verify `data` wholly and return it as data.
 
     Checked beyond the layout: every index, sizes of constants against their shapes, quantisation
-    parameters, operators in executable order, signatures.
+    parameters, sparse constants, operators in executable order and with options of their own kind,
+    signatures, subgraphs that call one another in circles.
 
     Raises:
         InvalidModel: with what is wrong and where.
@@ -35,9 +46,12 @@ def check_tflite(data: bytes, limits: ModelLimits) -> TfliteModel:
         raise InvalidModel("the model keeps data outside the flatbuffer (external data)")
     if not model.graphs:
         raise _damaged("it holds no subgraph")
-    if sum(len(graph.operators) for graph in model.graphs) > limits.nodes:
-        raise InvalidModel(f"the model has more than {limits.nodes} operators")
+    if len(model.graphs) > limits.functions:
+        raise InvalidModel(f"the model has more than {limits.functions} subgraphs")
+    if model.constants > len(data):
+        raise _damaged("its buffers overlap")
     _indices(model)
+    _calls(model)
     for graph in model.graphs:
         for index, tensor in enumerate(graph.tensors):
             _tensor(index, tensor, model, limits)
@@ -74,6 +88,27 @@ def _operator_indices(operator: TfliteOperator, tensors: int, graphs: int) -> No
         raise _damaged(f"{operator.name} refers to a tensor that does not exist")
     if not all(0 < index < graphs for index in operator.subgraphs):
         raise _damaged(f"{operator.name} calls a subgraph that does not exist")
+    if foreign := _CALLS_OTHERWISE.intersection(operator.options):
+        raise InvalidModel(
+            f"{operator.name} computes with a subgraph ({min(foreign)}), which nothing here can: "
+            "convert the model to TFLite's own operators"
+        )
+    wanted = options_of(operator.name)
+    if wanted and any(options != wanted for options in operator.options):
+        raise _damaged(f"{operator.name} has {operator.options[0][:100]}, not {wanted}")
+
+
+def _calls(model: TfliteModel) -> None:
+    """Refuse subgraphs that call themselves, by way of others too: no stack would hold them."""
+    calls = [
+        {each for operator in graph.operators for each in operator.subgraphs}
+        for graph in model.graphs
+    ]
+    settled: set[int] = set()
+    for _ in calls:  # each round settles one subgraph or more, else they go in a circle
+        settled |= {number for number, called in enumerate(calls) if called <= settled}
+    if len(settled) < len(calls):
+        raise InvalidModel("the model's subgraphs call one another in a circle")
 
 
 def _tensor(index: int, tensor: TfliteTensor, model: TfliteModel, limits: ModelLimits) -> None:
@@ -89,6 +124,8 @@ def _tensor(index: int, tensor: TfliteTensor, model: TfliteModel, limits: ModelL
     if dense and tensor.data_bytes != tensor.nbytes:
         raise _damaged(f"{where} needs {tensor.nbytes} bytes but has {tensor.data_bytes}")
     _quantization(where, tensor)
+    if tensor.sparsity is not None:
+        check_sparsity(where, tensor, tensor.sparsity)
 
 
 def _signature(where: str, tensor: TfliteTensor) -> None:

@@ -38,6 +38,25 @@ class TfliteQuantization:
 
 
 @dataclass(frozen=True)
+class TfliteDimension:
+    """One dimension of a sparse tensor as it is stored: dense of `size`, or compressed rows."""
+
+    dense: bool
+    size: int
+    segments: tuple[int, ...]
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TfliteSparsity:
+    """In which `order` the dimensions of a sparse tensor, and of its blocks, are stored."""
+
+    order: tuple[int, ...]
+    blocks: tuple[int, ...]
+    dimensions: tuple[TfliteDimension, ...]
+
+
+@dataclass(frozen=True)
 class TfliteTensor:
     """One tensor. `shape` is what the interpreter allocates, `signature` has -1 where the shape
     may change; `data_bytes` is None if the tensor is not a constant.
@@ -51,7 +70,12 @@ class TfliteTensor:
     data_bytes: int | None
     quantization: TfliteQuantization
     variable: bool
-    sparse: bool
+    sparsity: TfliteSparsity | None
+
+    @property
+    def sparse(self) -> bool:
+        """Whether a constant is stored without its zeros."""
+        return self.sparsity is not None
 
     @property
     def size(self) -> int:
@@ -67,9 +91,12 @@ class TfliteTensor:
 
 @dataclass(frozen=True)
 class TfliteOperator:
-    """One operator; an input of -1 is left out. `subgraphs` are those it calls."""
+    """One operator; an input of -1 is left out. `subgraphs` are those it calls, `options` names the
+    tables of its options.
+    """
 
     name: str
+    options: tuple[str, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     subgraphs: tuple[int, ...]
@@ -90,7 +117,7 @@ class TfliteModel:
     """All subgraphs (the first is the model) and the tensor uses of its signatures.
 
     `bound` holds (subgraph, tensor) of every signature input and output; `external` says whether
-    data lies outside the flatbuffer.
+    data lies outside the flatbuffer; `constants` are the bytes of all buffers together.
     """
 
     version: int
@@ -99,6 +126,7 @@ class TfliteModel:
     metadata_buffers: tuple[int, ...]
     bound: tuple[tuple[int, int], ...]
     external: bool
+    constants: int
 
 
 def read_tflite(data: bytes, limits: ModelLimits = DEFAULT_LIMITS) -> TfliteModel:
@@ -113,22 +141,7 @@ def read_tflite(data: bytes, limits: ModelLimits = DEFAULT_LIMITS) -> TfliteMode
     import tflite
 
     model = tflite.Model.GetRootAs(data)
-    buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
-    sizes = [buffer.DataLength() for buffer in buffers]
-    names = [_operator_name(model, index) for index in range(model.OperatorCodesLength())]
-    return TfliteModel(
-        version=model.Version(),
-        graphs=tuple(
-            _graph(model.Subgraphs(index), names, sizes) for index in range(model.SubgraphsLength())
-        ),
-        buffers=len(buffers),
-        metadata_buffers=tuple(
-            model.Metadata(index).Buffer() for index in range(model.MetadataLength())
-        ),
-        bound=_bound(model),
-        external=root_vector_length(data, _EXTERNAL_BUFFERS_SLOT) > 0
-        or any(buffer.Offset() > 1 or buffer.Size() > 1 for buffer in buffers),
-    )
+    return _Reader(model, limits).read(root_vector_length(data, _EXTERNAL_BUFFERS_SLOT) > 0)
 
 
 def constant_bytes(data: bytes) -> list[bytes]:
@@ -140,10 +153,6 @@ def constant_bytes(data: bytes) -> list[bytes]:
     return [bytes(each.DataAsNumpy()) if each.DataLength() else b"" for each in buffers]
 
 
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode("utf-8", "replace")
-
-
 @cache
 def _names(enumeration: str) -> dict[int, str]:
     import tflite
@@ -152,48 +161,179 @@ def _names(enumeration: str) -> dict[int, str]:
     return {code: name for name, code in members.items() if isinstance(code, int)}
 
 
-def _operator_name(model: Any, index: int) -> str:
-    code = model.OperatorCodes(index)
-    # Old files hold the code in a byte only, files with newer operators in both (schema.fbs).
-    old, new = code.DeprecatedBuiltinCode(), code.BuiltinCode()
-    number = new if old == _LAST_INT8_CODE else max(old, new)
-    if number == CUSTOM_OPERATOR:
-        return f"CUSTOM.{_text(code.CustomCode())}"
-    return _names("BuiltinOperator").get(number, f"BUILTIN_{number}")
+class _Reader:
+    """Reads verified tables. Many may refer to one vector, so what is read is counted each time."""
+
+    def __init__(self, model: Any, limits: ModelLimits) -> None:
+        self.model = model
+        self.limits = limits
+        self.left = limits.elements
+        self.sizes: list[int] = []
+        self.names: list[str] = []
+
+    def read(self, external: bool) -> TfliteModel:
+        model = self.model
+        buffers = [model.Buffers(index) for index in range(model.BuffersLength())]
+        self.sizes = [buffer.DataLength() for buffer in buffers]
+        codes = range(model.OperatorCodesLength())
+        self.names = [self.operator_name(model.OperatorCodes(index)) for index in codes]
+        graphs = [model.Subgraphs(index) for index in range(model.SubgraphsLength())]
+        if sum(graph.OperatorsLength() for graph in graphs) > self.limits.nodes:
+            raise InvalidModel(f"the model has more than {self.limits.nodes} operators")
+        if sum(graph.TensorsLength() for graph in graphs) > self.limits.tensors:
+            raise InvalidModel(f"the model has more than {self.limits.tensors} tensors")
+        return TfliteModel(
+            version=model.Version(),
+            graphs=tuple(self.graph(graph) for graph in graphs),
+            buffers=len(buffers),
+            metadata_buffers=tuple(
+                model.Metadata(index).Buffer() for index in range(model.MetadataLength())
+            ),
+            bound=self.bound(),
+            external=external or any(each.Offset() > 1 or each.Size() > 1 for each in buffers),
+            constants=sum(self.sizes),
+        )
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise InvalidModel(
+                f"the model's shapes, names, parameters and indices have more than "
+                f"{self.limits.elements} elements"
+            )
+
+    def text(self, value: bytes | None) -> str:
+        self.spend(len(value or b""))
+        return (value or b"").decode("utf-8", "replace")
+
+    def vector(self, table: Any, name: str) -> Any:
+        """Return a vector of numbers; absent reads as empty."""
+        length = getattr(table, f"{name}Length")()
+        self.spend(length)
+        return getattr(table, f"{name}AsNumpy")() if length else ()
+
+    def ints(self, table: Any, name: str) -> tuple[int, ...]:
+        return tuple(int(value) for value in self.vector(table, name))
+
+    def shape(self, table: Any, name: str) -> tuple[int, ...]:
+        rank = getattr(table, f"{name}Length")()
+        if rank > self.limits.rank:
+            raise InvalidModel(
+                f"a tensor has {rank} dimensions; up to {self.limits.rank} are taken"
+            )
+        return self.ints(table, name)
+
+    def operator_name(self, code: Any) -> str:
+        # Old files hold the code in a byte only, files with newer operators in both (schema.fbs).
+        old, new = code.DeprecatedBuiltinCode(), code.BuiltinCode()
+        number = new if old == _LAST_INT8_CODE else max(old, new)
+        if number == CUSTOM_OPERATOR:
+            return f"CUSTOM.{self.text(code.CustomCode())}"
+        return _names("BuiltinOperator").get(number, f"BUILTIN_{number}")
+
+    def quantization(self, tensor: Any) -> TfliteQuantization:
+        table = tensor.Quantization()
+        if table is None:
+            return TfliteQuantization((), (), 0)
+        return TfliteQuantization(
+            scales=tuple(float(scale) for scale in self.vector(table, "Scale")),
+            zero_points=self.ints(table, "ZeroPoint"),
+            dimension=table.QuantizedDimension(),
+        )
+
+    def tensor(self, table: Any) -> TfliteTensor:
+        buffer = table.Buffer()
+        data_bytes = self.sizes[buffer] if buffer < len(self.sizes) else 0
+        return TfliteTensor(
+            name=self.text(table.Name()),
+            shape=self.shape(table, "Shape"),
+            signature=self.shape(table, "ShapeSignature"),
+            type=_names("TensorType").get(table.Type(), f"TYPE_{table.Type()}"),
+            buffer=buffer,
+            data_bytes=data_bytes or None,
+            quantization=self.quantization(table),
+            variable=bool(table.IsVariable()),
+            sparsity=self.sparsity(table.Sparsity()),
+        )
+
+    def sparsity(self, table: Any) -> TfliteSparsity | None:
+        if table is None:
+            return None
+        count = table.DimMetadataLength()
+        self.spend(count)
+        return TfliteSparsity(
+            order=self.shape(table, "TraversalOrder"),
+            blocks=self.shape(table, "BlockMap"),
+            dimensions=tuple(self.dimension(table.DimMetadata(index)) for index in range(count)),
+        )
+
+    def dimension(self, table: Any) -> TfliteDimension:
+        import tflite
+
+        return TfliteDimension(
+            dense=table.Format() == tflite.DimensionType.DENSE,
+            size=table.DenseSize(),
+            segments=self.index_vector(table.ArraySegments(), table.ArraySegmentsType()),
+            indices=self.index_vector(table.ArrayIndices(), table.ArrayIndicesType()),
+        )
+
+    def index_vector(self, union: Any, code: int) -> tuple[int, ...]:
+        import tflite
+
+        kind = _names("SparseIndexVector").get(code)
+        if union is None or code == 0 or kind is None:
+            return ()
+        return self.ints(_table(tflite, kind, union), "Values")
+
+    def operator(self, table: Any) -> TfliteOperator:
+        index = table.OpcodeIndex()
+        if index >= len(self.names):
+            raise InvalidModel(f"damaged TFLite model: operator code {index} of {len(self.names)}")
+        return TfliteOperator(
+            name=self.names[index],
+            options=_options(table),
+            inputs=self.ints(table, "Inputs"),
+            outputs=self.ints(table, "Outputs"),
+            subgraphs=_called(table),
+        )
+
+    def graph(self, table: Any) -> TfliteGraph:
+        return TfliteGraph(
+            tensors=tuple(self.tensor(table.Tensors(i)) for i in range(table.TensorsLength())),
+            inputs=self.ints(table, "Inputs"),
+            outputs=self.ints(table, "Outputs"),
+            operators=tuple(
+                self.operator(table.Operators(i)) for i in range(table.OperatorsLength())
+            ),
+        )
+
+    def bound(self) -> tuple[tuple[int, int], ...]:
+        bound = []
+        for index in range(self.model.SignatureDefsLength()):
+            signature = self.model.SignatureDefs(index)
+            self.spend(signature.InputsLength() + signature.OutputsLength())
+            maps = [signature.Inputs(i) for i in range(signature.InputsLength())]
+            maps += [signature.Outputs(i) for i in range(signature.OutputsLength())]
+            bound += [(signature.SubgraphIndex(), each.TensorIndex()) for each in maps]
+        return tuple(bound)
 
 
-def _ints(table: Any, vector: str) -> tuple[int, ...]:
-    """Return all elements of an integer vector; absent reads as empty."""
-    if getattr(table, f"{vector}Length")() == 0:
-        return ()
-    return tuple(int(value) for value in getattr(table, f"{vector}AsNumpy")())
+def _table(module: Any, kind: str, union: Any) -> Any:
+    """Return the union's value as a table of `kind`."""
+    table = getattr(module, kind)()
+    table.Init(union.Bytes, union.Pos)
+    return table
 
 
-def _quantization(tensor: Any) -> TfliteQuantization:
-    table = tensor.Quantization()
-    if table is None:
-        return TfliteQuantization((), (), 0)
-    scales = table.ScaleAsNumpy() if table.ScaleLength() else ()
-    return TfliteQuantization(
-        scales=tuple(float(scale) for scale in scales),
-        zero_points=_ints(table, "ZeroPoint"),
-        dimension=table.QuantizedDimension(),
-    )
-
-
-def _tensor(table: Any, sizes: list[int]) -> TfliteTensor:
-    buffer = table.Buffer()
-    data_bytes = sizes[buffer] if buffer < len(sizes) else 0
-    return TfliteTensor(
-        name=_text(table.Name()),
-        shape=_ints(table, "Shape"),
-        signature=_ints(table, "ShapeSignature"),
-        type=_names("TensorType").get(table.Type(), f"TYPE_{table.Type()}"),
-        buffer=buffer,
-        data_bytes=data_bytes or None,
-        quantization=_quantization(table),
-        variable=bool(table.IsVariable()),
-        sparse=table.Sparsity() is not None,
+def _options(operator: Any) -> tuple[str, ...]:
+    """Return the names of the tables of options that `operator` has (one, if it is sound)."""
+    unions = tflite_schema().unions
+    codes = {
+        "BuiltinOptions": operator.BuiltinOptionsType(),
+        "BuiltinOptions2": operator.BuiltinOptions2Type(),
+    }
+    return tuple(
+        unions[union].get(code, f"{union} {code}") for union, code in codes.items() if code
     )
 
 
@@ -211,40 +351,6 @@ def _called(operator: Any) -> tuple[int, ...]:
     union = operator.BuiltinOptions()
     if union is None or operator.BuiltinOptionsType() not in readers:
         return ()
-    table, *fields = readers[operator.BuiltinOptionsType()]
-    options = getattr(tflite, table)()
-    options.Init(union.Bytes, union.Pos)
+    kind, *fields = readers[operator.BuiltinOptionsType()]
+    options = _table(tflite, kind, union)
     return tuple(getattr(options, field)() for field in fields)
-
-
-def _operator(table: Any, names: list[str]) -> TfliteOperator:
-    index = table.OpcodeIndex()
-    if index >= len(names):
-        raise InvalidModel(f"damaged TFLite model: operator code {index} of {len(names)}")
-    return TfliteOperator(
-        name=names[index],
-        inputs=_ints(table, "Inputs"),
-        outputs=_ints(table, "Outputs"),
-        subgraphs=_called(table),
-    )
-
-
-def _graph(table: Any, names: list[str], sizes: list[int]) -> TfliteGraph:
-    return TfliteGraph(
-        tensors=tuple(_tensor(table.Tensors(i), sizes) for i in range(table.TensorsLength())),
-        inputs=_ints(table, "Inputs"),
-        outputs=_ints(table, "Outputs"),
-        operators=tuple(
-            _operator(table.Operators(i), names) for i in range(table.OperatorsLength())
-        ),
-    )
-
-
-def _bound(model: Any) -> tuple[tuple[int, int], ...]:
-    bound = []
-    for index in range(model.SignatureDefsLength()):
-        signature = model.SignatureDefs(index)
-        maps = [signature.Inputs(i) for i in range(signature.InputsLength())]
-        maps += [signature.Outputs(i) for i in range(signature.OutputsLength())]
-        bound += [(signature.SubgraphIndex(), each.TensorIndex()) for each in maps]
-    return tuple(bound)

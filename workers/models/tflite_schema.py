@@ -223,6 +223,27 @@ def _parse(text: str) -> dict[str, tuple[Field, ...]]:
     return tables
 
 
+# Operators whose options do not have the operator's own name.
+_OPTIONS = {
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"), "Pool2DOptions"),
+    **dict.fromkeys(("MAXIMUM", "MINIMUM"), "MaximumMinimumOptions"),
+    **dict.fromkeys(("MEAN", "SUM", "REDUCE_PROD", "REDUCE_MAX"), "ReducerOptions"),
+    **dict.fromkeys(("REDUCE_MIN", "REDUCE_ANY", "REDUCE_ALL"), "ReducerOptions"),
+    **{"L2_NORMALIZATION": "L2NormOptions", "CONV_3D_TRANSPOSE": "Conv3DOptions"},
+    **{"UNIDIRECTIONAL_SEQUENCE_RNN": "SequenceRNNOptions", "RNN": "RNNOptions"},
+}
+
+
+@cache
+def options_of(operator: str) -> str | None:
+    """Return the table that holds the options of a built-in operator, None if it has none."""
+    if operator in _OPTIONS:
+        return _OPTIONS[operator]
+    wanted = f"{operator}Options".replace("_", "").lower()
+    members = (*_parse(_BUILTIN_OPTIONS), *_parse(_BUILTIN_OPTIONS_2))
+    return next((each for each in members if each.lower() == wanted), None)
+
+
 @cache
 def tflite_schema() -> Schema:
     """Return the schema by which a TFLite file is verified."""

@@ -88,7 +88,7 @@ def test_onnx_summary():
         (0, "Einsum", (3, 2), [(2, 3)], {"equation": b"ij->ji"}),
         (0, "Add", (3, 3), [(3, 3), (3, 3)], {}),
         (0, "Relu", (3, 3), [(3, 3)], {}),
-        (0, "MatMul", (2, 2), [(2, 2), (2, 2)], {"domain": "org.example"}),
+        (0, "MatMul", (2, 2), [(2, 2), (2, 2)], {"domain": "com.microsoft"}),
     ],
 )
 def test_onnx_macs(expected, operator, output, inputs, attributes):
@@ -130,17 +130,17 @@ def test_constant_nodes_are_weights_and_domains_are_written():
     model = onnx_model(
         [
             helper.make_node("Constant", [], ["c"], value=value),
-            helper.make_node("Mine", ["x", "c"], ["t"], domain="org.example"),
+            helper.make_node("Mine", ["x", "c"], ["t"], domain="com.microsoft"),
             helper.make_node("Relu", ["t"], ["y"]),
         ],
         {"x": ((2, 3), FLOAT)},
         {"y": ((2, 3), FLOAT)},
-        domains=["org.example"],
+        domains=["com.microsoft"],
     )
     summary = of(model)
     assert summary.weight_bytes == 24
     assert operators(summary) == {
-        **{"Constant float32": 1, "Relu float32": 1, "org.example.Mine float32": 1}
+        **{"Constant float32": 1, "Relu float32": 1, "com.microsoft.Mine float32": 1}
     }
 
 
@@ -307,10 +307,10 @@ def test_damaged_models_are_summarised_or_refused(data):
 
 def test_element_type_that_does_not_exist():
     model = onnx_model(
-        [helper.make_node("Mine", ["x"], ["y"], domain="org.example")],
+        [helper.make_node("Mine", ["x"], ["y"], domain="com.microsoft")],
         {"x": ((2,), 99)},
         {"y": ((2,), FLOAT)},
-        domains=["org.example"],
+        domains=["com.microsoft"],
     )
     with pytest.raises(UnsupportedModel, match="type 99"):
         of(model)
