@@ -1,5 +1,6 @@
 """The flatbuffer verifier and what a TFLite model must satisfy beyond its layout."""
 
+import copy
 import importlib
 import struct
 
@@ -226,3 +227,139 @@ def test_external_buffers_of_newer_files_are_refused():
         tree.externalBuffers = [buffer]
 
     assert "external data" in reason(changed(change))
+
+
+def _calling(tree, number, target, kind="IfOptions"):
+    """Give subgraph `number` an operator that calls subgraph `target`."""
+    operator = tree.subgraphs[number].operators[0]
+    operator.builtinOptions = schema.IfOptionsT()
+    operator.builtinOptions.thenSubgraphIndex = target
+    operator.builtinOptions.elseSubgraphIndex = target
+    operator.builtinOptionsType = schema.BuiltinOptions.IfOptions
+    tree.operatorCodes.append(schema.OperatorCodeT())
+    tree.operatorCodes[-1].builtinCode = tree.operatorCodes[-1].deprecatedBuiltinCode = 118
+    operator.opcodeIndex = len(tree.operatorCodes) - 1
+
+
+@pytest.mark.parametrize("circle", [[(1, 1)], [(1, 2), (2, 1)], [(0, 1), (1, 2), (2, 1)]])
+def test_subgraphs_that_call_one_another_in_a_circle(circle):
+    def change(tree):
+        for _ in range(2):
+            tree.subgraphs.append(copy.deepcopy(tree.subgraphs[0]))
+        for caller, called in circle:
+            _calling(tree, caller, called)
+
+    assert "in a circle" in reason(changed(change))
+
+
+def test_options_of_another_operator():
+    def change(tree):
+        operator = tree.subgraphs[0].operators[0]
+        operator.builtinOptions = schema.Pool2DOptionsT()
+        operator.builtinOptionsType = schema.BuiltinOptions.Pool2DOptions
+
+    assert "CONV_2D has Pool2DOptions, not Conv2DOptions" in reason(changed(change))
+
+
+def test_operators_that_call_subgraphs_in_ways_of_their_own():
+    def change(tree):
+        operator = tree.subgraphs[0].operators[0]
+        operator.builtinOptions = None
+        operator.builtinOptionsType = 0
+        operator.builtinOptions2 = schema.StablehloSortOptionsT()
+        operator.builtinOptions2Type = schema.BuiltinOptions2.StablehloSortOptions
+
+    assert "computes with a subgraph (StablehloSortOptions)" in reason(changed(change))
+
+
+def test_buffers_that_overlap():
+    """A thousand buffers that are one vector would be copied a thousand times."""
+    data = bytearray(changed(lambda t: t.buffers.extend([schema.BufferT()] * 2000)))
+    where = _vector_of_buffers(data)
+    (count,) = struct.unpack_from("<I", data, where)
+    end = where + 4 + 4 * count
+    first = where + 4 + 4  # the kernel's; the one before is empty
+    table = first + struct.unpack_from("<I", data, first)[0]
+    for place in range(end - 4 * 2000, end, 4):
+        struct.pack_into("<I", data, place, table - place)
+    assert "overlap" in reason(bytes(data))
+
+
+def _vector_of_buffers(data: bytes) -> int:
+    (root,) = struct.unpack_from("<I", data, 0)
+    vtable = root - struct.unpack_from("<i", data, root)[0]
+    place = root + struct.unpack_from("<H", data, vtable + 4 + 2 * 4)[0]
+    return place + struct.unpack_from("<I", data, place)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: setattr(t.subgraphs[0].tensors[0], "shape", [1] * 17), "17 dimensions"),
+        (lambda t: setattr(t.subgraphs[0].tensors[0], "shapeSignature", [1] * 17), "dimensions"),
+        (lambda t: t.subgraphs[0].tensors.extend(t.subgraphs[0].tensors * 5000), "40000 tensors"),
+        (lambda t: setattr(t, "subgraphs", t.subgraphs * 1001), "1000 subgraphs"),
+    ],
+)
+def test_more_than_the_limits(change, words):
+    assert words in reason(changed(change))
+
+
+def test_what_is_read_is_counted_each_time():
+    assert "more than 50 elements" in reason(tiny_tflite(), ModelLimits(elements=50))
+
+
+def sparse(**changes):
+    """The kernel (2, 3, 3, 1), its first dimension compressed: row 1 alone is there."""
+
+    def change(tree):
+        def dimension(format, size=0, segments=None, indices=None):
+            made = schema.DimensionMetadataT()
+            made.format, made.denseSize = format, size
+            for name, values in (("arraySegments", segments), ("arrayIndices", indices)):
+                if values is not None:
+                    vector = schema.Int32VectorT()
+                    vector.values = values
+                    setattr(made, name, vector)
+                    setattr(made, f"{name}Type", schema.SparseIndexVector.Int32Vector)
+            return made
+
+        given = {"segments": [0, 1], "indices": [1], "order": [0, 1, 2, 3], "size": 3, **changes}
+        parameters = schema.SparsityParametersT()
+        parameters.traversalOrder = given["order"]
+        parameters.blockMap = given.get("blocks", [])
+        parameters.dimMetadata = [
+            dimension(1, 0, given["segments"], given["indices"]),
+            *(dimension(0, size) for size in (given["size"], 3, 1)),
+        ]
+        tensor = tree.subgraphs[0].tensors[1]
+        tensor.sparsity = parameters
+        tree.buffers[tensor.buffer].data = bytes(given.get("bytes", 9 * 4))
+
+    return changed(change)
+
+
+def test_sparse_constants_pass():
+    assert check_tflite(sparse(), DEFAULT_LIMITS).graphs[0].tensors[1].sparse
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"indices": [2]}, "an index outside"),
+        ({"indices": [-1]}, "an index outside"),
+        ({"segments": [0, 2]}, "do not go with its rows"),
+        ({"segments": [1, 1]}, "do not go with its rows"),
+        ({"segments": [0]}, "do not go with its rows"),
+        ({"segments": None}, "do not go with its rows"),
+        ({"segments": [0, 3], "indices": [0, 1, 1]}, "more elements than its shape"),
+        ({"size": 9}, "a dense dimension of 9"),
+        ({"order": [0, 1, 2, 2]}, "an order of dimensions"),
+        ({"order": [0, 1, 2]}, "an order of dimensions"),
+        ({"order": [0, 1, 2, 9]}, "an order of dimensions"),
+        ({"blocks": [7]}, "an order of dimensions"),
+        ({"bytes": 8 * 4}, "32 bytes for 9 elements"),
+    ],
+)
+def test_sparse_constants_stay_inside_their_tensor(changes, words):
+    assert words in reason(sparse(**changes))
