@@ -12,9 +12,8 @@ from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.jobs import Inspection
 from tinymlaas.contract.progress import Progress
-from workers import child, guardian
-
-_SECONDS = 120.0
+from workers import guardian, sandbox
+from workers.models.summary import Inspected
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ def inspect_stored(
     store: ObjectStore,
     progress: Progress,
 ) -> Inspection:
-    """Inspect a model in a child process, or take the result from the store.
+    """Inspect a model in a sandbox, or take the result from the store.
 
     `service` is the version of our own part of the work; another one inspects anew.
 
@@ -49,12 +48,13 @@ def inspect_stored(
     data = model.read()
     progress.stage("model", "inspecting")
     with guardian.scratch("inspect") as scratch:
-        found = child.call(
+        found = sandbox.call(
             "workers.models.summary:inspect",
             data,
             model.name,
             dict(shapes),
-            seconds=_SECONDS,
+            returns=Inspected,
+            step=sandbox.Step.INSPECT,
             log=scratch / "log",
             what="inspecting the model",
         )

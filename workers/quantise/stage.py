@@ -1,6 +1,6 @@
 """The quantise stage: float model and samples in, integer TFLite model and report out.
 
-`quantise` runs in a child process; `quantise_stored` starts it, unless the same was asked before.
+`quantise` runs in a sandbox; `quantise_stored` has it run there, unless the same was asked before.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,7 +22,7 @@ from tinymlaas.contract.quantisation import (
     QuantisationOutcome,
     QuantisationReport,
 )
-from workers import child, guardian
+from workers import guardian, sandbox
 from workers.models.hygiene import sniff
 from workers.models.reference import open_reference
 from workers.models.summary import summarise
@@ -93,7 +92,7 @@ def format_of(data: bytes, name: str) -> FloatFormat:
 
 
 def quantise(request: Request, scratch: Path) -> Quantised:
-    """Quantise `request`; call it in a process of its own. The same request gives the same bytes.
+    """Quantise `request`; call it in a sandbox. The same request gives the same bytes.
 
     Raises:
         InvalidModel: the file is damaged or of no known format.
@@ -132,13 +131,18 @@ def quantise(request: Request, scratch: Path) -> Quantised:
     return Quantised(made, report)
 
 
+def quantise_here(request: Request) -> Quantised:
+    """Quantise `request` with the working directory for files; see `quantise`."""
+    return quantise(request, Path.cwd())
+
+
 def quantise_stored(
     request: Request,
     store: ObjectStore,
     seconds: float = SECONDS,
     progress: Progress = _SILENT,
 ) -> QuantisationOutcome:
-    """Return the outcome of `request` from `store`, or quantise in a child and store it.
+    """Return the outcome of `request` from `store`, or quantise in a sandbox and store it.
 
     Raises:
         Rejection: see `quantise`.
@@ -146,7 +150,15 @@ def quantise_stored(
     """
     with guardian.scratch("quantise") as scratch:
         progress.stage(WHO, "reading the model")
-        source = _in_child("format_of", request.model, request.model_name, scratch=scratch)
+        source = sandbox.call(
+            "workers.quantise.stage:format_of",
+            request.model,
+            request.model_name,
+            returns=FloatFormat,
+            step=sandbox.Step.INSPECT,
+            log=scratch / "log",
+            what="reading the model",
+        )
         key = keys.quantisation_outcome(request.digest(libraries.require(source)))
         stored = _stored(key, store)
         if stored is not None:
@@ -154,22 +166,21 @@ def quantise_stored(
             report = stored.report.model_copy(update={"cached": True})
             return stored.model_copy(update={"report": report})
         progress.stage(WHO, f"quantising to {request.activations}")
-        done: Quantised = _in_child("quantise", request, scratch, scratch=scratch, seconds=seconds)
+        done: Quantised = sandbox.call(
+            "workers.quantise.stage:quantise_here",
+            request,
+            returns=Quantised,
+            step=sandbox.Step.QUANTISE,
+            seconds=seconds,
+            log=scratch / "log",
+            what="quantising",
+            preload=("workers.quantise.warm",),
+        )
     progress.end(WHO, "done")
     store.put(keys.blob_of(done.model), done.model)
     outcome = QuantisationOutcome(model_digest=sha256(done.model), report=done.report)
     store.put_if_absent(key, outcome.model_dump_json().encode())
     return outcome
-
-
-def _in_child(function: str, *args: Any, scratch: Path, seconds: float = 120.0) -> Any:
-    return child.call(
-        f"workers.quantise.stage:{function}",
-        *args,
-        seconds=seconds,
-        log=scratch / "log",
-        what="quantising",
-    )
 
 
 def _stored(key: keys.Key, store: ObjectStore) -> QuantisationOutcome | None:

@@ -16,6 +16,7 @@ _SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _CONFIGURATION = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
 _PROCESSORS = "/sys/devices/system/cpu"
 _UNKNOWN_USER = "1000"
+_IMPORT_BYTES = str(64 << 20)
 JOB = "/job"  # where each job mounts its own tmpfs; not /tmp, as our environment may lie there
 
 
@@ -43,7 +44,8 @@ def command(program: Sequence[str], readable: Sequence[Path]) -> list[str]:
         *("--bind", "/proc", "/proc"),
         *("--dev", "/dev"),
         *("--tmpfs", "/tmp"),  # noqa: S108 - inside, and read-only in the end
-        *("--dir", JOB),
+        # For libraries that want a place for files when they are imported; jobs never see it.
+        *("--size", _IMPORT_BYTES, "--tmpfs", JOB),
         *_ours(),
         *(part for path in readable for part in ("--ro-bind", str(path), str(path))),
         *("--remount-ro", "/dev"),
@@ -59,6 +61,8 @@ def variables() -> dict[str, str]:
     beside = Path(sys.executable).parent
     return {
         "PATH": f"{beside}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": JOB,
+        "TMPDIR": JOB,
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(str(root) for root in _roots()),
         "PYTHONHASHSEED": "0",

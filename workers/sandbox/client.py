@@ -111,7 +111,7 @@ def call(
     if said is None:
         raise Failure(
             zygote.why()
-            if zygote and not zygote.runs
+            if zygote and zygote.has_died()
             else f"{what} was stopped: its sandbox was killed"
         )
     return _value(said, returns, what)

@@ -22,7 +22,7 @@ from workers.sandbox import bubblewrap
 from workers.sandbox.limits import DEFAULTS, Limits, Step
 
 _BACKLOG = 64
-_READY_SECONDS = 60.0
+_DYING_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,13 @@ class _Zygote:
         if self._failed is not None:
             raise Failure(f"there is no sandbox: {argv[0]}: {self._failed.strerror}")
 
+    def has_died(self) -> bool:
+        """Return whether it has ended, or is about to."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._process is not None:
+                self._process.wait(_DYING_SECONDS)
+        return not self.runs
+
     @property
     def runs(self) -> bool:
         """Whether it has not ended."""
@@ -172,12 +179,13 @@ class _Zygote:
         return ""
 
     def _keep(self, argv: list[str], listener: socket.socket, begun: threading.Event) -> None:
-        environment = bubblewrap.variables()
+        here = str(self.path.parent)
+        environment = {**bubblewrap.variables(), "HOME": here, "TMPDIR": here}
         try:
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
                     argv,
-                    env={**environment, "HOME": str(self.path.parent)},
+                    env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
