@@ -12,7 +12,7 @@ from scripts.node_tests_table import TABLE, outcome
 from tests.integration.nodes.driver import PASSED, REJECTED, Driver, warm
 from tests.integration.tvm.node_cases import NodeCase, collect
 
-CHUNK = 20
+CHUNKS, DAILY = 40, 4
 CASES = collect()
 ROW = re.compile(r"^\| (test_\S+) \| (.+) \|$")
 
@@ -30,18 +30,19 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 
 
 def _chunks() -> list[object]:
-    """Every fourth chunk is for every day, the others for `make test-all`."""
-    starts = range(0, len(CASES), CHUNK)
-    often = [index % 4 == 0 for index in range(len(starts))]
+    """A tenth of the cases is for every day, the others for `make test-all`.
+
+    Each chunk is spread over all of them, for neighbours are cases of one operator.
+    """
     return [
-        pytest.param(start, marks=() if daily else pytest.mark.slow)
-        for start, daily in zip(starts, often, strict=True)
+        pytest.param(chunk, marks=() if chunk < DAILY else pytest.mark.slow)
+        for chunk in range(CHUNKS)
     ]
 
 
-@pytest.mark.parametrize("start", _chunks())
-def test_host(host: Driver, documented: dict[str, str], start: int) -> None:
-    for case in CASES[start : start + CHUNK]:
+@pytest.mark.parametrize("chunk", _chunks())
+def test_host(host: Driver, documented: dict[str, str], chunk: int) -> None:
+    for case in CASES[chunk::CHUNKS]:
         result = host.run(case)
         assert result.status in (PASSED, REJECTED), f"{case.name}: {result.reason}"
         assert result.status == PASSED or result.reason
