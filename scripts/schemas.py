@@ -19,6 +19,7 @@ from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.fit import FitReport
 from tinymlaas.contract.job_status import FetchedModule, JobStatus, Submitted
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
+from tinymlaas.contract.key_report import KeysReport
 from tinymlaas.contract.manifest import ModuleManifest
 from tinymlaas.contract.messages import (
     CancelRequested,
@@ -73,6 +74,7 @@ SCHEMAS: dict[str, type[Model]] = {
     "fit-report": FitReport,
     "inspection": Inspection,
     "job-status": JobStatus,
+    "keys-report": KeysReport,
     "model-summary": ModelSummary,
     "module-manifest": ModuleManifest,
     "outcome": Outcome,

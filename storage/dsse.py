@@ -3,22 +3,25 @@
 We write one signature and no keyid. A keyid is a hint that nobody has signed: here it never
 selects a key and never earns trust; every trusted key is tried. One that names another key than
 the one that did sign is refused, as somebody has edited it.
+
+A file beside an archive holds one envelope a line (JSON Lines): several may sign one module.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from storage import strict_json
-from storage.signing import PublicKey, Signer
+from storage.signing import PublicKey, Signer, form_fault
 from tinymlaas.contract.digest import canonical_json
 from tinymlaas.contract.errors import VerificationError
 
 MAX_ENVELOPE_BYTES = 1 << 20
+MAX_ENVELOPES = 16
 _WHAT = "the signature envelope"
 _URL_SAFE = str.maketrans("-_", "+/")
 
@@ -51,6 +54,27 @@ def seal(payload_type: str, payload: bytes, signer: Signer) -> bytes:
     )
 
 
+def join(envelopes: Iterable[bytes]) -> bytes:
+    """Return one file's content of several envelopes; each stands in it once, in byte order."""
+    return b"\n".join(sorted({envelope.removesuffix(b"\n") for envelope in envelopes}))
+
+
+def split(data: bytes) -> tuple[bytes, ...]:
+    """Return the envelopes in a file's content, unparsed: one a line, nothing around them.
+
+    Raises:
+        VerificationError: too many or too large, or there is something else than lines of JSON.
+    """
+    if len(data) > MAX_ENVELOPE_BYTES:
+        raise VerificationError(f"{_WHAT} is malformed: larger than {MAX_ENVELOPE_BYTES} bytes")
+    lines = tuple(data.removesuffix(b"\n").split(b"\n", MAX_ENVELOPES))
+    if len(lines) > MAX_ENVELOPES:
+        raise VerificationError(f"there are more than {MAX_ENVELOPES} signature envelopes")
+    if any(not line or line != line.strip() for line in lines):
+        raise VerificationError(f"{_WHAT} is malformed: blanks before, behind or between envelopes")
+    return lines
+
+
 def open_envelope(
     data: bytes, payload_type: str, keys: Sequence[PublicKey]
 ) -> tuple[bytes, PublicKey]:
@@ -65,6 +89,10 @@ def open_envelope(
         raise VerificationError(
             f"{_WHAT} holds another payload type: {envelope.payload_type[:80]!a}, "
             f"not {payload_type!a}"
+        )
+    if fault := form_fault(envelope.signature):
+        raise VerificationError(
+            f"{_WHAT} was edited: the signature is not by a trusted key: {fault}"
         )
     signed = pae(envelope.payload_type, envelope.payload)
     for key in keys:

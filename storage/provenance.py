@@ -16,10 +16,11 @@ from pydantic.alias_generators import to_camel
 
 from storage import dsse, strict_json
 from storage.archive import MANIFEST_PATH, Archive, read_archive, shown
+from storage.sbom import GENERATED, SBOM_PATH, SBOM_TYPE
 from storage.signing import Signer
 from tinymlaas.contract.base import Model
 from tinymlaas.contract.device import CapabilityClass
-from tinymlaas.contract.digest import canonical_json
+from tinymlaas.contract.digest import canonical_json, sha256
 from tinymlaas.contract.errors import VerificationError
 from tinymlaas.contract.manifest import CompilerUsed, ModuleManifest
 
@@ -30,7 +31,6 @@ BUILD_TYPE = "urn:tinymlaas:build:compile:v1"
 LOCAL_BUILDER = "urn:tinymlaas:builder:local:v1"
 _BUILDER = re.compile(r"urn:tinymlaas:builder:([a-z][a-z0-9-]{0,31}):v1")
 
-_GENERATED = "generated"  # the compiler's own kernels: no dependency of their own
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -66,6 +66,7 @@ class ResourceDescriptor(_Wire):
     name: str
     uri: str | None = None
     digest: DigestSet | None = None
+    media_type: str | None = None
     annotations: dict[str, str] | None = None
 
 
@@ -85,10 +86,13 @@ class ExternalParameters(Model):
 
 
 class InternalParameters(_Wire):
-    """What the service decided."""
+    """What the service decided. `sandbox` is what the compiler ran in: ``bubblewrap``, or ``none``
+    where a user asked for that; None where it is not said.
+    """
 
     action_digest: str
     compiler: CompilerUsed
+    sandbox: str | None = None
 
 
 class BuildDefinition(_Wire):
@@ -185,8 +189,10 @@ def statement_of(
     asked: ExternalParameters,
     builder: Builder,
     metadata: Metadata | None = None,
+    *,
+    sandbox: str | None = None,
 ) -> Statement:
-    """Return what is to be signed about `archive`."""
+    """Return what is to be signed about `archive`; `sandbox` see `InternalParameters`."""
     manifest = archive.manifest
     subjects = (
         Subject(name=archive_name(manifest), digest=DigestSet(sha256=archive.digest)),
@@ -195,9 +201,9 @@ def statement_of(
     definition = BuildDefinition(
         external_parameters=asked,
         internal_parameters=InternalParameters(
-            action_digest=manifest.action_digest, compiler=manifest.compiler
+            action_digest=manifest.action_digest, compiler=manifest.compiler, sandbox=sandbox
         ),
-        resolved_dependencies=_dependencies(manifest),
+        resolved_dependencies=_dependencies(archive),
     )
     details = RunDetails(builder=builder, metadata=metadata)
     return Statement(
@@ -211,6 +217,8 @@ def sign_module(
     signer: Signer,
     builder: Builder,
     metadata: Metadata | None = None,
+    *,
+    sandbox: str | None = None,
 ) -> bytes:
     """Return the DSSE envelope of the archive's provenance, one line of JSON.
 
@@ -218,7 +226,7 @@ def sign_module(
         VerificationError: `archive` is no module archive.
         Failure: the signer cannot sign.
     """
-    statement = statement_of(read_archive(archive), asked, builder, metadata)
+    statement = statement_of(read_archive(archive), asked, builder, metadata, sandbox=sandbox)
     return dsse.seal(PAYLOAD_TYPE, encode_statement(statement), signer)
 
 
@@ -254,8 +262,12 @@ def _expect(found: object, wanted: str, what: str) -> None:
         raise VerificationError(f"{what} is {shown(str(found))}, not {wanted}")
 
 
-def _dependencies(manifest: ModuleManifest) -> tuple[ResourceDescriptor, ...]:
-    """Return model, compiler, toolchain and kernel library; tools as generic package URLs."""
+def _dependencies(archive: Archive) -> tuple[ResourceDescriptor, ...]:
+    """Return model, compiler, toolchain, kernel library and bill of materials.
+
+    Tools are named by generic package URLs; the bill, which names the rest, by its digest.
+    """
+    manifest = archive.manifest
     compiler = manifest.compiler
     tool = f"pkg:generic/{quote(compiler.name, safe='')}@{quote(compiler.version, safe='')}"
     found = [
@@ -264,7 +276,11 @@ def _dependencies(manifest: ModuleManifest) -> tuple[ResourceDescriptor, ...]:
     ]
     named = {"toolchain": compiler.toolchain, "kernels": compiler.kernels}
     for name, text in named.items():
-        if text and text != _GENERATED:
+        if text and text != GENERATED:
             uri = f"pkg:generic/{quote(text, safe='')}"
             found.append(ResourceDescriptor(name=name, uri=uri, annotations={"version": text}))
+    bill = archive.members.get(SBOM_PATH)
+    if bill is not None:
+        digest = DigestSet(sha256=sha256(bill))
+        found.append(ResourceDescriptor(name=SBOM_PATH, digest=digest, media_type=SBOM_TYPE))
     return tuple(found)

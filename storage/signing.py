@@ -3,26 +3,28 @@
 `Signer` is the port; `LocalSigner` holds a key in memory. A later adapter may leave the key where
 it is (KMS). Signatures are DER (ANSI X9.62 Ecdsa-Sig-Value) and, from `LocalSigner`, deterministic
 (RFC 6979): the same module signed twice gives the same envelope.
+
+Of the two values of ``s`` that verify (s and n - s) only the lower is accepted, and of the
+encodings only DER: whoever changes a signature, though it be to one that is as good, is refused.
 """
 
 from __future__ import annotations
 
-import stat
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
 
-from storage import files
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import Failure, StoreError, VerificationError
 
-PRIVATE_NAME = "development.key"
-PUBLIC_NAME = "development.pub"
-_PUBLIC_MODE = 0o644
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # of P-256 (SEC 2)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class PublicKey:
     _key: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
 
     def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Return True if `signature` (DER) is this key's over `data`."""
+        """Return True if `signature` is this key's over `data`, in the one form accepted."""
+        if form_fault(signature) is not None:
+            return False
         try:
             self._key.verify(signature, data, ec.ECDSA(hashes.SHA256()))
         except InvalidSignature:
@@ -53,7 +57,7 @@ class Signer(Protocol):
         ...
 
     def sign(self, data: bytes) -> bytes:
-        """Return the DER ECDSA-P256-SHA256 signature of `data`.
+        """Return the DER ECDSA-P256-SHA256 signature of `data`, `normalised`.
 
         Raises:
             Failure: the key cannot be used now.
@@ -81,9 +85,10 @@ class LocalSigner:
     def sign(self, data: bytes) -> bytes:
         """See `Signer.sign`."""
         try:
-            return self._key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
+            raw = self._key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
         except UnsupportedAlgorithm as error:
             raise Failure("cannot sign: OpenSSL 3.2 or newer is needed") from error
+        return normalised(raw)
 
     def private_pem(self) -> bytes:
         """Return the unencrypted PKCS #8 PEM: for the key file, and for nothing else."""
@@ -94,14 +99,30 @@ class LocalSigner:
         )
 
 
-@dataclass(frozen=True)
-class DevelopmentKey:
-    """The key of this machine's user. `created` is True for the one call that made it."""
+def normalised(signature: bytes) -> bytes:
+    """Return the one accepted form of a DER signature; a signer elsewhere (a KMS) may give another.
 
-    signer: LocalSigner
-    private_path: Path
-    public_path: Path
-    created: bool
+    Raises:
+        ValueError: it is no DER signature.
+    """
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(r, min(s, _ORDER - s))
+
+
+def form_fault(signature: bytes) -> str | None:
+    """Say why `signature` is not in the one form accepted, whatever it signs; None if it is."""
+    try:
+        r, s = decode_dss_signature(signature)
+        canonical = encode_dss_signature(r, s) == signature
+    except ValueError:
+        return "it is no DER encoding of an ECDSA signature"
+    if not canonical:
+        return "it is not the canonical DER encoding"
+    if not (0 < r < _ORDER and 0 < s < _ORDER):
+        return "its numbers are out of range"
+    if s > _ORDER // 2:
+        return "it is the twin of the accepted one (high S)"
+    return None
 
 
 def load_public_key(pem: bytes) -> PublicKey:
@@ -134,42 +155,6 @@ def load_signer(pem: bytes) -> LocalSigner:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise StoreError("it is no ECDSA P-256 key")
     return LocalSigner.of(key)
-
-
-def development_key(folder: Path) -> DevelopmentKey:
-    """Return the development key in `folder`, making it if there is none.
-
-    Of processes that start at once exactly one makes the key, and all use it. The private key is
-    0600, the public key beside it may be given to anyone.
-
-    Raises:
-        StoreError: the key cannot be read or made, or others than its owner may read it.
-    """
-    private, public = folder / PRIVATE_NAME, folder / PUBLIC_NAME
-    try:
-        files.make_private_folder(folder)
-        created = not private.exists() and files.create(
-            private, LocalSigner.generate().private_pem(), folder
-        )
-        pem = files.read(private)
-        if stat.S_IMODE(private.stat().st_mode) & 0o077:
-            raise StoreError(f"others may read it, run chmod 600 {private}")
-        signer = load_signer(pem)
-        _publish(signer.public_key, public)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StoreError(f"cannot use the signing key {private}: {reason}") from error
-    except StoreError as error:
-        raise StoreError(f"cannot use the signing key {private}: {error}") from error
-    return DevelopmentKey(signer, private, public, created)
-
-
-def _publish(key: PublicKey, path: Path) -> None:
-    """Write the public key's file unless it says that already."""
-    if path.exists() and files.read(path) == key.pem:
-        return
-    files.replace(path, key.pem, path.parent)
-    path.chmod(_PUBLIC_MODE)
 
 
 def _public(key: ec.EllipticCurvePublicKey) -> PublicKey:

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from tinymlaas import __version__, cli_farm, cli_jobs, cli_store, render, render_catalog
+from tinymlaas import __version__, cli_farm, cli_jobs, cli_keys, cli_store, render, render_catalog
 from tinymlaas.cli_arguments import (
     BoardOption,
     CalibrationOption,
@@ -42,7 +42,7 @@ from tinymlaas.cli_options import (
 from tinymlaas.cli_plot import check_plot, draw_plot
 from tinymlaas.cli_quantize import quantize
 from tinymlaas.cli_rebuild import rebuild
-from tinymlaas.cli_verify import harness, verify
+from tinymlaas.cli_verify import bundle, harness, verify
 from tinymlaas.contract.errors import Failure, InvalidBoard
 from tinymlaas.contract.report import CompileResult, ResultStatus
 
@@ -53,17 +53,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 boards_app = typer.Typer(help="Boards: list them, show one, check a profile of your own.")
-keys_app = typer.Typer(help="The signing key.", no_args_is_help=True)
 app.command()(quantize)
 app.command()(fit)
 app.command()(rebuild)
 app.command()(verify)
+app.command()(bundle)
 app.command()(harness)
 cli_jobs.add_to(app)
 app.add_typer(cli_farm.app, name="farm")
 app.add_typer(cli_store.app, name="store")
 app.add_typer(boards_app, name="boards")
-app.add_typer(keys_app, name="keys")
+app.add_typer(cli_keys.app, name="keys")
 
 out = render.console()
 err = render.console(stderr=True)
@@ -258,17 +258,6 @@ def boards_check(
     if count:
         raise InvalidBoard(f"{file}: {count} mistake{'s' if count > 1 else ''} found")
     out.print(f"ok: {file}", soft_wrap=True)
-
-
-@keys_app.command("show")
-def keys_show() -> None:
-    """Print the public key that others need to verify your modules."""
-    from tinymlaas import keys
-    from tinymlaas.settings import from_environment
-
-    key = keys.own_key(from_environment())
-    Output(out, err, False).notices(keys.notice(key))
-    sys.stdout.write(key.signer.public_key.pem.decode())
 
 
 def _version(wanted: bool) -> None:

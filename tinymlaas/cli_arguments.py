@@ -56,4 +56,22 @@ KeyOption = Annotated[
     Path | None,
     typer.Option("--key", metavar="PUB", readable=False, help="The signer's public key (PEM)."),
 ]
+KeyringOption = Annotated[
+    Path | None,
+    typer.Option("--keyring", metavar="FILE", readable=False, help="Whom to trust, with rules."),
+]
+RootOption = Annotated[
+    str | None, typer.Option("--root", metavar="SHA256", help="The keyring's root must be this.")
+]
+BuilderOption = Annotated[
+    list[str] | None,
+    typer.Option("--builder", metavar="NAME", help="Whom --key may speak for; default local."),
+]
+ThresholdOption = Annotated[
+    int | None,
+    typer.Option("--threshold", min=1, max=16, metavar="N", help="Distinct keys needed."),
+]
+RequireSandboxOption = Annotated[
+    bool, typer.Option("--require-sandbox", help="Refuse what was built outside the sandbox.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]

@@ -1,4 +1,4 @@
-"""The commands ``verify`` and ``harness``: what is proven of a module, here and on a board."""
+"""The commands ``verify``, ``bundle`` and ``harness``: what is proven of a module, and to whom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ import typer
 from rich.console import Console
 
 from tinymlaas import render, render_layers
-from tinymlaas.cli_arguments import JsonOption, KeyOption, ModulePath
+from tinymlaas.cli_arguments import (
+    BuilderOption,
+    JsonOption,
+    KeyOption,
+    KeyringOption,
+    ModulePath,
+    RequireSandboxOption,
+    RootOption,
+    ThresholdOption,
+)
 from tinymlaas.cli_options import Output, parse_seconds
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.manifest import Verification
@@ -41,6 +50,11 @@ def verify(
     timeout: Annotated[
         str, typer.Option(metavar="10s", help="How long a board may be silent.")
     ] = "10s",
+    keyring: KeyringOption = None,
+    root: RootOption = None,
+    builder: BuilderOption = None,
+    threshold: ThresholdOption = None,
+    require_sandbox: RequireSandboxOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check a module's signature and content, and with --rerun or on a board its numbers."""
@@ -51,7 +65,8 @@ def verify(
     console = render.console()
     output = Output(console, render.console(stderr=True), as_json)
     patience = parse_seconds("--timeout", timeout) or 0.0
-    checked = modules.verify(module, key)
+    demands = modules.Demands(key, keyring, root, tuple(builder or ()), threshold, require_sandbox)
+    checked = modules.verify(module, demands=demands)
     if layers:
         _layers(checked, model, module.name, output, console)
         return
@@ -66,9 +81,9 @@ def verify(
     else:
         found = checked.archive.manifest.verification
     if as_json:
-        output.json(VerifyReport(signer=checked.signer, rerun=rerun, verification=found))
+        output.json(_report(checked, found, rerun=rerun))
         return
-    output.line(f"ok: {module.name} is signed by key {checked.signer} and unchanged")
+    _said(checked, module.name, output)
     if found is None:
         output.line("it was built, not run: there are no numbers")
     else:
@@ -86,14 +101,55 @@ def _layers(
     with output.progress() as progress:
         found = layering.layers(checked, model, progress)
     if output.as_json:
-        verification = checked.archive.manifest.verification
-        report = VerifyReport(
-            signer=checked.signer, rerun=False, verification=verification, layers=found.rows
-        )
-        output.json(report)
+        report = _report(checked, checked.archive.manifest.verification, rerun=False)
+        output.json(report.model_copy(update={"layers": found.rows}))
         return
-    output.line(f"ok: {name} is signed by key {checked.signer} and unchanged")
+    _said(checked, name, output)
     render.show(console, render_layers.layer_table(found.rows, found.layers))
+
+
+def _report(checked: Checked, found: Verification | None, *, rerun: bool) -> VerifyReport:
+    return VerifyReport(
+        signer=checked.signer,
+        signers=tuple(key.fingerprint for key, _ in checked.signed),
+        builder=checked.builder,
+        remarks=checked.remarks,
+        rerun=rerun,
+        verification=found,
+    )
+
+
+def _said(checked: Checked, name: str, output: Output) -> None:
+    output.notices(checked.remarks)
+    signers = [key.fingerprint for key, _ in checked.signed]
+    by = f"key {signers[0]}" if len(signers) == 1 else f"{len(signers)} keys"
+    output.line(f"ok: {name} is signed by {by} and unchanged")
+    for signer in signers[1:] and signers:
+        output.line(f"    {signer}")
+
+
+def bundle(
+    module: ModulePath,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Default: MODULE.sigstore.json."),
+    ] = None,
+    key: KeyOption = None,
+    keyring: KeyringOption = None,
+    root: RootOption = None,
+    builder: BuilderOption = None,
+    threshold: ThresholdOption = None,
+    require_sandbox: RequireSandboxOption = False,
+) -> None:
+    """Verify a module and write its signature as a Sigstore bundle, for cosign."""
+    from tinymlaas import modules
+
+    lines = Output(render.console(), render.console(stderr=True), False)
+    demands = modules.Demands(key, keyring, root, tuple(builder or ()), threshold, require_sandbox)
+    checked = modules.verify(module, demands=demands)
+    lines.notices(checked.remarks)
+    for path in modules.write_bundles(checked, module, output):
+        lines.line(f"{path}")
 
 
 def harness(

@@ -2,62 +2,141 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from storage import files
 from storage.archive import Archive
+from storage.bundle import bundle_name, sigstore_bundle
 from storage.dsse import MAX_ENVELOPE_BYTES
 from storage.provenance import ExternalParameters, envelope_name
+from storage.signing import PublicKey
 from storage.stored_zip import MAX_ARCHIVE_BYTES
-from storage.verify import trusted_key, verify_module
+from storage.verify import verify_module
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.manifest import Verification
 from tinymlaas.contract.report import RunReport
 from tinymlaas.delivery import check_directory
 from tinymlaas.inputs import read_input
-from tinymlaas.keys import existing_public_key
 from tinymlaas.settings import from_environment
+from tinymlaas.trust import Trust, key_trust, keyring_trust, own_trust
 from workers import replay
 from workers.pack import write_new
 from workers.samples import MAX_SAMPLES_BYTES, accuracy, load_samples
 from workers.verify.board.export import Port, exported
 
-_MAX_KEY_BYTES = 1 << 16
-
 
 @dataclass(frozen=True)
 class Checked:
-    """A module whose signature and content are sound, and the SHA-256 of the signer's key.
+    """A module whose signatures and content are sound, and the SHA-256 of the first signer's key.
 
-    `asked` is what its provenance says was decided by who had it built.
+    `asked` is what its provenance says was decided by who had it built, `builder` who that was.
+    `signed` maps each distinct key that counts to its envelope, `remarks` are for the user.
     """
 
     archive: Archive
     signer: str
     asked: ExternalParameters
+    builder: str = ""
+    signed: tuple[tuple[PublicKey, bytes], ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def verify(path: Path, key: Path | None) -> Checked:
-    """Verify the archive at `path` against the envelope beside it and the public key at `key`.
+@dataclass(frozen=True)
+class Demands:
+    """What a user asks of a module's signatures; by default what their own keys or keyring say.
 
-    Without a key the user's own development key is the trusted one.
+    `key` and `keyring` are files; `root` is the fingerprint that the keyring's root must have,
+    `builders` whom `key` may speak for.
+    """
+
+    key: Path | None = None
+    keyring: Path | None = None
+    root: str | None = None
+    builders: tuple[str, ...] = ()
+    threshold: int | None = None
+    require_sandbox: bool = False
+
+
+def verify(path: Path, key: Path | None = None, demands: Demands | None = None) -> Checked:
+    """Verify the archive at `path` against the envelopes beside it, as `demands` (or `key`) say.
 
     Raises:
-        UsageError: a file is not there, or there is no own key to trust.
-        VerificationError: the module is not what that key signed; says what was changed.
+        UsageError: a file is not there, there is no own key to trust, or the demands disagree.
+        VerificationError: the module is not what they demand; says what was changed.
     """
+    demands = demands or Demands(key=key)
     archive = read_input(path, "module", MAX_ARCHIVE_BYTES)
     beside = path.with_name(envelope_name(path.name))
     envelope = None
     if beside.exists():
         envelope = read_input(beside, "signature envelope", MAX_ENVELOPE_BYTES)
-    if key is None:
-        pem = existing_public_key(from_environment())
+    trust = _trust(demands)
+    verified = verify_module(
+        archive,
+        envelope,
+        trust.trusted,
+        threshold=trust.threshold,
+        require_sandbox=demands.require_sandbox,
+    )
+    provenance = verified.statement.predicate
+    return Checked(
+        verified.archive,
+        verified.key.fingerprint,
+        provenance.build_definition.external_parameters,
+        provenance.run_details.builder.id,
+        tuple(zip(verified.keys, verified.envelopes, strict=True)),
+        (*trust.remarks, *verified.remarks),
+    )
+
+
+def _trust(demands: Demands) -> Trust:
+    """Return whom to trust; a threshold may be raised above the keyring's, not lowered."""
+    settings = from_environment()
+    if demands.key is not None and demands.keyring is not None:
+        raise UsageError("give --key or --keyring, not both")
+    if demands.builders and demands.key is None:
+        raise UsageError("--builder goes with --key: a keyring names the builders itself")
+    if demands.root is not None and demands.keyring is None:
+        raise UsageError("--root goes with --keyring")
+    if demands.key is not None:
+        trust = key_trust(demands.key, demands.builders)
+    elif demands.keyring is not None:
+        trust = keyring_trust(settings, demands.keyring, root=demands.root)
     else:
-        pem = read_input(key, "public key", _MAX_KEY_BYTES)
-    verified = verify_module(archive, envelope, [trusted_key(pem)])
-    asked = verified.statement.predicate.build_definition.external_parameters
-    return Checked(verified.archive, verified.key.fingerprint, asked)
+        trust = own_trust(settings)
+    threshold = demands.threshold
+    if threshold is None:
+        return trust
+    if threshold < trust.threshold:
+        raise UsageError(f"--threshold {threshold}: the keyring asks for {trust.threshold}")
+    return replace(trust, threshold=threshold)
+
+
+def write_bundles(checked: Checked, path: Path, output: Path | None) -> list[Path]:
+    """Write a Sigstore bundle for each key that signed the module at `path`; return their paths.
+
+    One goes to `output` or beside the module; of several each has its key's fingerprint in its
+    name, as a bundle holds one signature.
+
+    Raises:
+        UsageError: `output` is given for several, or cannot be written.
+    """
+    if output is not None and len(checked.signed) != 1:
+        raise UsageError(f"--output: {len(checked.signed)} keys have signed, each gets its bundle")
+    written = []
+    for key, envelope in checked.signed:
+        single = len(checked.signed) == 1
+        beside = path.with_name(bundle_name(path.name, None if single else key.fingerprint))
+        target = output or beside
+        check_directory(target.parent)
+        try:
+            files.replace(target, sigstore_bundle(envelope, key), target.parent)
+            target.chmod(0o644)
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
+        written.append(target)
+    return written
 
 
 def rerun(checked: Checked) -> Verification:

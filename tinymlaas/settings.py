@@ -13,6 +13,7 @@ STORE_VARIABLE = "TINYMLAAS_STORE"
 KEYS_VARIABLE = "TINYMLAAS_KEYS"
 COMPILERS_VARIABLE = "TINYMLAAS_COMPILERS"
 SIGNER_VARIABLE = "TINYMLAAS_SIGNER"
+KEYRING_VARIABLE = "TINYMLAAS_KEYRING"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Settings:
     `store` holds finished work, `toolchain_cache` objects that are built once a core, `keys`
     holds the signing keys, `compilers` are folders of compilers from outside. `signer` is the
     socket of a signer that runs elsewhere; without it each process that signs has its own.
+    `keyring` says whose modules are trusted; without it the user's own keys are.
     """
 
     store: Path
@@ -29,6 +31,7 @@ class Settings:
     keys: Path
     compilers: tuple[Path, ...]
     signer: Path | None = None
+    keyring: Path | None = None
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -46,8 +49,13 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         toolchain_cache=cache / "toolchain",
         keys=Path(environment.get(KEYS_VARIABLE) or config),
         compilers=tuple(Path(folder) for folder in folders if folder),
-        signer=Path(found) if (found := environment.get(SIGNER_VARIABLE)) else None,
+        signer=_path(environment.get(SIGNER_VARIABLE)),
+        keyring=_path(environment.get(KEYRING_VARIABLE)),
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def _home(environment: Mapping[str, str]) -> Path:

@@ -7,6 +7,7 @@ The archive's layout is fixed, whatever compiled the module:
     src/...               sources, as far as the compiler gives any
     lib/lib<name>.a       objects for the target
     verify/...            golden inputs and outputs (`workers.golden`)
+    sbom.cdx.json         what it was built from and with (`storage.sbom`)
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from storage.archive import Archive, write_archive
+from storage.sbom import SBOM_PATH
 from tinymlaas.contract.errors import Failure
 from tinymlaas.contract.manifest import ModuleManifest
 
@@ -42,7 +44,7 @@ def pack(manifest: ModuleManifest, members: Mapping[str, bytes]) -> bytes:
             archive cannot be written (see `storage.archive.write_archive`).
     """
     for path in sorted(members):
-        if path.partition("/")[0] not in FOLDERS or "/" not in path:
+        if path != SBOM_PATH and (path.partition("/")[0] not in FOLDERS or "/" not in path):
             raise Failure(f"cannot pack {path!a}: it lies in none of {', '.join(FOLDERS)}")
     for path in (header_path(manifest.name), library_path(manifest.name)):
         if path not in members:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.port import ObjectStore
+from storage.sbom import SBOM_PATH
 from tinymlaas.contract.compiler import Compiled, CompilerDescription, Estimate
 from tinymlaas.contract.errors import (
     CompilerCrashed,
@@ -27,6 +28,7 @@ from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.progress import Progress
 from tinymlaas.contract.report import candidate_name
 from workers import child
+from workers.bill import bill_of
 from workers.compilers.plugin import TASK_FILE, Compiler
 from workers.estimating import check_room, hint
 from workers.golden import Golden, encode_golden, samples_of
@@ -170,6 +172,7 @@ class Stages:
         if proof.reference is not None:
             summary = self._task.summary
             members |= encode_golden(proof.reference.golden, summary.inputs, summary.outputs)
+        members[SBOM_PATH] = bill_of(manifest, self._task.summary.format)
         return Product(manifest, pack(manifest, members), proof.remark)
 
     def _say(self, what: str) -> None:

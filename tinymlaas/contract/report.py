@@ -134,11 +134,16 @@ class ErrorReport(Model):
 class VerifyReport(Model):
     """What `tinymlaas verify --json` prints; `verification` is None for a module never run.
 
-    `layers` are all tensors compared, with ``--layers``.
+    `signer` is the first of `signers`, the fingerprints of the distinct keys that count; `builder`
+    is the one they speak for. `remarks` are lines that a user should read. `layers` are all tensors
+    compared, with ``--layers``.
     """
 
     status: str = "ok"
     signer: str
+    signers: tuple[str, ...] = ()
+    builder: str = ""
+    remarks: tuple[str, ...] = ()
     rerun: bool
     verification: Verification | None
     layers: tuple[LayerNumerics, ...] = ()

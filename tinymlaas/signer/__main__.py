@@ -14,9 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from storage.key_folder import signing_key
 from storage.provenance import LOCAL_BUILDER, pool_builder
 from tinymlaas.contract.errors import TinymlaasError
-from tinymlaas.keys import signing_key
 from tinymlaas.settings import from_environment
 from tinymlaas.signer.leave import Leave
 from tinymlaas.signer.ready import Ready

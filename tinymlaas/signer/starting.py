@@ -10,11 +10,11 @@ import sys
 import threading
 from pathlib import Path
 
+from storage.key_folder import public_key_of
 from storage.provenance import LOCAL_BUILDER
 from storage.remote_signer import RemoteSigner
 from storage.signing import PublicKey
 from tinymlaas.contract.errors import Failure, StoreError
-from tinymlaas.keys import public_key_of
 from tinymlaas.settings import Settings
 from tinymlaas.signer.ready import Ready
 from workers import guardian

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from storage.directory import DirectoryStore
-from storage.signing import development_key
+from storage.key_folder import signing_key
 from tests.integration.build.compilers import Handmade
 from tinymlaas.contract.compiler import CompilerDescription, OperatorSupport
 from tinymlaas.contract.model import ModelFormat
@@ -26,6 +26,6 @@ class Described(Handmade):
 def open_bench(where: str) -> Workbench:
     folder = Path(where)
     registry = Registry({"handmade": Described()}, {})
-    signer = development_key(folder / "keys").signer
+    signer = signing_key(folder / "keys").signer
     store = DirectoryStore(folder / "store")
     return Workbench(registry, store, signer, folder / "cache", Silent())
