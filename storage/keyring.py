@@ -202,7 +202,7 @@ def merged(keyring: Keyring, entries: Iterable[KeyEntry], now: datetime) -> Keyr
         "made": whole_second(now),
         "keys": (*kept, *changed.values()),
     }
-    return Keyring.model_validate({**dict(keyring), **update})
+    return Keyring.model_validate(keyring.model_copy(update=update).model_dump())
 
 
 def _decode(payload: bytes) -> Keyring:
