@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from tinymlaas import __version__, cli_farm, cli_jobs, cli_keys, cli_store, render, render_catalog
 from tinymlaas.cli_arguments import (
@@ -45,8 +46,20 @@ from tinymlaas.cli_rebuild import rebuild
 from tinymlaas.cli_verify import bundle, harness, verify
 from tinymlaas.contract.errors import Failure, InvalidBoard
 from tinymlaas.contract.report import CompileResult, ResultStatus
+from tinymlaas.sandboxing import UNSAFE_FLAG, UNSAFE_NOTICE, UNSAFE_VARIABLE
+
+
+class _Group(TyperGroup):
+    """Takes the one option that is every command's wherever it stands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move it to where options of all commands are looked for."""
+        given = [UNSAFE_FLAG] if UNSAFE_FLAG in args else []
+        return super().parse_args(ctx, [*given, *(arg for arg in args if arg != UNSAFE_FLAG)])
+
 
 app = typer.Typer(
+    cls=_Group,
     help="TinyML as a Service: from a trained model to a verified, signed inference module.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -271,8 +284,15 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    unsafe_no_sandbox: Annotated[
+        bool, typer.Option(UNSAFE_FLAG, help="Run parsers and compilers with all your rights.")
+    ] = False,
 ) -> None:
     """TinyML as a Service: from a trained model to a verified, signed inference module."""
+    if unsafe_no_sandbox:
+        os.environ[UNSAFE_VARIABLE] = "1"
+    if os.environ.get(UNSAFE_VARIABLE, "0") not in {"", "0"}:
+        Output(out, err, as_json=False).notices((UNSAFE_NOTICE,))
 
 
 def main() -> NoReturn:

@@ -11,6 +11,7 @@ from tinymlaas.contract.progress import Progress
 from tinymlaas.keys import own_key
 from tinymlaas.modules import Checked
 from tinymlaas.rebuilding import job_again
+from tinymlaas.sandboxing import contain
 from tinymlaas.settings import from_environment
 from workers import guardian, replay
 from workers.build import Workbench
@@ -33,6 +34,7 @@ def layers(checked: Checked, model: Path | None, progress: Progress) -> Found:
         Failure: a step of ours broke.
     """
     archive = checked.archive
+    contain()
     settings = from_environment()
     registry = discover(settings.compilers)
     compiler = registry.get(archive.manifest.compiler.name)

@@ -41,6 +41,7 @@ from tinymlaas.delivery import check_directory, deliver
 from tinymlaas.inputs import Form, read_input, symbol_prefix
 from tinymlaas.keys import notice, own_key
 from tinymlaas.racing import Labelled, Rules, Step, remember, run
+from tinymlaas.sandboxing import contain
 from tinymlaas.settings import Settings, from_environment
 from workers import child
 from workers.build import Workbench, module_of
@@ -97,6 +98,7 @@ class CompilerList(Model):
 
 def open_service(progress: Progress | None = None) -> LocalService:
     """Return the service as the environment describes it (`tinymlaas.settings`)."""
+    contain()
     return LocalService(from_environment(), progress or Silent())
 
 

@@ -18,6 +18,7 @@ from tinymlaas.contract.manifest import Verification
 from tinymlaas.contract.report import RunReport
 from tinymlaas.delivery import check_directory
 from tinymlaas.inputs import read_input
+from tinymlaas.sandboxing import contain
 from tinymlaas.settings import from_environment
 from tinymlaas.trust import Trust, key_trust, keyring_trust, own_trust
 from workers import replay
@@ -146,6 +147,7 @@ def rerun(checked: Checked) -> Verification:
         VerificationError: the outputs are not within the tolerance, or the module was never run.
         ToolchainError: a toolchain or simulator is missing or failed.
     """
+    contain()
     return replay.replay_golden(checked.archive, from_environment().toolchain_cache)
 
 
@@ -203,6 +205,7 @@ def run_samples(
         VerificationError: the module does not verify.
     """
     archive = verify(path, key).archive
+    contain()
     specs = [tensor.spec for tensor in archive.manifest.inputs]
     loaded = load_samples(read_input(data, "data", MAX_SAMPLES_BYTES), data.name, specs, limit)
     ran = replay.run_archive(archive, loaded.samples, from_environment().toolchain_cache)

@@ -16,6 +16,7 @@ from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.quantisation import Activations, QuantisationReport
 from tinymlaas.delivery import check_directory
 from tinymlaas.inputs import Form, read_input
+from tinymlaas.sandboxing import contain
 from tinymlaas.settings import from_environment
 from workers import guardian
 from workers.models.limits import DEFAULT_LIMITS
@@ -50,6 +51,7 @@ def quantise_file(
     from workers.quantise.stage import Request, quantise_stored
     from workers.samples import MAX_SAMPLES_BYTES
 
+    contain()
     store = DirectoryStore(from_environment().store)
     request = Request(
         read_input(model, "model", DEFAULT_LIMITS.file_bytes),

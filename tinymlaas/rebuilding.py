@@ -21,6 +21,7 @@ from tinymlaas.contract.rebuild import Difference, RebuildReport
 from tinymlaas.contract.report import CandidateStatus
 from tinymlaas.inputs import read_input
 from tinymlaas.keys import own_key
+from tinymlaas.sandboxing import contain
 from tinymlaas.settings import Settings, from_environment
 from workers.build import Workbench, build
 from workers.compilers.registry import discover
@@ -54,6 +55,7 @@ def rebuild(
         Rejection: the model or candidate is refused today; says why.
         Failure: a step of ours broke.
     """
+    contain()
     settings = from_environment()
     registry = discover(settings.compilers)
     scratch = MemoryStore()

@@ -41,6 +41,7 @@ from tinymlaas.contract.pool_messages import (
 )
 from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, parse
 from workers import child
+from workers.handed_back import checked
 from workers.task_process import Opener, Watch, run_task
 
 DELIVERIES = 2  # of one sending that are tried; of a suspect task it is one
@@ -90,9 +91,8 @@ class Identity:
 
 @dataclass(frozen=True)
 class Limits:
-    """Address space of a task's processes in bytes each (None: not limited), and heartbeats."""
+    """How often a worker says that it lives."""
 
-    memory_bytes: int | None = None
     heartbeat_seconds: float = 5.0
 
 
@@ -260,9 +260,11 @@ class PoolWorker:
         if not isinstance(task.work, BuildTask):
             return None
         try:
-            data = self._store.get(keys.action_outcome(task.action))
+            data = self._store.get(keys.action_outcome(task.work.job.compiler, task.action))
             found = Outcome.model_validate_json(data)
         except (ObjectNotFound, ValidationError):
+            return None
+        if not found.answers(task.work.job.compiler, task.action):
             return None
         archive = found.archive_digest
         if archive is not None and self._store.head(keys.module_archive(archive)) is None:
@@ -308,11 +310,11 @@ class PoolWorker:
 
         told("starting", None)
         watch = Watch(told, lambda: self._wanted(task), beat, _TAIL_SECONDS)
-        memory = self._limits.memory_bytes
         try:
-            end, log = run_task(task, self._who.worker, self._opener, memory, watch)
+            end, log = run_task(task, self._who.worker, self._opener, watch)
         except (OSError, TinymlaasError) as error:  # no room for its folder, no process: ours
             return self._not_begun(task, error)
+        end = checked(end, task, self._who.worker, self._store)
         self.outdated |= end.status is TaskStatus.STALE
         return end.model_copy(update={"log": self._kept(log)})
 

@@ -1,7 +1,7 @@
-"""A task in a process of its own: what it does wrong there, it does to itself alone.
+"""A task in a process of its own: it can be ended with all it has started, at any moment.
 
-The parent (`workers.pool`) sees progress as it comes, may end the process and all it has started at
-any moment, and gives it limits of time and memory.
+The parent (`workers.pool`) sees progress as it comes. The process itself only orchestrates and
+speaks to the store: what touches a model or what a compiler made is done in jobs of the sandbox.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import multiprocessing
 import os
-import resource
 import signal
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Any
 
 from tinymlaas.contract.pool_messages import MAX_TAIL, PoolTask, TaskEnd, TaskStatus
 from tinymlaas.contract.progress import Silent
-from workers import child, guardian
+from workers import child, guardian, sandbox
 from workers.build import Workbench
 from workers.child import last_line, launch
 from workers.tasks import perform
@@ -61,7 +60,12 @@ class _Reporter(Silent):
 
 
 def _run(
-    opener: Opener, task: bytes, worker: str, memory: int | None, folder: str, pipe: Connection
+    opener: Opener,
+    task: bytes,
+    worker: str,
+    contained: sandbox.Settings,
+    folder: str,
+    pipe: Connection,
 ) -> None:
     os.setsid()  # a session of our own: the parent can kill all that we may start
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -69,20 +73,14 @@ def _run(
     tempfile.tempdir = folder
     # Else our own fork server's socket would lie in our parent's folder and take it along.
     multiprocessing.current_process()._config.pop("tempdir", None)  # type: ignore[attr-defined]
-    if memory is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     log = Path(folder) / "log"
     with log.open("ab", buffering=0) as sink:
         os.dup2(sink.fileno(), 1)
         os.dup2(sink.fileno(), 2)
     child.all_logs_to(log)
-    try:
-        bench = replace(opener.open(), progress=_Reporter(pipe))
-        end = perform(PoolTask.model_validate_json(task), worker, bench)
-    except MemoryError:
-        pipe.send(("memory", memory))
-    else:
-        pipe.send(end)
+    sandbox.configure(contained)
+    bench = replace(opener.open(), progress=_Reporter(pipe))
+    pipe.send(perform(PoolTask.model_validate_json(task), worker, bench))
 
 
 @dataclass(frozen=True)
@@ -100,13 +98,16 @@ class Watch:
 
 
 def run_task(
-    task: PoolTask, worker: str, opener: Opener, memory: int | None, watch: Watch
+    task: PoolTask, worker: str, opener: Opener, watch: Watch
 ) -> tuple[TaskEnd, bytes]:
-    """Do `task` in a process of its own; return how it ended, and the end of its log."""
+    """Do `task` in a process of its own; return how it ended, and the end of its log.
+
+    Its jobs are forked from the zygotes of this process, which are warm.
+    """
     with guardian.scratch("task") as folder:
         receiver, sender = _context.Pipe(duplex=False)
         encoded = task.model_dump_json().encode()
-        arguments = (opener, encoded, worker, memory, str(folder), sender)
+        arguments = (opener, encoded, worker, sandbox.shared(), str(folder), sender)
         process = _context.Process(target=_run, args=arguments)
         launch(process)
         sender.close()
@@ -155,8 +156,6 @@ def _await(
             return failed(_cause(process.exitcode, log))
         if isinstance(said, TaskEnd):
             return said.model_copy(update={"seconds": spent()})
-        if isinstance(said, tuple):
-            return failed(f"the task needs more than {said[1]:,} bytes of memory")
         follow.stage(said)
 
 

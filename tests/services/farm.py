@@ -169,6 +169,8 @@ def _environment(
         "TINYMLAAS_KEYS": str(folder / "keys"),
         "TINYMLAAS_POOLS": ",".join(pools),
         "TINYMLAAS_COMPILERS": os.pathsep.join(map(str, compilers)),
+        # The stub keeps a journal beside its program and kills its worker, as none can inside.
+        "TINYMLAAS_UNSAFE_NO_SANDBOX": "1" if compilers else "0",
     }
 
 

@@ -6,14 +6,15 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tinymlaas import farm_settings, settings
+from tinymlaas import farm_settings, sandboxing, settings
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.farm_settings import FarmSettings
 from tinymlaas.settings import Settings
+from workers import sandbox
 
 POOLS_VARIABLE = "TINYMLAAS_POOLS"
 POLICY_VARIABLE = "TINYMLAAS_POLICY"
@@ -36,16 +37,16 @@ T = TypeVar("T")
 class Environment:
     """Settings of one process of the farm.
 
-    `pools` None means those whose compilers are installed; `policy` is a TOML file; `job_memory` is
-    in bytes (None: not limited), `drain_seconds` how long a worker may go on with its task after
-    SIGTERM (None: until it is done), `http_port` 0 any free port.
+    `pools` None means those whose compilers are installed; `policy` is a TOML file; `contained`
+    says how jobs are kept in (`tinymlaas.sandboxing`), `drain_seconds` how long a worker may go on
+    with its task after SIGTERM (None: until it is done), `http_port` 0 any free port.
     """
 
     farm: FarmSettings
     own: Settings
     pools: tuple[str, ...] | None = None
     policy: Path | None = None
-    job_memory: int | None = None
+    contained: sandbox.Settings = field(default_factory=sandbox.Settings)
     drain_seconds: float | None = None
     http_host: str = "127.0.0.1"
     http_port: int = 0
@@ -73,10 +74,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Environment
 
     farm = read(lambda: farm_settings.from_environment(environment))
     own = read(lambda: settings.from_environment(environment))
+    memory = one(MEMORY_VARIABLE, _bytes)
+    contained = read(lambda: sandboxing.from_environment(environment, memory))
     found = (
         one(POOLS_VARIABLE, _pools),
         one(POLICY_VARIABLE, lambda _, text: Path(text)),
-        one(MEMORY_VARIABLE, _bytes),
+        contained or sandbox.Settings(),
         one(DRAIN_VARIABLE, _seconds),
         environment.get(HTTP_HOST_VARIABLE) or "127.0.0.1",
         one(HTTP_PORT_VARIABLE, _port) or 0,

@@ -35,8 +35,9 @@ from tinymlaas.farm.process import Stop, die, guarded, log_to_stderr
 from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
 from tinymlaas.farm.web import Health, Pages, serve
 from tinymlaas.keys import own_key
+from tinymlaas.sandboxing import UNSAFE_NOTICE, UNSAFE_VARIABLE
 from tinymlaas.telemetry import WorkerMetrics
-from workers import child
+from workers import child, sandbox
 from workers.compilers import registry
 from workers.pool import Identity, Limits, PoolWorker
 from workers.sources import service_digest
@@ -60,7 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--drain-seconds", type=float, metavar="S", help="what a task may still take after SIGTERM"
     )
+    parser.add_argument(
+        "--unsafe-no-sandbox", action="store_true", help="run compilers with all our rights"
+    )
     asked = parser.parse_args(arguments)
+    if asked.unsafe_no_sandbox:
+        os.environ[UNSAFE_VARIABLE] = "1"
 
     def run() -> None:
         environment = from_environment()
@@ -106,6 +112,7 @@ class _Worker:
             environment.http_port,
         )
         _log.info("metrics at %s/metrics", url)
+        _contain(environment.contained)
         described = _description(pool, environment)
         own_key(environment.own)  # a key that cannot be used is told now, not by the first task
         farm = environment.farm
@@ -118,8 +125,8 @@ class _Worker:
             Identity(pool, name, version, described),
             _opener(pool, environment),
             services.store,
-            BrokerOutbox(FarmPublisher(self._publisher, services.names)),
-            Limits(memory_bytes=environment.job_memory, heartbeat_seconds=_HELLO_SECONDS),
+            BrokerOutbox(FarmPublisher(self._publisher, services.names, pool)),
+            Limits(heartbeat_seconds=_HELLO_SECONDS),
         )
         child.preload(*_PRELOADED)
         child.warm_up()
@@ -238,6 +245,18 @@ class _Worker:
         if not (self._publisher.is_ready and self._kills.is_ready):
             return Health(False, "no connection to RabbitMQ")
         return Health(True, "idle" if self._idle else "busy")
+
+
+def _contain(contained: sandbox.Settings) -> None:
+    """Have all that touches a model run in the sandbox, or end here if there is none.
+
+    Raises:
+        Failure: there is none, and nobody has allowed us to do without.
+    """
+    sandbox.configure(contained)
+    if contained.unsafe:
+        _log.warning(UNSAFE_NOTICE)
+    sandbox.check()
 
 
 def _description(pool: str, environment: Environment) -> CompilerDescription | None:

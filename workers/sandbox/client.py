@@ -15,10 +15,20 @@ from typing import Any
 
 from tinymlaas.contract.errors import CompilerCrashed, Failure, one_line
 from workers import child, guardian
-from workers.sandbox import codec, errors, seccomp
-from workers.sandbox.frames import ANSWER, END, LOG, REFUSED, Broken, Order, receive, send_order
+from workers.sandbox import errors, seccomp
+from workers.sandbox.frames import (
+    ANSWER,
+    END,
+    ERROR,
+    LOG,
+    REFUSED,
+    VALUE,
+    Broken,
+    Order,
+    receive,
+    send_order,
+)
 from workers.sandbox.limits import Limits, Step
-from workers.sandbox.perform import ERROR, VALUE
 from workers.sandbox.seccomp import Profile
 from workers.sandbox.zygotes import Base, Settings, Zygotes
 
@@ -48,7 +58,7 @@ def prepare(*, preload: Sequence[str] = (), readable: Sequence[Path] = ()) -> No
     Raises:
         Failure: there is no sandbox.
     """
-    _zygotes.connect(Base(tuple(preload), tuple(readable)))[0].close()
+    _zygotes.ensure(Base(tuple(preload), tuple(readable)))
 
 
 def check() -> None:
@@ -218,6 +228,8 @@ def _killed(number: int, limits: Limits) -> str:
 
 
 def _value(said: bytes, kind: Any, what: str) -> Any:
+    from workers.sandbox import codec  # loads numpy, which not every process needs
+
     try:
         if said[:1] == VALUE:
             return codec.decode(kind, said[1:])

@@ -16,6 +16,7 @@ from typing import Any
 from workers.sandbox.limits import Limits
 
 LOG, ANSWER, REFUSED, END = b"L", b"A", b"R", b"E"
+VALUE, ERROR = b"V", b"X"  # what an answer begins with
 CHUNK = 1 << 16
 _HEAD = struct.Struct("<cI")
 _LENGTH = struct.Struct("<Q")

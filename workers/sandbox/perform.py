@@ -18,10 +18,9 @@ from typing import NoReturn
 from tinymlaas.contract.errors import CompilerCrashed, TinymlaasError
 from workers import guardian
 from workers.sandbox import codec, errors, linux, seccomp
-from workers.sandbox.frames import Order
+from workers.sandbox.frames import ERROR, VALUE, Order
 from workers.sandbox.limits import Limits
 
-VALUE, ERROR = b"V", b"X"
 _ANSWER, _FIRST_CLOSED = 3, 4
 _VARIABLES = ("PATH", "LANG", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE")
 

@@ -74,9 +74,20 @@ class Zygotes:
             self._settings = settings
 
     def shared(self) -> Settings:
-        """Return settings for a process that is to use our zygotes."""
+        """Return settings for a process that is to use our zygotes, of which none is dead."""
         with self._lock:
+            for base in self._started:
+                self._running(base)
             return Settings(self._settings.limits, self._settings.unsafe, self._place())
+
+    def ensure(self, base: Base) -> None:
+        """Start the zygote of `base` if it does not run.
+
+        Raises:
+            Failure: it cannot be started.
+        """
+        with self._lock:
+            self._running(base)
 
     def connect(self, base: Base) -> tuple[socket.socket, _Zygote | None]:
         """Return a connection to a zygote of `base`, for one job; and the zygote if it is ours.
@@ -89,14 +100,15 @@ class Zygotes:
             with contextlib.suppress(OSError):
                 return _connected(theirs / base.socket_name), None
         with self._lock:
-            zygote = self._started.get(base)
-            if zygote is None or not zygote.runs:
-                zygote = self._start(base)
+            zygote = self._running(base)
         with contextlib.suppress(OSError):
             return _connected(zygote.path), zygote
         raise Failure(zygote.why())
 
-    def _start(self, base: Base) -> _Zygote:
+    def _running(self, base: Base) -> _Zygote:
+        zygote = self._started.get(base)
+        if zygote is not None and zygote.runs:
+            return zygote
         place = self._place()
         path = place / base.socket_name
         path.unlink(missing_ok=True)

@@ -9,6 +9,8 @@ import pytest
 
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.farm.environment import from_environment, parse_pools
+from workers import sandbox
+from workers.sandbox.limits import DEFAULTS
 
 SOUND = {"TINYMLAAS_AMQP_URL": "amqp://broker", "TINYMLAAS_S3_BUCKET": "modules", "HOME": "/home/x"}
 
@@ -16,7 +18,8 @@ SOUND = {"TINYMLAAS_AMQP_URL": "amqp://broker", "TINYMLAAS_S3_BUCKET": "modules"
 def test_what_is_not_said_has_a_default() -> None:
     found = from_environment(SOUND)
     assert found.farm.amqp_url == "amqp://broker"
-    assert (found.pools, found.policy, found.job_memory, found.drain_seconds) == (None,) * 4
+    assert (found.pools, found.policy, found.drain_seconds) == (None,) * 3
+    assert found.contained == sandbox.Settings()
     assert (found.http_host, found.http_port, found.log_level) == ("127.0.0.1", 0, logging.INFO)
 
 
@@ -51,7 +54,10 @@ def test_everything_said_is_heeded() -> None:
     ],
 )
 def test_memory(text: str, size: int) -> None:
-    assert from_environment(SOUND | {"TINYMLAAS_JOB_MEMORY": text}).job_memory == size
+    found = from_environment(SOUND | {"TINYMLAAS_JOB_MEMORY": text}).contained
+    assert {step: limits.memory for step, limits in found.limits.items()} == {
+        step: min(limits.memory, size) for step, limits in DEFAULTS.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,11 @@ def test_memory(text: str, size: int) -> None:
         ("TINYMLAAS_HTTP_PORT", "65536"),
         ("TINYMLAAS_HTTP_PORT", "http"),
         ("TINYMLAAS_LOG_LEVEL", "loud"),
+        ("TINYMLAAS_UNSAFE_NO_SANDBOX", "maybe"),
+        ("TINYMLAAS_SANDBOX_LIMITS", "compile.memory"),
+        ("TINYMLAAS_SANDBOX_LIMITS", "brew.memory=1GiB"),
+        ("TINYMLAAS_SANDBOX_LIMITS", "compile.coffee=1"),
+        ("TINYMLAAS_SANDBOX_LIMITS", "compile.memory=1MiB"),
     ],
 )
 def test_a_mistake_names_its_variable(name: str, text: str) -> None:

@@ -37,9 +37,6 @@ class Behaviours:
         print("something is wrong", flush=True)
         os._exit(3)
 
-    def _hungers(self) -> None:
-        len([bytearray(1 << 20) for _ in range(1 << 20)])
-
     def _sleeps(self) -> None:
         # A grandchild in a session of its own, as compilers are.
         child = subprocess.Popen(["sleep", "600"], start_new_session=True)

@@ -103,7 +103,7 @@ def test_a_refusal_is_an_outcome_and_is_kept(bench: Bench) -> None:
     assert end.status is TaskStatus.DONE
     assert end.outcome is not None
     assert end.outcome.report.reasons == ("not this one",)
-    assert bench.store.head(keys.action_outcome(end.action)) is not None
+    assert bench.store.head(keys.action_outcome("refuses", end.action)) is not None
     assert end.log is not None
     assert b"refuses says hello" in bench.store.get(keys.blob(end.log))
     assert bench.do("refuses", deliveries=9) == end, "a message that comes again changes nothing"
@@ -124,7 +124,7 @@ def test_whatever_goes_wrong_is_told(
 ) -> None:
     end = bench.do(behaviour)
     assert (end.status, end.reasons) == (status, (reason,))
-    assert bench.store.head(keys.action_outcome(end.action)) is None
+    assert bench.store.head(keys.action_outcome(behaviour, end.action)) is None
 
 
 def test_a_machine_that_cannot_run_a_task_says_so(
@@ -155,12 +155,6 @@ def test_an_end_that_no_message_can_carry_is_a_failure(bench: Bench) -> None:
     assert bench.outbox.ends == [end], "what the scheduler can read"
     assert end.status is TaskStatus.FAILED
     assert re.fullmatch(r"its result has 9,.* bytes; up to 8,388,608 can be told", end.reasons[0])
-
-
-def test_memory_is_limited(tmp_path: Path) -> None:
-    end = Bench(tmp_path, memory_bytes=1 << 30).do("hungers")
-    assert end.status is TaskStatus.FAILED
-    assert end.reasons == ("the task needs more than 1,073,741,824 bytes of memory",)
 
 
 def test_a_store_that_is_away_is_worth_another_try(tmp_path: Path) -> None:
@@ -250,7 +244,7 @@ def test_a_compiler_that_was_changed_since_builds_nothing_under_the_old_name(ben
     assert end.status is TaskStatus.STALE, end.reasons
     assert "was changed" in end.reasons[0]
     assert bench.worker.outdated
-    assert bench.store.head(keys.action_outcome(end.action)) is None
+    assert bench.store.head(keys.action_outcome("changed", end.action)) is None
 
 
 def test_what_cannot_be_told_is_to_be_delivered_again(bench: Bench) -> None:
@@ -272,17 +266,24 @@ def test_what_is_no_task_is_refused(bench: Bench) -> None:
 
 def test_a_stored_outcome_without_its_module_does_not_count(bench: Bench) -> None:
     task = build_task("refuses")
-    report = CandidateReport(compiler="cc", kernels="k", status=CandidateStatus.VERIFIED)
+    report = CandidateReport(
+        compiler="refuses",
+        kernels="k",
+        status=CandidateStatus.VERIFIED,
+        action_digest=task.action,
+        module_digest="0" * 64,
+    )
     lost = Outcome(report=report, archive_digest="0" * 64)
-    bench.store.put_if_absent(keys.action_outcome(task.action), lost.model_dump_json().encode())
+    place = keys.action_outcome("refuses", task.action)
+    bench.store.put_if_absent(place, lost.model_dump_json().encode())
     assert not bench.worker.handle(message(task)).cached
 
 
 def test_a_model_is_inspected_or_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, PREPARE_POOL)
     for number, (data, refused) in enumerate(((tiny_onnx(), False), (b"no model", True))):
-        model = ModelFile(digest=sha256(data), tenant="a", filename="m")
-        bench.store.put(keys.tenant_blob("a", model.digest), data)
+        model = ModelFile(digest=sha256(data), filename="m")
+        bench.store.put(keys.blob_of(data), data)
         task = PoolTask(
             task_id=f"{number}" * 32,
             action=model.digest,
