@@ -15,7 +15,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 from pydantic import model_validator as validator
 
 from storage import dsse, strict_json
@@ -50,6 +57,14 @@ Moment = Annotated[
     BeforeValidator(_one_form),
     PlainSerializer(lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ"), return_type=str),
 ]
+
+
+def _is_key(pem: str) -> str:
+    _loaded(pem)
+    return pem
+
+
+_Pem = Annotated[str, AfterValidator(_is_key)]
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _Builder = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 _Reason = Annotated[str, Field(min_length=1, max_length=200)]
@@ -72,7 +87,7 @@ class KeyEntry(Model):
     """
 
     fingerprint: _Sha256
-    public_key: str
+    public_key: _Pem
     builders: Annotated[tuple[_Builder, ...], Field(min_length=1)]
     not_before: Moment
     not_after: Moment | None = None
@@ -128,7 +143,7 @@ class Keyring(Model):
     format: Literal[1] = 1
     version: Annotated[int, Field(ge=1, le=1 << 53)]
     made: Moment
-    root: str
+    root: _Pem
     threshold: Annotated[int, Field(ge=1, le=16)] = 1
     keys: tuple[KeyEntry, ...]
 
