@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import base64
 
-from storage import dsse
+from storage import dsse, strict_json
 from storage.signing import PublicKey
 from tinymlaas.contract.digest import canonical_json
+from tinymlaas.contract.errors import VerificationError
 
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+MAX_BUNDLE_BYTES = dsse.MAX_ENVELOPE_BYTES
 
 
 def bundle_name(archive_file: str, fingerprint: str | None = None) -> str:
@@ -47,3 +49,27 @@ def sigstore_bundle(envelope: bytes, key: PublicKey) -> bytes:
             },
         }
     )
+
+
+def envelope_in(bundle: bytes) -> bytes:
+    """Return the envelope in a bundle, unverified; `check_bundle` is to follow once it verified.
+
+    Raises:
+        VerificationError: it is no bundle.
+    """
+    value = strict_json.loads(bundle, "the bundle")
+    if not isinstance(value, dict) or value.get("mediaType") != BUNDLE_TYPE:
+        raise VerificationError(f"the bundle is malformed: its mediaType is not {BUNDLE_TYPE}")
+    if not isinstance(value.get("dsseEnvelope"), dict):
+        raise VerificationError("the bundle is malformed: it has no dsseEnvelope")
+    return canonical_json(value["dsseEnvelope"])
+
+
+def check_bundle(bundle: bytes, envelope: bytes, key: PublicKey) -> None:
+    """Refuse a bundle of ours that somebody edited around the envelope that `key` signed.
+
+    Raises:
+        VerificationError: it is not to the byte what `sigstore_bundle` gives.
+    """
+    if sigstore_bundle(envelope, key) != bundle:
+        raise VerificationError("the bundle was edited: it is not as tinymlaas writes it")

@@ -55,6 +55,10 @@ def verify(
     builder: BuilderOption = None,
     threshold: ThresholdOption = None,
     require_sandbox: RequireSandboxOption = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", readable=False, help="A Sigstore bundle of the module."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check a module's signature and content, and with --rerun or on a board its numbers."""
@@ -65,7 +69,9 @@ def verify(
     console = render.console()
     output = Output(console, render.console(stderr=True), as_json)
     patience = parse_seconds("--timeout", timeout) or 0.0
-    demands = modules.Demands(key, keyring, root, tuple(builder or ()), threshold, require_sandbox)
+    demands = modules.Demands(
+        key, keyring, root, tuple(builder or ()), threshold, require_sandbox, bundle
+    )
     checked = modules.verify(module, demands=demands)
     if layers:
         _layers(checked, model, module.name, output, console)

@@ -7,7 +7,13 @@ from pathlib import Path
 
 from storage import files
 from storage.archive import Archive
-from storage.bundle import bundle_name, sigstore_bundle
+from storage.bundle import (
+    MAX_BUNDLE_BYTES,
+    bundle_name,
+    check_bundle,
+    envelope_in,
+    sigstore_bundle,
+)
 from storage.dsse import MAX_ENVELOPE_BYTES
 from storage.provenance import ExternalParameters, envelope_name
 from storage.signing import PublicKey
@@ -23,7 +29,8 @@ from tinymlaas.settings import from_environment
 from tinymlaas.trust import Trust, key_trust, keyring_trust, own_trust
 from workers import replay
 from workers.pack import write_new
-from workers.samples import MAX_SAMPLES_BYTES, accuracy, load_samples
+from workers.reading import read_samples
+from workers.samples import MAX_SAMPLES_BYTES, accuracy
 from workers.verify.board.export import Port, exported
 
 
@@ -47,8 +54,9 @@ class Checked:
 class Demands:
     """What a user asks of a module's signatures; by default what their own keys or keyring say.
 
-    `key` and `keyring` are files; `root` is the fingerprint that the keyring's root must have,
-    `builders` whom `key` may speak for.
+    `key` and `keyring` are files, and so is `bundle`, which is then read in place of the envelopes
+    beside the module. `root` is the fingerprint that the keyring's root must have, `builders` whom
+    `key` may speak for.
     """
 
     key: Path | None = None
@@ -57,6 +65,7 @@ class Demands:
     builders: tuple[str, ...] = ()
     threshold: int | None = None
     require_sandbox: bool = False
+    bundle: Path | None = None
 
 
 def verify(path: Path, key: Path | None = None, demands: Demands | None = None) -> Checked:
@@ -68,10 +77,10 @@ def verify(path: Path, key: Path | None = None, demands: Demands | None = None) 
     """
     demands = demands or Demands(key=key)
     archive = read_input(path, "module", MAX_ARCHIVE_BYTES)
-    beside = path.with_name(envelope_name(path.name))
-    envelope = None
-    if beside.exists():
-        envelope = read_input(beside, "signature envelope", MAX_ENVELOPE_BYTES)
+    bundle = None
+    if demands.bundle is not None:
+        bundle = read_input(demands.bundle, "bundle", MAX_BUNDLE_BYTES)
+    envelope = _beside(path) if bundle is None else envelope_in(bundle)
     trust = _trust(demands)
     verified = verify_module(
         archive,
@@ -80,6 +89,8 @@ def verify(path: Path, key: Path | None = None, demands: Demands | None = None) 
         threshold=trust.threshold,
         require_sandbox=demands.require_sandbox,
     )
+    if bundle is not None:
+        check_bundle(bundle, verified.envelopes[0], verified.key)
     provenance = verified.statement.predicate
     return Checked(
         verified.archive,
@@ -89,6 +100,14 @@ def verify(path: Path, key: Path | None = None, demands: Demands | None = None) 
         tuple(zip(verified.keys, verified.envelopes, strict=True)),
         (*trust.remarks, *verified.remarks),
     )
+
+
+def _beside(path: Path) -> bytes | None:
+    """Return the envelopes beside the archive at `path`; None if there is no such file."""
+    beside = path.with_name(envelope_name(path.name))
+    if not beside.exists():
+        return None
+    return read_input(beside, "signature envelope", MAX_ENVELOPE_BYTES)
 
 
 def _trust(demands: Demands) -> Trust:
@@ -207,7 +226,7 @@ def run_samples(
     archive = verify(path, key).archive
     contain()
     specs = [tensor.spec for tensor in archive.manifest.inputs]
-    loaded = load_samples(read_input(data, "data", MAX_SAMPLES_BYTES), data.name, specs, limit)
+    loaded = read_samples(read_input(data, "data", MAX_SAMPLES_BYTES), data.name, specs, limit)
     ran = replay.run_archive(archive, loaded.samples, from_environment().toolchain_cache)
     outputs = [[tensor.ravel().tolist() for tensor in sample] for sample in ran.outputs]
     return RunReport(
