@@ -4,17 +4,19 @@
 a tmpfs and limits of its own. Bytes go in, bytes come out.
 """
 
-from workers.sandbox.client import call, check, configure, prepare, settings, shared
+from workers.sandbox.client import NONE, call, check, configure, kind, prepare, settings, shared
 from workers.sandbox.limits import Limits, Step
 from workers.sandbox.zygotes import Settings
 
 __all__ = [
+    "NONE",
     "Limits",
     "Settings",
     "Step",
     "call",
     "check",
     "configure",
+    "kind",
     "prepare",
     "settings",
     "shared",

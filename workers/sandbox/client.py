@@ -34,6 +34,7 @@ from workers.sandbox.zygotes import Base, Settings, Zygotes
 
 _PROFILES = {Step.INSPECT: Profile.PARSE, Step.REFERENCE: Profile.PARSE}
 _MIB = 1 << 20
+BUBBLEWRAP, NONE = "bubblewrap", "none"
 _zygotes = Zygotes()
 
 
@@ -45,6 +46,11 @@ def configure(settings: Settings) -> None:
 def settings() -> Settings:
     """Return how jobs of this process run."""
     return _zygotes.settings
+
+
+def kind() -> str:
+    """Return what the jobs of this process run in, for reports and provenance."""
+    return NONE if _zygotes.settings.unsafe else BUBBLEWRAP
 
 
 def shared() -> Settings:

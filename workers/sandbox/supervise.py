@@ -167,7 +167,7 @@ class _Job:
             data = os.read(pipe, CHUNK)
         except BlockingIOError:
             return True
-        taken = data[: self._left[kind]]
+        taken = data[: max(self._left[kind], 0)]
         if taken:
             self._connection.sendall(frame(kind, taken))
         self._left[kind] -= len(data)

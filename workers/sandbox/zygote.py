@@ -26,6 +26,8 @@ from pathlib import Path
 from workers.sandbox import supervise
 from workers.sandbox.frames import END, frame
 
+_LIFELINE = 0  # a pipe whose other end is held by whoever has started us, and closes with it
+
 
 @dataclass
 class _Running:
@@ -37,10 +39,8 @@ class _Running:
 
 
 def main(arguments: list[str]) -> None:
-    """Serve until we are killed."""
+    """Serve until whoever has started us has gone."""
     descriptor, bare, *modules = arguments
-    with open(os.devnull, "rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
     for module in modules:
         importlib.import_module(module)
     gc.collect()
@@ -58,6 +58,7 @@ def _serve(listener: socket.socket, bare: Path | None) -> None:
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     poll.register(ended, select.POLLIN)
+    poll.register(_LIFELINE, select.POLLIN)
     running: dict[int, _Running] = {}
     numbers = itertools.count()
     while True:
@@ -66,6 +67,8 @@ def _serve(listener: socket.socket, bare: Path | None) -> None:
                 job = _begin(listener, bare, next(numbers))
                 running[job.connection.fileno()] = job
                 poll.register(job.connection, select.POLLRDHUP)
+            elif descriptor == _LIFELINE:
+                return
             elif descriptor == ended.fileno():
                 with contextlib.suppress(BlockingIOError):
                     ended.recv(4096)
@@ -101,7 +104,7 @@ def _first(connection: socket.socket, bare: Path | None) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in map(int, os.listdir("/proc/self/fd")):
-            if descriptor > 2 and descriptor != connection.fileno():
+            if descriptor not in (1, 2) and descriptor != connection.fileno():
                 with contextlib.suppress(OSError):
                     os.close(descriptor)
         if bare is None:

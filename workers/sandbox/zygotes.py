@@ -198,7 +198,7 @@ class _Zygote:
                 self._process = subprocess.Popen(
                     argv,
                     env=environment,
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,  # closes with us: then the zygote ends, however late
                     stdout=log,
                     stderr=log,
                     pass_fds=[listener.fileno()],

@@ -1,0 +1,99 @@
+"""What the tests' jobs do inside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tinymlaas.contract.errors import UnsupportedModel
+
+_MIB = 1 << 20
+counted = [0]
+
+
+def facts() -> dict[str, str]:
+    """Return what a job can tell of where it is."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return {
+        "here": os.getcwd(),
+        "files": " ".join(sorted(os.listdir("."))),
+        "environment": " ".join(sorted(os.environ)),
+        "processes": " ".join(name for name in os.listdir("/proc") if name.isdecimal()),
+        "capabilities": " ".join(x.split()[1] for x in status if x.startswith("Cap")),
+        "descriptors": " ".join(
+            name for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")
+        ),
+        "counted": str(counted[0]),
+        "network": " ".join(line.split(":")[0].strip() for line in _interfaces()),
+        "umask": str(os.umask(0)),
+    }
+
+
+def _interfaces() -> list[str]:
+    return [x for x in Path("/proc/net/dev").read_text().splitlines() if ":" in x]
+
+
+def corrupt() -> None:
+    """Leave this process, its files and its environment as bad as can be."""
+    counted[0] = 7
+    os.environ["PYTHONPATH"] = "/job/work/evil"
+    os.environ["LD_PRELOAD"] = "/job/work/evil.so"
+    sys.path.insert(0, "/job/work")
+    sys.modules["json"] = None  # type: ignore[assignment]
+    sys.modules["tests.integration.sandbox.jobs"].facts = None
+    os.umask(0o777)
+    for place in ("/job/work/json.py", "/dev/shm/left", "/job/left"):
+        Path(place).write_text("raise SystemExit(9)")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    subprocess.Popen(["sleep", "600"], start_new_session=True)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def nap(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def hunger() -> None:
+    kept = []
+    while True:
+        kept.append(b"x" * _MIB)
+
+
+def share_hunger() -> None:
+    """Take memory that no limit of one process counts."""
+    for _ in range(8):
+        if os.fork() == 0:
+            kept = [b"x" * (8 * _MIB) for _ in range(6)]
+            time.sleep(60)
+            del kept
+    time.sleep(60)
+
+
+def flood() -> bytes:
+    return bytes(20 * _MIB)
+
+
+def chatter() -> None:
+    for _ in range(200):
+        sys.stdout.write("y" * 65536 + "\n")
+
+
+def refuse() -> None:
+    raise UnsupportedModel("no such operator")
+
+
+def fill() -> None:
+    for number in range(1000):
+        Path(f"f{number}").write_bytes(bytes(8 * _MIB))
+
+
+def wrong() -> str:
+    return "text"
+
+
+def daemon() -> None:
+    subprocess.Popen(["sleep", "618"], start_new_session=True)
