@@ -14,6 +14,7 @@ import enum
 import functools
 import json
 import math
+import re
 import struct
 import types
 import typing
@@ -26,7 +27,17 @@ from pydantic import BaseModel, ValidationError
 _LENGTH = struct.Struct("<I")
 _MOST_JSON = 64 << 20
 _MOST_PARTS = 65536
-_KINDS = "biuf"  # of arrays' elements: bool, integers, floats; never objects
+_FAULTS = (
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
+# Bool, integers, floats of known size; never objects. numpy evaluates stranger names.
+_DTYPE = re.compile(r"\|b1|[<>|=]?[iuf][1248]|[<>=]?f16")
 _DEEPEST_ARRAY = 32
 
 
@@ -83,7 +94,7 @@ def decode(kind: Any, data: bytes) -> Any:
         return _typed(kind, value, _Parts(data, _LENGTH.size + length, sizes))
     except Malformed:
         raise
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError, struct.error) as error:
+    except _FAULTS as error:
         raise Malformed(str(error)[:200] or type(error).__name__) from None
 
 
@@ -126,7 +137,9 @@ def _typed(kind: Any, value: Any, parts: _Parts) -> Any:  # noqa: PLR0911 - one 
         return _exactly(types.NoneType, value)
     if kind is float:
         return float(_exactly((int, float), value))
-    if kind in (bool, int, str):
+    if kind is str:
+        return _text(value)
+    if kind in (bool, int):
         return _exactly(kind, value)
     if issubclass(kind, enum.Enum):
         return kind(value)
@@ -142,6 +155,12 @@ def _exactly(kind: Any, value: Any) -> Any:
     if type(value) not in kinds:
         raise Malformed(f"a {type(value).__name__} in place of {kinds[0].__name__}")
     return value
+
+
+def _text(value: Any) -> str:
+    text: str = _exactly(str, value)
+    text.encode()  # a lone surrogate could be told to nobody; it raises ValueError
+    return text
 
 
 def _one_of(kinds: tuple[Any, ...], value: Any, parts: _Parts) -> Any:
@@ -170,9 +189,9 @@ def _collection(origin: Any, inner: tuple[Any, ...], value: Any, parts: _Parts) 
 
 def _array(value: Any, parts: _Parts) -> Any:
     name, shape, index = _exactly(list, value)
-    dtype = np.dtype(_exactly(str, name))
-    if dtype.kind not in _KINDS or dtype.hasobject:
-        raise Malformed(f"an array of {dtype}")
+    if not _DTYPE.fullmatch(_exactly(str, name)):
+        raise Malformed("an array of what is no number")
+    dtype = np.dtype(name)
     if len(shape) > _DEEPEST_ARRAY or any(type(n) is not int or n < 0 for n in shape):
         raise Malformed("an array with an odd shape")
     data = parts.take(index)

@@ -37,10 +37,11 @@ def encode(error: TinymlaasError) -> str:
 
 def decode(value: Any) -> TinymlaasError:
     """Return the error that `value`, from inside, says; an unreadable one is a crash."""
-    if isinstance(value, dict) and value.get("error") in _PLACES:
-        reasons = value.get("reasons")
-        if isinstance(reasons, list) and all(isinstance(each, str) for each in reasons):
-            name = value["error"]
+    name, reasons = (
+        (value.get("error"), value.get("reasons")) if isinstance(value, dict) else (0, 0)
+    )
+    if isinstance(name, str) and name in _PLACES and isinstance(reasons, list):
+        if all(isinstance(each, str) for each in reasons):
             kind = getattr(importlib.import_module(_PLACES[name]), name)
             found: TinymlaasError = kind(*(reasons[:_MOST_REASONS] or ["it gave no reason"]))
             return found
