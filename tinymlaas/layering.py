@@ -13,7 +13,7 @@ from tinymlaas.modules import Checked
 from tinymlaas.rebuilding import job_again
 from tinymlaas.sandboxing import contain
 from tinymlaas.settings import from_environment
-from workers import guardian, replay
+from workers import replay
 from workers.build import Workbench
 from workers.compilers.registry import discover
 from workers.golden import decode_golden, samples_of
@@ -53,8 +53,7 @@ def layers(checked: Checked, model: Path | None, progress: Progress) -> Found:
     before = archive.manifest.verification
     by_tflm = before is not None and before.reference.startswith(tflm_host.DISTRIBUTION)
     exact = by_tflm and promises_exactness(compiler.describe(), job.task.summary)
-    with guardian.scratch("layers") as folder:
-        data = bench.store.get(keys.blob(job.static_digest))
-        found = Probe(job, compiler, data, exact, folder, cache).look(golden, ran.outputs)
+    data = bench.store.get(keys.blob(job.static_digest))
+    found = Probe(job, compiler, data, exact, cache).look(golden, ran.outputs)
     progress.end("module", "compared")
     return found

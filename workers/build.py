@@ -19,7 +19,6 @@ from tinymlaas.contract.jobs import CandidateJob, Outcome
 from tinymlaas.contract.manifest import Footprint, Level
 from tinymlaas.contract.progress import Progress
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
-from workers import guardian
 from workers.compilers.registry import Registry
 
 if TYPE_CHECKING:  # the stages and all they need are loaded when something is built, not before
@@ -126,12 +125,11 @@ def _built(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None
         if (found.version, found.build) != expected:
             raise OtherCompiler(f"{job.compiler} was changed since this worker began")
     data = bench.store.get(keys.blob(job.static_digest))
-    with guardian.scratch("build") as scratch:
-        stages = Stages(job, compiler, scratch, bench.store, bench.toolchain_cache, bench.progress)
-        try:
-            product = stages.run(data)
-        except DoesNotFit as error:
-            return Outcome(report=_too_large(job, error, stages.estimate))
+    stages = Stages(job, compiler, bench.store, bench.toolchain_cache, bench.progress)
+    try:
+        product = stages.run(data)
+    except DoesNotFit as error:
+        return Outcome(report=_too_large(job, error, stages.estimate))
     digest = sha256(product.archive)
     bench.store.put(keys.module_archive(digest), product.archive)
     report = _report(job, product, digest).model_copy(update=_estimated(stages.estimate))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tinymlaas.contract.compiler import CompileTask, Estimate
 from tinymlaas.contract.device import CapabilityClass, MemoryKind
 from tinymlaas.contract.errors import DoesNotFit, Failure, UnsupportedModel
-from workers import guardian
-from workers.compilers.plugin import TASK_FILE, Compiler
+from workers.compilers.plugin import Compiler
 from workers.toolchains.footprint import kilobytes
 
 
@@ -31,8 +28,8 @@ def check_room(estimate: Estimate, target: CapabilityClass) -> None:
         raise DoesNotFit(*reasons)
 
 
-def hint(task: CompileTask, folder: Path, compiler: Compiler) -> Estimate | None:
-    """Return the estimate for `task`, written in `folder`; None if there is none.
+def hint(task: CompileTask, model: bytes, compiler: Compiler) -> Estimate | None:
+    """Return the estimate for `task` on the static `model`; None if there is none.
 
     An estimate that breaks, or takes too long on a busy machine, is none: compiling may go well.
 
@@ -40,7 +37,7 @@ def hint(task: CompileTask, folder: Path, compiler: Compiler) -> Estimate | None
         UnsupportedModel: the compiler has found that it cannot take the task.
     """
     try:
-        return compiler.estimate(task, folder)
+        return compiler.estimate(task, model)
     except Failure:
         return None
 
@@ -52,10 +49,7 @@ def estimate(task: CompileTask, model: bytes, compiler: Compiler) -> Estimate | 
         UnsupportedModel: the compiler does not take the task.
         CompilerCrashed: it does not say whether it takes the task.
     """
-    with guardian.scratch("estimate") as folder:
-        (folder / TASK_FILE).write_text(task.model_dump_json())
-        (folder / task.model).write_bytes(model)
-        support = compiler.supports(task, folder)
-        if not support.ok:
-            raise UnsupportedModel(*support.reasons)
-        return hint(task, folder, compiler)
+    support = compiler.supports(task, model)
+    if not support.ok:
+        raise UnsupportedModel(*support.reasons)
+    return hint(task, model, compiler)

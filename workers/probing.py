@@ -15,9 +15,10 @@ from tinymlaas.contract.compiler import Compiled, Tap
 from tinymlaas.contract.errors import CompilerCrashed, Failure
 from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.manifest import LayerNumerics, Layers
-from workers import child
-from workers.compilers.plugin import TASK_FILE, Compiler
+from workers import sandbox
+from workers.compilers.plugin import Compiler, Output
 from workers.golden import Golden, samples_of
+from workers.sandbox import Step
 from workers.toolchains.library import build_library
 from workers.verify.layers import compare_layers, rounding, summarise
 from workers.verify.numerics import compare
@@ -25,7 +26,6 @@ from workers.verify.run import run_module
 
 Array = NDArray[Any]
 Outputs = Sequence[Sequence[Array]]
-_REFERENCE_SECONDS = 300.0
 
 
 class CannotProbe(Failure):
@@ -49,14 +49,13 @@ def can_probe(compiler: Compiler) -> bool:
 class Probe:
     """How the module of `job`, the static model `data`, is compiled and run once more.
 
-    `exact` says that the compiler promises the reference's bits; `folder` is new, for its files.
+    `exact` says that the compiler promises the reference's bits.
     """
 
     job: CandidateJob
     compiler: Compiler
     data: bytes
     exact: bool
-    folder: Path
     cache: Path
 
     def look(self, golden: Golden, outputs: Outputs) -> Found:
@@ -69,17 +68,11 @@ class Probe:
             Failure: a tool or simulator failed, or no machine has room for the copies.
         """
         task, samples = self.job.task, samples_of(golden.inputs, golden.samples)
-        compiled = self._compile()
+        output = self._compile()
+        compiled = output.compiled
         kept = tuple(tap.tensor for tap in compiled.taps)
         whole = compiled.model_copy(update={"outputs": (*compiled.outputs, *kept)})
-        library = build_library(
-            self.folder / "out",
-            whole,
-            task.name,
-            task.target,
-            self.folder / "library",
-            cache=self.cache,
-        )
+        library = build_library(output.files, whole, task.name, task.target, cache=self.cache)
         ran = run_module(library, task.name, task.target, whole, samples, cache=self.cache).outputs
         count = len(compiled.outputs)
         self._same([list(sample[:count]) for sample in ran], outputs)
@@ -89,17 +82,12 @@ class Probe:
         rows = compare_layers(compiled.taps, expected, got, exact=self.exact)
         return Found(tuple(rows), summarise(rows, tensors))
 
-    def _compile(self) -> Compiled:
-        task, out = self.folder / "task", self.folder / "out"
-        task.mkdir(parents=True)
-        out.mkdir()
+    def _compile(self) -> Output:
         asked = self.job.task.model_copy(update={"tapped": True})
-        (task / TASK_FILE).write_text(asked.model_dump_json())
-        (task / asked.model).write_bytes(self.data)
-        compiled = self.compiler.compile(task, out)
-        if not compiled.taps:
+        output = self.compiler.compile(asked, self.data)
+        if not output.compiled.taps:
             raise CannotProbe(f"{self.job.compiler} left no tensor of the model as it was")
-        return compiled
+        return output
 
     def _same(self, probe: Outputs, module: Outputs) -> None:
         """Refuse a probe that is another program: what it shows would not be the module's."""
@@ -112,17 +100,20 @@ class Probe:
 
     def _reference(self, compiled: Compiled, samples: Outputs) -> tuple[Outputs, int]:
         places = [(tap.layer, tap.output) for tap in compiled.taps]
-        found: tuple[Outputs, int] = child.call(
+        found: tuple[list[list[Array]], int] = sandbox.call(
             "workers.probing:tensors_of",
             self.data,
             self.job,
             samples,
             places,
-            seconds=_REFERENCE_SECONDS,
-            log=self.folder / "reference.log",
+            returns=tuple[list[list[Array]], int],
+            step=Step.REFERENCE,
             what="the reference",
         )
-        return found
+        tensors, count = found
+        if count < len(places) or [len(each) for each in tensors] != [len(places)] * len(samples):
+            raise CompilerCrashed("the reference gave other tensors than it was asked for")
+        return tensors, count
 
 
 def _as_kept(taps: Sequence[Tap], tensors: Sequence[Array]) -> list[Array]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,8 @@ from storage.archive import Archive
 from tinymlaas.contract.errors import VerificationError
 from tinymlaas.contract.manifest import Level, Verification
 from tinymlaas.contract.tensors import TensorSpec
-from workers import guardian
 from workers.golden import Golden, decode_golden, samples_of
-from workers.pack import header_path, library_path, unpack
-from workers.toolchains.firmware import Prebuilt
+from workers.pack import header_path, library_path
 from workers.verify import streams
 from workers.verify.board.export import counts_instructions
 from workers.verify.board.links import opened
@@ -33,13 +32,26 @@ def run_archive(archive: Archive, samples: Sequence[Sequence[Array]], cache: Pat
         CannotSimulate: nothing here runs code for the module's core.
         RunFailed: the module faulted or did not end.
         ToolchainError: a toolchain or simulator is missing or failed.
+        VerificationError: the archive holds no library to run.
     """
     manifest = archive.manifest
-    with guardian.scratch("replay") as folder:
-        root = folder / "module"
-        unpack(archive, root)
-        module = Prebuilt(root / library_path(manifest.name), root / header_path(manifest.name))
-        return run_module(module, manifest.name, manifest.target, manifest, samples, cache=cache)
+    module = _Members(_member(archive, library_path), _member(archive, header_path))
+    return run_module(module, manifest.name, manifest.target, manifest, samples, cache=cache)
+
+
+@dataclass(frozen=True)
+class _Members:
+    """A module whose files were not built here, but taken out of an archive."""
+
+    library: bytes
+    header: bytes
+
+
+def _member(archive: Archive, place: Callable[[str], str]) -> bytes:
+    path = place(archive.manifest.name)
+    if path not in archive.members:
+        raise VerificationError(f"the archive has no {path}: it cannot be run")
+    return archive.members[path]
 
 
 def replay_golden(archive: Archive, cache: Path) -> Verification:

@@ -1,9 +1,15 @@
-"""The stages of one build, in order: compile, library, link, reference, run, compare, pack."""
+"""The stages of one build, in order: compile, library, link, reference, run, compare, pack.
+
+What reads a model, or what was made of it, runs in jobs of the sandbox: bytes in, bytes out.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from storage.port import ObjectStore
 from storage.sbom import SBOM_PATH
@@ -27,14 +33,15 @@ from tinymlaas.contract.manifest import (
 from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.progress import Progress
 from tinymlaas.contract.report import candidate_name
-from workers import child
+from workers import sandbox
 from workers.bill import bill_of
-from workers.compilers.plugin import TASK_FILE, Compiler
+from workers.compilers.plugin import Compiler, Output
 from workers.estimating import check_room, hint
 from workers.golden import Golden, encode_golden, samples_of
 from workers.pack import header_path, library_path, pack
 from workers.probing import CannotProbe, Probe, can_probe
 from workers.references import Reference, stored_reference
+from workers.sandbox import Step
 from workers.toolchains.fit import link, object_footprint
 from workers.toolchains.footprint import with_stack
 from workers.toolchains.library import Library, build_library
@@ -45,7 +52,7 @@ from workers.verify.machines import CannotSimulate
 from workers.verify.numerics import FLOAT32_TOLERANCE, compare, tolerances, within
 from workers.verify.run import RunResult, run_module
 
-_REFERENCE_SECONDS = 300.0
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -68,13 +75,12 @@ class Product:
 
 
 class Stages:
-    """Takes one job through the stages; each leaves its files in `scratch`."""
+    """Takes one job through the stages."""
 
     def __init__(
         self,
         job: CandidateJob,
         compiler: Compiler,
-        scratch: Path,
         store: ObjectStore,
         cache: Path,
         progress: Progress,
@@ -83,7 +89,6 @@ class Stages:
         self._job = job
         self._task = job.task
         self._compiler = compiler
-        self._scratch = scratch
         self._store = store
         self._cache = cache
         self._progress = progress
@@ -101,12 +106,10 @@ class Stages:
         """
         task = self._task
         self._say("compiling")
-        compiled = self._compile(data)
+        output = self._compile(data)
+        compiled = output.compiled
         self._say("building the library")
-        work = self._scratch / "library"
-        library = build_library(
-            self._scratch / "out", compiled, task.name, task.target, work, cache=self._cache
-        )
+        library = build_library(output.files, compiled, task.name, task.target, cache=self._cache)
         unlinkable = cannot_link(task.target.core)
         if compiled.unlinked:
             return self._product(compiled, library, self._on_host(data, compiled, library))
@@ -128,11 +131,11 @@ class Stages:
         golden = reference.golden
         samples = samples_of(golden.inputs, golden.samples)
         arguments = (data, samples, len(self._task.summary.outputs), unlinked.arena)
-        outputs = child.call(
+        outputs = sandbox.call(
             "workers.verify.tflm_host:run_samples",
             *arguments,
-            seconds=_REFERENCE_SECONDS,
-            log=self._scratch / "host.log",
+            returns=list[list[Array]],
+            step=Step.REFERENCE,
             what=unlinked.interpreter,
         )
         ran = RunResult(
@@ -179,32 +182,28 @@ class Stages:
         name = candidate_name(self._job.compiler, self._task.kernels, self._task.options)
         self._progress.stage(name, what)
 
-    def _compile(self, data: bytes) -> Compiled:
-        task, out = self._scratch / "task", self._scratch / "out"
-        task.mkdir()
-        out.mkdir()
-        (task / TASK_FILE).write_text(self._task.model_dump_json())
-        (task / self._task.model).write_bytes(data)
-        support = self._compiler.supports(self._task, task)
+    def _compile(self, data: bytes) -> Output:
+        task = self._task
+        support = self._compiler.supports(task, data)
         if not support.ok:
             raise UnsupportedModel(*support.reasons)
-        self.estimate = hint(self._task, task, self._compiler)
+        self.estimate = hint(task, data, self._compiler)
         if self.estimate is not None:
-            check_room(self.estimate, self._task.target)
-        compiled = self._compiler.compile(task, out)
-        _check_boundary(compiled, self._job)
-        return compiled
+            check_room(self.estimate, task.target)
+        output = self._compiler.compile(task, data)
+        _check_boundary(output.compiled, self._job)
+        return output
 
     def _reference(self, data: bytes) -> Reference:
         self._say("running the reference")
 
         def compute() -> Reference:
-            found: Reference = child.call(
+            found: Reference = sandbox.call(
                 "workers.references:reference_of",
                 data,
                 self._job,
-                seconds=_REFERENCE_SECONDS,
-                log=self._scratch / "reference.log",
+                returns=Reference,
+                step=Step.REFERENCE,
                 what="the reference",
             )
             return found
@@ -273,8 +272,7 @@ class Stages:
         if not can_probe(self._compiler):
             return None, ""
         self._say("comparing layer by layer")
-        folder = self._scratch / "probe"
-        probe = Probe(self._job, self._compiler, data, exact, folder, self._cache)
+        probe = Probe(self._job, self._compiler, data, exact, self._cache)
         try:
             found = probe.look(golden, ran.outputs).layers
         except TinymlaasError as error:
@@ -331,7 +329,7 @@ def _check_boundary(compiled: Compiled, job: CandidateJob) -> None:
 
 
 def _members(library: Library, name: str) -> dict[str, bytes]:
-    members = {str(path.relative_to(library.root)): path.read_bytes() for path in library.sources}
-    members[header_path(name)] = library.header.read_bytes()
-    members[library_path(name)] = library.path.read_bytes()
+    members = {f"src/{path}": content for path, content in library.sources.items()}
+    members[header_path(name)] = library.header
+    members[library_path(name)] = library.library
     return members

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tomllib
 from functools import cached_property
 from pathlib import Path
@@ -13,17 +10,14 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from tinymlaas.contract.base import Model
-from tinymlaas.contract.compiler import (
-    Compiled,
-    CompilerDescription,
-    CompileTask,
-    Estimate,
-    Support,
-)
+from tinymlaas.contract.compiler import CompilerDescription, CompileTask, Estimate, Support
 from tinymlaas.contract.errors import CompilerCrashed, UsageError
-from workers import child, guardian
-from workers.compilers.output import MAX_JSON_BYTES, parse, read_compiled, read_unsupported
-from workers.compilers.plugin import EXIT_UNSUPPORTED, TASK_FILE
+from workers import sandbox
+from workers.compilers.inside import Ended
+from workers.compilers.output import parse, read_compiled, read_unsupported
+from workers.compilers.plugin import EXIT_UNSUPPORTED, Output, task_files
+from workers.sandbox import Step
+from workers.sandbox.files import Files
 
 CONFIG_FILE = "compiler.toml"
 _ASK_SECONDS = 30.0
@@ -40,8 +34,13 @@ class CommandConfig(Model):
 class CommandCompiler:
     """A compiler from outside, found by its folder."""
 
-    def __init__(self, folder: Path, config: CommandConfig, compile_seconds: float = 600.0) -> None:
-        """Wrap the program that `config` names; `compile_seconds` limits one compile."""
+    def __init__(
+        self, folder: Path, config: CommandConfig, compile_seconds: float | None = None
+    ) -> None:
+        """Wrap the program that `config` names.
+
+        `compile_seconds` limits one compile, in place of the sandbox's limit for it.
+        """
         self._folder = folder
         self._config = config
         self._compile_seconds = compile_seconds
@@ -71,86 +70,71 @@ class CommandCompiler:
         """Return the answer of ``describe``, asked once."""
         return self._description
 
-    def supports(self, task: CompileTask, folder: Path) -> Support:
+    def supports(self, task: CompileTask, model: bytes) -> Support:
         """Return the answer of ``supports TASK.json``."""
-        answer = self._ask("supports", str((folder / TASK_FILE).resolve()))
+        answer = self._ask("supports", task_files(task, model))
         return parse(Support, answer, f"{self.name}: supports")
 
-    def estimate(self, task: CompileTask, folder: Path) -> Estimate | None:
+    def estimate(self, task: CompileTask, model: bytes) -> Estimate | None:
         """Return the answer of ``estimate TASK.json``, if the compiler says it has one."""
         if not self.describe().estimates:
             return None
-        answer = self._ask("estimate", str((folder / TASK_FILE).resolve()))
+        answer = self._ask("estimate", task_files(task, model))
         return parse(Estimate, answer, f"{self.name}: estimate")
 
-    def compile(self, folder: Path, out: Path) -> Compiled:
+    def compile(self, task: CompileTask, model: bytes) -> Output:
         """Run ``compile TASK.json OUT/`` and return its checked result."""
-        args = ("compile", str((folder / TASK_FILE).resolve()), str(out.resolve()))
-        status, _, errors = self._run(args, self._compile_seconds)
-        if status == EXIT_UNSUPPORTED:
-            raise read_unsupported(out, self.name)
-        if status != 0:
-            raise CompilerCrashed(f"{self.name}: compile ended with status {status}: {errors}")
-        return read_compiled(out, self.describe())
+        seconds = self._compile_seconds
+        ended = self._run("compile", Step.COMPILE, seconds, task_files(task, model))
+        if ended.status == EXIT_UNSUPPORTED:
+            raise read_unsupported(ended.files, self.name)
+        self._check(ended, "compile")
+        return read_compiled(ended.files, self.describe())
 
-    def _ask(self, *args: str) -> bytes:
-        status, output, errors = self._run(args, _ASK_SECONDS)
-        if status != 0:
-            raise CompilerCrashed(f"{self.name}: {args[0]} ended with status {status}: {errors}")
-        return output
+    def warm_up(self) -> None:
+        """Have what its jobs are forked from started.
 
-    def _argv(self) -> list[str]:
+        Raises:
+            Failure: there is no sandbox.
+        """
+        sandbox.prepare(readable=(self._folder,))
+
+    def _ask(self, verb: str, task: Files | None = None) -> bytes:
+        ended = self._run(verb, Step.ESTIMATE, _ASK_SECONDS, task)
+        self._check(ended, verb)
+        return ended.output
+
+    def _check(self, ended: Ended, verb: str) -> None:
+        if ended.status != 0:
+            raise CompilerCrashed(
+                f"{self.name}: {verb} ended with status {ended.status}: {ended.complaint}"
+            )
+
+    def _command(self) -> list[str]:
         program, *rest = self._config.command
         beside = self._folder / program
         return [str(beside) if beside.is_file() else program, *rest]
 
-    def _run(self, args: tuple[str, ...], seconds: float) -> tuple[int, bytes, str]:
-        """Return exit status, stdout and the last line of stderr of one run."""
-        with guardian.scratch("compiler") as scratch:
-            answer, log = scratch / "stdout", child.log_of(scratch / "stderr")
-            with answer.open("wb") as output, log.open("ab") as errors:
-                before = errors.tell()
-                try:
-                    process = subprocess.Popen(
-                        [*self._argv(), *args],
-                        cwd=self._folder,
-                        env=_environment(str(scratch)),
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=errors,
-                        start_new_session=True,
-                    )
-                except OSError as error:
-                    raise CompilerCrashed(f"{self.name}: cannot be started: {error}") from None
-            status = self._wait(process, args[0], seconds)
-            with answer.open("rb") as said:
-                return status, said.read(MAX_JSON_BYTES + 1), child.last_line(log, before)
-
-    def _wait(self, process: subprocess.Popen[bytes], verb: str, seconds: float) -> int:
-        """Return the exit status; whatever is left of the process's group by then is killed."""
-        with guardian.group(process.pid):
-            try:
-                return process.wait(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                raise CompilerCrashed(
-                    f"{self.name}: {verb} took longer than {seconds:g} s and was stopped"
-                ) from None
-            finally:
-                guardian.kill_group(process.pid)
-                process.wait()
-
-
-def _environment(scratch: str) -> dict[str, str]:
-    """Return a bare environment: our Python first in PATH, fixed locale, no credentials."""
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
-    return {
-        "PATH": path,
-        "HOME": scratch,
-        "TMPDIR": scratch,
-        "LANG": "C.UTF-8",
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    def _run(self, verb: str, step: Step, seconds: float | None, task: Files | None) -> Ended:
+        """Return how one run in a job of the sandbox ended, which sees the compiler's folder."""
+        what = f"{self.name}: {verb}"
+        try:
+            ended: Ended = sandbox.call(
+                "workers.compilers.inside:run_program",
+                self._command(),
+                str(self._folder),
+                verb,
+                task,
+                returns=Ended,
+                step=step,
+                what=what,
+                seconds=seconds,
+                readable=(self._folder,),
+            )
+        except CompilerCrashed as error:
+            named = (each if each.startswith(what) else f"{what}: {each}" for each in error.reasons)
+            raise CompilerCrashed(*named) from None
+        return ended
 
 
 def load(folder: Path) -> CommandCompiler:

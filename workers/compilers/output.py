@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
 from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from tinymlaas.contract.base import Model
-from tinymlaas.contract.compiler import ArenaTensor, Compiled, CompilerDescription, Unsupported
+from tinymlaas.contract.compiler import (
+    ArenaTensor,
+    Compiled,
+    CompilerDescription,
+    RelativePath,
+    Unsupported,
+)
 from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel
-from workers.compilers.plugin import COMPILED_FILE, UNSUPPORTED_FILE
+from workers.compilers.plugin import COMPILED_FILE, UNSUPPORTED_FILE, Output
+from workers.sandbox.files import Files
 
 MAX_JSON_BYTES = 8 << 20
-_MAX_OUTPUT_BYTES = 512 << 20
+MAX_OUTPUT_BYTES = 512 << 20
+MAX_OUTPUT_FILES = 20_000
 
 M = TypeVar("M", bound=Model)
+_PATH = TypeAdapter(RelativePath)
 
 
 def parse(model: type[M], data: bytes, what: str) -> M:
@@ -35,53 +42,50 @@ def parse(model: type[M], data: bytes, what: str) -> M:
         raise CompilerCrashed(f"{what} breaks the interface: {where}: {first['msg']}") from None
 
 
-def read_unsupported(out: Path, name: str) -> UnsupportedModel:
-    """Return the error that ``unsupported.json`` in `out` stands for."""
-    data = _read(out / UNSUPPORTED_FILE, f"{name}: {UNSUPPORTED_FILE}")
-    return UnsupportedModel(*parse(Unsupported, data, f"{name}: {UNSUPPORTED_FILE}").reasons)
+def read_unsupported(files: Files, name: str) -> UnsupportedModel:
+    """Return the error that ``unsupported.json`` among `files` stands for."""
+    what = f"{name}: {UNSUPPORTED_FILE}"
+    return UnsupportedModel(*parse(Unsupported, _file(files, UNSUPPORTED_FILE, what), what).reasons)
 
 
-def read_compiled(out: Path, description: CompilerDescription) -> Compiled:
-    """Return ``compiled.json`` of `out` once everything it names is found to be true.
+def read_compiled(files: Files, description: CompilerDescription) -> Output:
+    """Return ``compiled.json`` of `files` once everything it names is found to be true.
 
     Raises:
-        CompilerCrashed: schema, a missing or unsafe file, another compiler's name, or tensors
-            outside the arena.
+        CompilerCrashed: schema, a missing or oddly named file, another compiler's name, or
+            tensors outside the arena.
     """
     what = f"{description.name}: {COMPILED_FILE}"
-    compiled = parse(Compiled, _read(out / COMPILED_FILE, what), what)
+    compiled = parse(Compiled, _file(files, COMPILED_FILE, what), what)
     if (compiled.compiler, compiled.version) != (description.name, description.version):
         raise CompilerCrashed(f"{what} says it is of {compiled.compiler} {compiled.version}")
     if not compiled.sources and not compiled.objects:
         raise CompilerCrashed(f"{what} names neither sources nor objects")
-    total = sum(
-        _size(out, path, what) for path in (*compiled.sources, *compiled.objects, *compiled.extras)
-    )
-    if total > _MAX_OUTPUT_BYTES:
-        raise CompilerCrashed(f"{what}: output is larger than {_MAX_OUTPUT_BYTES >> 20} MiB")
+    for path in (*compiled.sources, *compiled.objects, *compiled.extras):
+        if path not in files:
+            raise CompilerCrashed(f"{what} names {path}, which is no regular file of its output")
+    _check_names(files, description.name)
     kept = (tap.tensor for tap in compiled.taps)
     for tensor in (*compiled.inputs, *compiled.outputs, *kept):
         _check_placed(tensor, compiled, what)
-    return compiled
+    return Output(compiled, files)
 
 
-def _read(path: Path, what: str) -> bytes:
-    try:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise CompilerCrashed(f"{what} is not a regular file")
-        with path.open("rb") as file:
-            return file.read(MAX_JSON_BYTES + 1)
-    except FileNotFoundError:
-        raise CompilerCrashed(f"{what} was not written") from None
+def _check_names(files: Files, name: str) -> None:
+    """Refuse names that a module's archive cannot hold; headers are found by their names alone."""
+    for path in files:
+        try:
+            _PATH.validate_python(path, strict=True)
+        except ValidationError:
+            raise CompilerCrashed(
+                f"{name}: wrote a file with an odd name: {path[:100]!a}"
+            ) from None
 
 
-def _size(out: Path, path: str, what: str) -> int:
-    target = out / path
-    # resolve() follows links in every folder on the way, so a link that leads out is seen here
-    inside = target.resolve().is_relative_to(out.resolve())
-    if not inside or target.is_symlink() or not target.is_file():
-        raise CompilerCrashed(f"{what} names {path}, which is no regular file of its output")
-    return target.stat().st_size
+def _file(files: Files, path: str, what: str) -> bytes:
+    if path not in files:
+        raise CompilerCrashed(f"{what} was not written")
+    return files[path]
 
 
 def _check_placed(tensor: ArenaTensor, compiled: Compiled, what: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Protocol
 
 from tinymlaas.contract.compiler import (
@@ -12,6 +12,7 @@ from tinymlaas.contract.compiler import (
     Estimate,
     Support,
 )
+from workers.sandbox.files import Files
 
 TASK_FILE = "task.json"
 COMPILED_FILE = "compiled.json"
@@ -19,8 +20,20 @@ UNSUPPORTED_FILE = "unsupported.json"
 EXIT_UNSUPPORTED = 3
 
 
+@dataclass(frozen=True)
+class Output:
+    """What a compiler made: ``compiled.json``, checked, and all files of its ``OUT/`` by path."""
+
+    compiled: Compiled
+    files: Files
+
+
 class Compiler(Protocol):
-    """A compiler behind the plugin interface (docs/compiler-plugins.md)."""
+    """A compiler behind the plugin interface (docs/compiler-plugins.md).
+
+    `model` is always the static model's bytes, which the task names. Only a job in the sandbox
+    ever reads them.
+    """
 
     @property
     def origin(self) -> str:
@@ -33,25 +46,37 @@ class Compiler(Protocol):
             CompilerCrashed: the compiler gave no valid description.
         """
 
-    def supports(self, task: CompileTask, folder: Path) -> Support:
-        """Return whether the compiler takes `task`, written as ``task.json`` in `folder`.
+    def supports(self, task: CompileTask, model: bytes) -> Support:
+        """Return whether the compiler takes `task`.
 
         Raises:
             CompilerCrashed: the compiler gave no valid answer.
         """
 
-    def estimate(self, task: CompileTask, folder: Path) -> Estimate | None:
-        """Return what the module of `task`, written in `folder`, will take; None if not known.
+    def estimate(self, task: CompileTask, model: bytes) -> Estimate | None:
+        """Return what the module of `task` will take; None if not known.
 
         Raises:
             UnsupportedModel: the compiler has found that it cannot take the task.
             CompilerCrashed: the compiler gave no valid answer.
         """
 
-    def compile(self, folder: Path, out: Path) -> Compiled:
-        """Compile ``folder/task.json`` into the empty folder `out`.
+    def compile(self, task: CompileTask, model: bytes) -> Output:
+        """Compile `task`.
 
         Raises:
             UnsupportedModel: the compiler cannot take this task after all.
             CompilerCrashed: it crashed, hung, or broke the interface.
         """
+
+    def warm_up(self) -> None:
+        """Have what its jobs are forked from started, so that the first need not wait for it.
+
+        Raises:
+            Failure: there is no sandbox.
+        """
+
+
+def task_files(task: CompileTask, model: bytes) -> Files:
+    """Return the folder that ``task.json`` lies in, as files."""
+    return {TASK_FILE: task.model_dump_json().encode(), task.model: model}

@@ -18,12 +18,13 @@ class _InTree:
     module: str  # the plugin module
     requires: str  # the library it needs
     extra: str  # the extra of our distribution that installs that library
+    preload: tuple[str, ...] = ()  # what its jobs find imported
 
 
 _IN_TREE = {
     "cmsis-nn": _InTree("workers.compilers.cmsis_nn.plugin", "tflite", "models"),
     "tflm": _InTree("workers.compilers.tflm.plugin", "tflite_micro", "tflm"),
-    "tvm": _InTree("workers.compilers.tvm.plugin", "tvm", "tvm"),
+    "tvm": _InTree("workers.compilers.tvm.plugin", "tvm", "tvm", ("tvm",)),
 }
 
 
@@ -60,7 +61,7 @@ def discover(folders: Iterable[Path] = ()) -> Registry:
         if importlib.util.find_spec(entry.requires) is None:
             unavailable[name] = f"{entry.requires} is not installed (extra '{entry.extra}')"
         else:
-            compilers[name] = InTreeCompiler(entry.module)
+            compilers[name] = InTreeCompiler(entry.module, entry.preload)
     for folder in folders:
         found = command.load(folder.resolve())
         if found.name in {*compilers, *unavailable, *_IN_TREE}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import signal
 import socket
@@ -89,7 +90,7 @@ def call(
     returns: Any,
     step: Step,
     what: str,
-    log: Path,
+    log: Path = Path(os.devnull),
     seconds: float | None = None,
     readable: Sequence[Path] = (),
     preload: Sequence[str] = (),

@@ -1,23 +1,29 @@
-"""Firmware around a module: compile its parts (once per core), and link it."""
+"""Firmware around a module: compile its parts (once per core), and link it.
+
+The parts are sources of our own, compiled in jobs that see nothing else. Linking happens in the
+job that needs the image: what stands below `link_image` runs inside the sandbox.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from storage import files
 from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.errors import CompilerCrashed, ToolchainError
-from workers.toolchains import process
-from workers.toolchains.library import compile_source, first_error
-from workers.toolchains.toolchain import Toolchain, toolchain_for
+from workers import sandbox
+from workers.sandbox import Step, files
+from workers.sandbox.files import Files
+from workers.toolchains import objects, process
+from workers.toolchains.compiling import compile_source, first_error
+from workers.toolchains.toolchain import toolchain_for
 
 FIRMWARE_DIR = Path(__file__).parent / "firmware"
 FIRMWARE = "firmware.elf"
+_LIBRARY = "lib/lib{name}.a"
 ARENA_SYMBOL = "tinymlaas_arena"
 _LINK_TIMEOUT = 300.0
 _UNDEFINED = re.compile(r"undefined reference to [`']([^']+)'")
@@ -48,20 +54,25 @@ class ModuleFiles(Protocol):
     """A module as the linker needs it: ``lib<name>.a`` and its header."""
 
     @property
-    def path(self) -> Path:
+    def library(self) -> bytes:
         """The static library."""
 
     @property
-    def header(self) -> Path:
+    def header(self) -> bytes:
         """The header with the module's ABI."""
 
 
 @dataclass(frozen=True)
-class Prebuilt:
-    """A module whose files were not built here, but taken out of an archive."""
+class Linkable:
+    """What goes into an image: the module `name`, built or taken out of an archive, for `target`,
+    and the objects of the firmware around it, by name.
+    """
 
-    path: Path
-    header: Path
+    name: str
+    target: CapabilityClass
+    library: bytes
+    header: bytes
+    parts: Files
 
 
 def startup_sources(core: Core) -> tuple[Path, ...]:
@@ -73,46 +84,60 @@ def startup_sources(core: Core) -> tuple[Path, ...]:
     return (FIRMWARE_DIR / "start_cortex_m.c",)
 
 
-def compile_parts(
+def firmware_parts(
     sources: Sequence[Path],
     target: CapabilityClass,
-    work_dir: Path,
     *,
     defines: Sequence[str] = (),
     cache: Path | None = None,
-) -> list[Path]:
-    """Compile firmware sources for `target`; objects in `cache` are used again.
+) -> Files:
+    """Return the objects of our firmware's `sources` for `target`; those in `cache` are reused.
 
     The cache key covers the toolchain, the flags, the source and all headers beside it.
+
+    Raises:
+        ToolchainError: the toolchain is missing or failed, or an object cannot be kept.
     """
     toolchain = toolchain_for(target.core)
-    flags = [*toolchain.cflags(target), *(f"-D{define}" for define in defines)]
-    return [_compile_part(toolchain, flags, source, work_dir, cache) for source in sources]
+    flags = (*toolchain.cflags(target), *(f"-D{define}" for define in defines))
+    words = (toolchain.version(), *flags)
+    keys = {path: objects.key_of((*words, path.name), _read_by(path)) for path in sources}
+    found = {path: objects.kept(cache, key) for path, key in keys.items()}
+    missing = [path for path, made in found.items() if made is None]
+    if missing:
+        made: list[bytes] = sandbox.call(
+            "workers.toolchains.firmware:compile_parts",
+            target.core,
+            [str(path) for path in missing],
+            flags,
+            returns=list[bytes],
+            step=Step.COMPILE,
+            what="compiling the firmware's parts",
+        )
+        for path, content in zip(missing, made, strict=True):
+            objects.keep(cache, keys[path], content)
+            found[path] = content
+    return {f"{path.name}.o": content for path, content in found.items() if content is not None}
 
 
-def _compile_part(
-    toolchain: Toolchain, flags: list[str], source: Path, work_dir: Path, cache: Path | None
-) -> Path:
-    digest = hashlib.sha256("\0".join((toolchain.version(), *flags, source.name)).encode())
-    for file in (source, *sorted(source.parent.glob("*.h")), *sorted(FIRMWARE_DIR.glob("*.h"))):
-        digest.update(hashlib.sha256(file.read_bytes()).digest())
-    kept = cache / f"{digest.hexdigest()}.o" if cache is not None else None
-    if kept is not None and kept.exists():
-        return kept
-    made = work_dir / f"{source.name}.o"
+def _read_by(source: Path) -> Files:
+    """Return `source` and all headers that it may include."""
+    paths = (source, *source.parent.glob("*.h"), *FIRMWARE_DIR.glob("*.h"))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def compile_parts(core: Core, sources: Sequence[str], flags: tuple[str, ...]) -> list[bytes]:
+    """Return the objects of our own `sources`; runs inside."""
+    return [_compile_part(core, Path(source), flags) for source in sources]
+
+
+def _compile_part(core: Core, source: Path, flags: tuple[str, ...]) -> bytes:
+    made = Path(f"{source.name}.o")
     # Firmware needs assembly statements, which are GNU C.
     language = ("-std=gnu11",) if source.suffix == ".c" else ()
-    local = [*flags, f"-I{FIRMWARE_DIR}"]
-    compile_source(toolchain, local, str(source), str(made), work_dir, language=language)
-    if kept is None:
-        return made
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        files.replace(kept, made.read_bytes(), kept.parent)
-    except OSError as error:
-        reason = error.strerror or error
-        raise ToolchainError(f"cannot keep objects in {kept.parent}: {reason}") from None
-    return kept
+    local = (*flags, f"-I{FIRMWARE_DIR}")
+    compile_source(toolchain_for(core), local, str(source), made.name, Path(), language=language)
+    return made.read_bytes()
 
 
 def table_source(name: str) -> str:
@@ -120,46 +145,55 @@ def table_source(name: str) -> str:
     return _TABLE.format(name=name, upper=name.upper())
 
 
-def compile_table(module: ModuleFiles, name: str, target: CapabilityClass, work_dir: Path) -> Path:
-    """Compile the table that names the module's functions and reserves its arena."""
-    source = work_dir / "module_table.c"
-    source.write_text(table_source(name), encoding="utf-8")
-    made = work_dir / "module_table.o"
-    toolchain = toolchain_for(target.core)
-    flags = [*toolchain.cflags(target), f"-I{FIRMWARE_DIR}", f"-I{module.header.parent.resolve()}"]
-    compile_source(toolchain, flags, source.name, made.name, work_dir)
-    return made
+def lay_out(module: Linkable, folder: Path) -> list[str]:
+    """Write the module and the objects around it into the empty `folder`; return these' paths.
+
+    To the parts comes a table that names the module's functions and reserves its arena.
+    """
+    parts = {f"parts/{name}": made for name, made in module.parts.items()}
+    source, made = "module_table.c", "module_table.o"
+    written = {
+        _LIBRARY.format(name=module.name): module.library,
+        f"include/{module.name}.h": module.header,
+        source: table_source(module.name).encode(),
+    }
+    files.write(folder, written | parts)
+    toolchain = toolchain_for(module.target.core)
+    flags = (*toolchain.cflags(module.target), f"-I{FIRMWARE_DIR}", "-Iinclude")
+    compile_source(toolchain, flags, source, made, folder)
+    return [*parts, made]
 
 
 def link_image(
-    objects: Sequence[Path],
-    module: ModuleFiles,
-    target: CapabilityClass,
-    work_dir: Path,
+    module: Linkable,
+    around: Sequence[str],
+    folder: Path,
     *,
     script: str | None,
     extra: Sequence[str] = (),
 ) -> Path:
-    """Link firmware with the module; return the executable, its map beside it (``.map``).
+    """Link the objects `around` with the module laid out in `folder`; return the executable.
+
+    Its map lies beside it (``.map``).
 
     Raises:
         LinkOverflow: the image does not fit the script's regions.
         CompilerCrashed: the module needs symbols no library has.
         ToolchainError: the linker failed in another way.
     """
+    target = module.target
     toolchain = toolchain_for(target.core)
-    image = work_dir / FIRMWARE
+    image = folder / FIRMWARE
     command = [toolchain.tool("gcc"), *toolchain.cflags(target), "-Wl,--gc-sections"]
     if script is not None:
-        path = work_dir / "firmware.ld"
+        path = folder / "firmware.ld"
         path.write_text(script, encoding="utf-8")
         command += ["-nostartfiles", "-T", path.name, "-Wl,--no-warn-rwx-segments"]
     elif target.core is Core.HOST:
         command += ["-pie", "-Wl,-z,now"]  # no lazy binding: it would use the measured stack
-    command += [*extra, "-Wl,-Map=firmware.map", "-o", image.name]
-    command += [str(path) for path in objects]
-    command += [str(module.path.resolve()), "-lm"]
-    done = process.run(command, work_dir, _LINK_TIMEOUT)
+    command += [*extra, "-Wl,-Map=firmware.map", "-o", image.name, *around]
+    command += [_LIBRARY.format(name=module.name), "-lm"]
+    done = process.run(command, folder, _LINK_TIMEOUT)
     if done.returncode == 0:
         return image
     if any(sign in done.stderr for sign in _OVERFLOW):

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice, product
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinymlaas.contract.compiler import Compiled
-from tinymlaas.contract.device import CapabilityClass, Core, MemoryKind, MemoryRegion
-from tinymlaas.contract.errors import ToolchainError
+from tinymlaas.contract.device import CapabilityClass, Core
+from tinymlaas.contract.errors import CompilerCrashed
 from tinymlaas.contract.manifest import Footprint, Level
-from workers import guardian
-from workers.toolchains import image, linker
+from workers import sandbox
+from workers.sandbox import Step
+from workers.toolchains import image
 from workers.toolchains.firmware import (
-    ARENA_SYMBOL,
     FIRMWARE_DIR,
-    LinkOverflow,
+    Linkable,
     ModuleFiles,
-    compile_parts,
-    compile_table,
-    link_image,
+    firmware_parts,
     startup_sources,
 )
+from workers.toolchains.fitting import Fitted, first_placement
 from workers.toolchains.footprint import (
     ARENA,
     Linked,
@@ -31,12 +28,8 @@ from workers.toolchains.footprint import (
     reasons_against,
     with_stack,
 )
-from workers.toolchains.linker import Placement
 
 __all__ = ["ModuleDoesNotFit", "link", "object_footprint", "with_stack"]
-
-# avr-gcc's own linker script takes the lengths of its two regions from symbols.
-_AVR_RELAXED = ("-Wl,--defsym=__TEXT_REGION_LENGTH__=8M,--defsym=__DATA_REGION_LENGTH__=8M",)
 
 
 def link(
@@ -52,14 +45,22 @@ def link(
         CompilerCrashed: the module needs symbols no library for the core has (a heap, say).
         ToolchainError: the toolchain is missing or failed, or the board has no flash or no RAM.
     """
-    with guardian.scratch("fit") as work_dir:
-        job = _Job(module, name, target, work_dir, _prepare(module, name, target, work_dir, cache))
-        if target.core is Core.HOST:
-            return footprint_of(job.link(None), None, target)
-        if target.core is Core.AVR:
-            linked = job.link(None, _AVR_RELAXED)
-            return _judged(footprint_of(linked, _first_placement(target), target), target)
-        return _fit_placed(job)
+    sources = [*startup_sources(target.core), FIRMWARE_DIR / "fit_main.c"]
+    parts = firmware_parts(sources, target, cache=cache)
+    fitted: Fitted = sandbox.call(
+        "workers.toolchains.fitting:fit",
+        Linkable(name, target, module.library, module.header, parts),
+        returns=Fitted,
+        step=Step.LINK,
+        what="linking for the board",
+    )
+    _check(fitted, target)
+    footprint = footprint_of(fitted.linked, fitted.placement, target)
+    # Without a reason the sizes fit by sum, but not with the gaps that alignment needs.
+    reasons = reasons_against(footprint, target) or fitted.overflow
+    if reasons:
+        raise ModuleDoesNotFit(footprint, *reasons)
+    return footprint
 
 
 def object_footprint(module: ModuleFiles, compiled: Compiled, target: CapabilityClass) -> Footprint:
@@ -69,8 +70,16 @@ def object_footprint(module: ModuleFiles, compiled: Compiled, target: Capability
 
     Raises:
         ModuleDoesNotFit: that alone is more than the board has.
+        CompilerCrashed: an object is damaged.
     """
-    found = image.object_sections(module.path)
+    found: tuple[image.Section, ...] = sandbox.call(
+        "workers.toolchains.image:object_sections",
+        module.library,
+        returns=tuple[image.Section, ...],
+        step=Step.LINK,
+        what="reading the module's objects",
+    )
+    _check_sections(found)
     code = sum(section.size for section in found if section.executable)
     constant = sum(s.size for s in found if not s.executable and not s.writable)
     initial = sum(s.size for s in found if s.writable and s.stored)
@@ -83,115 +92,28 @@ def object_footprint(module: ModuleFiles, compiled: Compiled, target: Capability
         image.Section(".bss", 0, 0, zero, writable=True, stored=False, executable=False),
         image.Section(ARENA, 0, 0, arena, writable=True, stored=False, executable=False),
     )
-    share = image.ModuleShare(code, constant)
-    linked = Linked(sections, arena, share)
-    footprint = footprint_of(linked, _first_placement(target), target)
-    return _judged(footprint.model_copy(update={"level": Level.ESTIMATED}), target)
-
-
-@dataclass(frozen=True)
-class _Job:
-    module: ModuleFiles
-    name: str
-    target: CapabilityClass
-    work_dir: Path
-    objects: list[Path]
-
-    def link(self, script: str | None, extra: tuple[str, ...] = ()) -> Linked:
-        elf = link_image(
-            self.objects, self.module, self.target, self.work_dir, script=script, extra=extra
-        )
-        linker_map = elf.with_suffix(".map").read_text(encoding="utf-8", errors="replace")
-        return Linked(
-            sections=image.sections(elf),
-            arena_bytes=image.symbol_size(elf, ARENA_SYMBOL),
-            share=image.module_share(linker_map, self.name),
-        )
-
-    def place(self, placement: Placement) -> Footprint:
-        linked = self.link(linker.script(placement, self.name))
-        return footprint_of(linked, placement, self.target)
-
-
-def _prepare(
-    module: ModuleFiles, name: str, target: CapabilityClass, work_dir: Path, cache: Path | None
-) -> list[Path]:
-    sources = [*startup_sources(target.core), FIRMWARE_DIR / "fit_main.c"]
-    parts = compile_parts(sources, target, work_dir, cache=cache)
-    return [*parts, compile_table(module, name, target, work_dir)]
-
-
-def _fit_placed(job: _Job) -> Footprint:
-    """Link everything into the first flash and the largest RAM; only if that overflows, learn the
-    sizes from a link with room and look for another placement that holds them.
-    """
-    first = _first_placement(job.target)
-    try:
-        return job.place(first)
-    except LinkOverflow as overflow:
-        said = overflow.reasons
-    relaxed = linker.script(first, job.name, relaxed=True)
-    needed = job.link(relaxed, ("-Wl,--no-check-sections",))
-    best = first
-    for placement in _placements(job.target, footprint_of(needed, first, job.target)):
-        best = placement
-        try:
-            return job.place(placement)
-        except LinkOverflow as overflow:
-            said = overflow.reasons
-    footprint = footprint_of(needed, best, job.target)
-    # Without a reason the sizes fit by sum, but not with the gaps that alignment needs.
-    raise ModuleDoesNotFit(footprint, *(reasons_against(footprint, job.target) or said))
-
-
-def _judged(needed: Footprint, target: CapabilityClass) -> Footprint:
-    reasons = reasons_against(needed, target)
+    linked = Linked(sections, arena, image.ModuleShare(code, constant))
+    footprint = footprint_of(linked, first_placement(target), target)
+    reasons = reasons_against(footprint, target)
+    footprint = footprint.model_copy(update={"level": Level.ESTIMATED})
     if reasons:
-        raise ModuleDoesNotFit(needed, *reasons)
-    return needed
+        raise ModuleDoesNotFit(footprint, *reasons)
+    return footprint
 
 
-def _regions(target: CapabilityClass, kind: MemoryKind) -> list[MemoryRegion]:
-    regions = [region for region in target.memory if region.kind is kind]
-    if not regions:
-        raise ToolchainError(f"the board's memory map has no {kind.value} region to link into")
-    return regions
+def _check(fitted: Fitted, target: CapabilityClass) -> None:
+    """Refuse an answer that no link can give: sizes below nothing, memory that is not there."""
+    linked, placement = fitted.linked, fitted.placement
+    ours = sum(s.size for s in linked.sections if s.writable) - linked.arena_bytes
+    _check_sections(linked.sections, ours, linked.arena_bytes, *vars(linked.share).values())
+    regions = placement.regions() if placement is not None else ()
+    if not set(regions) <= set(target.memory) or (placement is None) != (target.core is Core.HOST):
+        raise CompilerCrashed("linking for the board gave memory that the board does not have")
 
 
-def _first_placement(target: CapabilityClass) -> Placement:
-    flash = _regions(target, MemoryKind.FLASH)[0]
-    ram = max(_regions(target, MemoryKind.RAM), key=lambda region: region.length)
-    return Placement(code=flash, weights=flash, data=ram, arena=ram)
-
-
-def _placements(target: CapabilityClass, needed: Footprint) -> Iterator[Placement]:
-    """Yield the placements that hold `needed`, sections being whole, larger regions first.
-
-    Code stays in the first flash region, where the core starts. If one kind of memory cannot hold
-    its part at all, its first choice stands in, so that the other kind is still placed well.
-    """
-    first = _first_placement(target)
-    by_length = sorted(target.memory, key=lambda region: -region.length)
-    flash = [region for region in by_length if region.kind is MemoryKind.FLASH]
-    ram = [region for region in by_length if region.kind is MemoryKind.RAM]
-    constants = sum(use.bytes for use in needed.sections if use.section == ".weights")
-    weights = [
-        region
-        for region in flash
-        if _holds((first.code, needed.flash_bytes - constants), (region, constants))
-    ]
-    rams = [
-        (arena, data)
-        for arena, data in product(ram, ram)
-        if _holds((arena, needed.arena_bytes), (data, needed.static_bytes))
-    ]
-    choices = product(weights or [first.weights], rams or [(first.arena, first.data)])
-    for where, (arena, data) in choices if weights and rams else islice(choices, 1):
-        yield Placement(code=first.code, weights=where, data=data, arena=arena)
-
-
-def _holds(one: tuple[MemoryRegion, int], other: tuple[MemoryRegion, int]) -> bool:
-    (first, first_size), (second, second_size) = one, other
-    if first == second:
-        return first_size + second_size <= first.length
-    return first_size <= first.length and second_size <= second.length
+def _check_sections(sections: Sequence[image.Section], *more: int) -> None:
+    if any(size < 0 for size in (*more, *(section.size for section in sections))):
+        raise CompilerCrashed("the module has sections of sizes that cannot be")
+    odd = [section.name for section in sections if not section.name.isprintable()]
+    if odd:
+        raise CompilerCrashed(f"the module has a section with an odd name: {odd[0][:100]!a}")

@@ -86,13 +86,13 @@ def _sections(elf: ELFFile) -> Iterator[Section]:
         )
 
 
-def object_sections(archive: Path) -> tuple[Section, ...]:
-    """Return the sections that will take memory of every object in the static library `archive`.
+def object_sections(archive: bytes) -> tuple[Section, ...]:
+    """Return the sections that will take memory of every object in a static library.
 
     Nothing is placed yet: all addresses are 0.
     """
     found: list[Section] = []
-    for member in _members(archive.read_bytes()):
+    for member in _members(archive):
         found.extend(_sections(ELFFile(io.BytesIO(member))))
     return tuple(found)
 

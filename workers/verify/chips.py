@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinymlaas.contract.device import Core
+from workers import sandbox
+from workers.sandbox import Step
 from workers.toolchains import process
 from workers.toolchains.toolchain import toolchain_for
 
@@ -51,27 +53,34 @@ def simulator() -> str:
     return process.require(SIMAVR, SIMAVR)
 
 
+@functools.cache
 def chips_for(cpu: str) -> tuple[Chip, ...]:
     """Return the chips that run code for `cpu`, that itself first if simavr has it.
 
     Raises:
         ToolchainError: simavr or avr-gcc is not installed.
     """
+    found: tuple[Chip, ...] = sandbox.call(
+        "workers.verify.chips:find",
+        cpu,
+        returns=tuple[Chip, ...],
+        step=Step.LINK,
+        what=f"looking for a simulated {cpu}",
+    )
+    return found
+
+
+def find(cpu: str) -> tuple[Chip, ...]:
+    """Return what `chips_for` does; called inside, as it asks gcc."""
     own = _chip(cpu)
     if own is None:
         return ()
+    listed = process.run([simulator(), "--list-cores"], Path(), _PROBE_TIMEOUT).stdout.split()
     names = dict.fromkeys((cpu, _SISTERS.get(own.architecture, "")))
-    found = (_chip(name) for name in names if name in _simulated(simulator()))
+    found = (_chip(name) for name in names if name in listed)
     return tuple(chip for chip in found if chip is not None and chip.prints)
 
 
-@functools.cache
-def _simulated(simavr: str) -> frozenset[str]:
-    listed = process.run([simavr, "--list-cores"], Path(simavr).parent, _PROBE_TIMEOUT)
-    return frozenset(listed.stdout.split())
-
-
-@functools.cache
 def _chip(cpu: str) -> Chip | None:
     """Return what avr-libc's header says of `cpu`; None if gcc has no such chip."""
     gcc = toolchain_for(Core.AVR).tool("gcc")

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from tinymlaas.contract.manifest import Level
-from workers.toolchains.toolchain import toolchain_for
-from workers.verify.job import Job, RunFailed, RunResult, deepest
+from workers.verify.job import Bench, Job, Ran, RunFailed
 
 HOST = "host"
+SOURCES = ("harness_streams.c", "port_host.c")
 
 
-def run_on_host(job: Job) -> RunResult:
-    """Run `job` natively.
+def run_on_host(job: Job) -> Ran:
+    """Run `job` natively; called inside.
 
     Raises:
         RunFailed: the module crashed, reported an error or did not end in time.
     """
-    job.write_inputs()
-    program = job.link(job.target, ["harness_streams.c", "port_host.c"])
-    done = job.start([str(program)], HOST)
+    bench = Bench.of(job, 0)
+    bench.write_inputs(job.samples)
+    program = bench.link()
+    done = bench.start([f"./{program.name}"], HOST)
     if done.returncode != 0:
         raise RunFailed(f"the module failed on {HOST}: {done.stderr}")
-    answer = job.answer()
-    return RunResult(
-        outputs=answer.outputs,
-        instructions=None,
-        instructions_by_sample=(),
-        stack_bytes=deepest([answer]),
-        machine=HOST,
-        simulator=toolchain_for(job.target.core).version(),
-        level=Level.MEASURED,
-    )
+    return bench.ran(0)

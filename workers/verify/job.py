@@ -1,4 +1,8 @@
-"""One run: a module, its samples and a scratch folder; linking the harness and starting it."""
+"""One run: a module, its samples, and the places where its code may run.
+
+The methods of `Job` are called inside the sandbox, in the job's folder: they link the harness and
+start it. What comes out is what the harness wrote, which is only looked at outside.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,13 @@ from tinymlaas.contract.device import CapabilityClass
 from tinymlaas.contract.errors import ToolchainError
 from tinymlaas.contract.manifest import Level
 from tinymlaas.contract.tensors import TensorSpec
+from workers.sandbox.files import Files
 from workers.toolchains import process
-from workers.toolchains.firmware import (
-    ModuleFiles,
-    compile_parts,
-    compile_table,
-    link_image,
-    startup_sources,
-)
+from workers.toolchains.firmware import Linkable, lay_out, link_image
 from workers.verify import streams
-from workers.verify.streams import Answer, Array, Sample
+from workers.verify.chips import Chip
+from workers.verify.machines import Machine
+from workers.verify.streams import Array, Sample
 
 HARNESS_DIR = Path(__file__).parent / "harness"
 # Not a main that calls it: on the smallest machines every frame on the stack counts.
@@ -53,45 +54,73 @@ class RunResult:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is to be run, and `work_dir` to do it in, which its owner removes."""
+class Place:
+    """A machine, a chip, or this host itself (None), with the harness compiled for it."""
 
-    module: ModuleFiles
+    where: Machine | Chip | None
+    target: CapabilityClass
+    parts: Files
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run of the program: how many samples it took, and the stream that the harness wrote."""
+
+    samples: int
+    stream: bytes
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a job: the number of the place where it ran, and its runs."""
+
+    place: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be run, and the places for it, the nearest to the target first."""
+
     name: str
     target: CapabilityClass
+    library: bytes
+    header: bytes
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     samples: Sequence[Sample]
-    cache: Path | None
+    places: tuple[Place, ...]
     timeout: float
-    work_dir: Path
 
-    def write_inputs(self) -> None:
-        """Write the input stream; raises `ValueError` for a sample of the wrong kind."""
-        stream = streams.encode(self.samples, self.inputs, self.outputs)
-        (self.work_dir / INPUTS).write_bytes(stream)
+
+@dataclass(frozen=True)
+class Bench:
+    """A job's module laid out for one place, in a `folder` of its own; used inside the sandbox."""
+
+    job: Job
+    module: Linkable
+    folder: Path
+    around: tuple[str, ...]
+
+    @classmethod
+    def of(cls, job: Job, number: int) -> Bench:
+        """Lay the module out for the place of that `number`."""
+        place = job.places[number]
+        module = Linkable(job.name, place.target, job.library, job.header, place.parts)
+        folder = Path(f"place{number}")
+        return cls(job, module, folder, tuple(lay_out(module, folder)))
+
+    def write_inputs(self, samples: Sequence[Sample]) -> None:
+        """Write the input stream."""
+        stream = streams.encode(samples, self.job.inputs, self.job.outputs)
+        (self.folder / INPUTS).write_bytes(stream)
 
     def link(
-        self,
-        target: CapabilityClass,
-        sources: Sequence[str],
-        defines: Sequence[str] = (),
-        script: str | None = None,
-        extra: Sequence[str] = (),
-        objects: Sequence[Path] = (),
+        self, script: str | None = None, extra: Sequence[str] = (), objects: Sequence[str] = ()
     ) -> Path:
-        """Link the module with `sources` of the harness and more `objects`."""
-        paths = [*startup_sources(target.core), *(HARNESS_DIR / name for name in sources)]
-        parts = compile_parts(paths, target, self.work_dir, defines=defines, cache=self.cache)
-        table = compile_table(self.module, self.name, target, self.work_dir)
-        return link_image(
-            [*parts, table, *objects],
-            self.module,
-            target,
-            self.work_dir,
-            script=script,
-            extra=(*extra, _ENTRY),
-        )
+        """Link the module with the harness and more `objects`; return the program."""
+        around = (*self.around, *objects)
+        return link_image(self.module, around, self.folder, script=script, extra=(*extra, _ENTRY))
 
     def start(
         self,
@@ -105,32 +134,21 @@ class Job:
         Raises:
             RunFailed: it did not end in time, or a signal ended it.
         """
+        timeout = self.job.timeout
         try:
-            done = process.run(command, self.work_dir, self.timeout, output=output, until=until)
+            done = process.run(command, self.folder, timeout, output=output, until=until)
         except process.TimedOut:
             raise RunFailed(
-                f"the module did not end on {where} within {self.timeout:g} s "
-                f"({len(self.samples)} samples)"
+                f"the module did not end on {where} within {timeout:g} s "
+                f"({len(self.job.samples)} samples)"
             ) from None
         if done.returncode < 0:
             name = signal.Signals(-done.returncode).name
             raise RunFailed(f"the module crashed on {where}: {name}")
         return done
 
-    def answer(self) -> Answer:
-        """Return what the harness has written; raises `RunFailed` if it is not whole."""
-        path = self.work_dir / OUTPUTS
-        return self.decode(path.read_bytes() if path.exists() else b"")
-
-    def decode(self, stream: bytes) -> Answer:
-        """Return the answer in `stream`; raises `RunFailed` if it is not whole."""
-        try:
-            return streams.decode(stream, len(self.samples), self.outputs)
-        except streams.BrokenStream as error:
-            raise RunFailed(f"the harness ended early, after {error} of its answer") from None
-
-
-def deepest(answers: Sequence[Answer]) -> int | None:
-    """Return the deepest stack of all calls, or None if one went deeper than was painted."""
-    depths = [m.stack for answer in answers for m in (answer.init, *answer.samples)]
-    return None if streams.STACK_UNKNOWN in depths else max(depths)
+    def ran(self, number: int) -> Ran:
+        """Return what the harness has written into its file, as the answer to all samples."""
+        path = self.folder / OUTPUTS
+        stream = path.read_bytes() if path.exists() else b""
+        return Ran(number, (Part(len(self.job.samples), stream),))

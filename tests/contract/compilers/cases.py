@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tinymlaas.contract.compiler import Compiled, CompileTask
+from tinymlaas.contract.compiler import CompileTask
 from tinymlaas.contract.device import CapabilityClass, Core
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.model import ModelFormat, ModelSummary, OperatorUse
 from tinymlaas.contract.tensors import DType, TensorSpec
+from workers.compilers.plugin import Output
+from workers.sandbox import files
 
 SHAPE = (2, 3, 4)
 
@@ -59,17 +61,10 @@ def task_of(operators: list[str], core: Core = Core.HOST, dtype: DType = DType.F
     return task, data
 
 
-def write_task(folder: Path, task: CompileTask, data: bytes) -> Path:
-    """Write the task's two files into `folder` and return it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "task.json").write_text(task.model_dump_json())
-    (folder / task.model).write_bytes(data)
-    return folder
-
-
-def run_on_host(out: Path, compiled: Compiled, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """Build what the compiler wrote with the host's gcc and run its entry once."""
-    library = out.parent / "lib.so"
+def run_on_host(folder: Path, made: Output, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Build what the compiler wrote with the host's gcc in `folder` and run its entry once."""
+    compiled, out, library = made.compiled, folder / "out", folder / "lib.so"
+    files.write(out, made.files)
     sources = [str(out / s) for s in compiled.sources] + [str(out / o) for o in compiled.objects]
     includes = [f"-I{out / d}" for d in compiled.include_dirs]
     command = ["gcc", "-std=c11", "-O1", "-shared", "-fPIC", *compiled.cflags, *includes]

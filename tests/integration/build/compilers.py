@@ -1,7 +1,5 @@
 """Compilers of a few lines, right and wrong, for the model y = relu(x @ w) of small_onnx."""
 
-from pathlib import Path
-
 from tests.integration.cli.models import small_onnx
 from tinymlaas.contract.compiler import (
     ArenaPlan,
@@ -14,6 +12,7 @@ from tinymlaas.contract.compiler import (
 )
 from tinymlaas.contract.device import Core
 from tinymlaas.contract.errors import CompilerCrashed
+from workers.compilers.plugin import Output
 
 RIGHT = "sum > 0 ? sum : 0"
 
@@ -39,21 +38,22 @@ class Handmade:
             name="handmade", version="1", cores=(Core.HOST, Core.CORTEX_M4), operators=()
         )
 
-    def supports(self, task: CompileTask, folder: Path) -> Support:
+    def warm_up(self) -> None:
+        return None
+
+    def supports(self, task: CompileTask, model: bytes) -> Support:
         return Support()
 
-    def estimate(self, task: CompileTask, folder: Path) -> Estimate | None:
+    def estimate(self, task: CompileTask, model: bytes) -> Estimate | None:
         if isinstance(self.said, CompilerCrashed):
             raise self.said
         return self.said
 
-    def compile(self, folder: Path, out: Path) -> Compiled:
+    def compile(self, task: CompileTask, model: bytes) -> Output:
         self.asked += 1
         if self.error is not None:
             raise self.error
-        task = CompileTask.model_validate_json((folder / "task.json").read_text())
-        (out / "m.c").write_text(_source(self.formula, self.before))
-        return Compiled(
+        compiled = Compiled(
             compiler="handmade",
             version="1",
             entry="handmade_run",
@@ -65,6 +65,7 @@ class Handmade:
             sources=("m.c",),
             weight_bytes=256,
         )
+        return Output(compiled, {"m.c": _source(self.formula, self.before).encode()})
 
 
 def _source(formula: str, before: str) -> str:

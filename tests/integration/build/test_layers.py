@@ -1,5 +1,6 @@
 """Where a module's numbers part from the reference's: a wrong layer is named, and only that."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from tinymlaas.contract.report import CandidateStatus
 from workers.compilers.cmsis_nn import build, plugin
 from workers.compilers.cmsis_nn.program import Program, Step
 from workers.compilers.in_tree import InTreeCompiler
+from workers.compilers.plugin import TASK_FILE, Output, task_files
+from workers.sandbox import files
 
 Planting = Callable[[str], None]
 
@@ -35,11 +38,15 @@ class InThisProcess(InTreeCompiler):
         operators = tuple(o.model_copy(update={"exact": self.exact}) for o in found.operators)
         return found.model_copy(update={"operators": operators})
 
-    def compile(self, folder: Path, out: Path) -> Compiled:
-        compiled = plugin.compile(folder / "task.json", out)
-        if not isinstance(compiled, Compiled):
-            raise UnsupportedModel(*compiled.reasons)
-        return compiled
+    def compile(self, task: CompileTask, model: bytes) -> Output:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            files.write(folder / "task", task_files(task, model))
+            (folder / "out").mkdir()
+            compiled = plugin.compile(folder / "task" / TASK_FILE, folder / "out")
+            if not isinstance(compiled, Compiled):
+                raise UnsupportedModel(*compiled.reasons)
+            return Output(compiled, files.read(folder / "out"))
 
 
 @pytest.fixture
@@ -119,9 +126,9 @@ def test_a_right_module_is_not_looked_into(cache: Path) -> None:
     asked: list[CompileTask] = []
     honest = compiler.compile
 
-    def counted(folder: Path, out: Path) -> Compiled:
-        asked.append(CompileTask.model_validate_json((folder / "task.json").read_bytes()))
-        return honest(folder, out)
+    def counted(task: CompileTask, model: bytes) -> Output:
+        asked.append(task)
+        return honest(task, model)
 
     compiler.compile = counted  # type: ignore[method-assign]
     outcome, store, _ = build_with(compiler, five_layers(), "net.tflite", cache, "portable")
@@ -140,11 +147,10 @@ def test_a_probe_that_was_stopped_leaves_no_archive_that_lacks_it(
     compiler = InThisProcess(exact=False)
     honest = compiler.compile
 
-    def stopped(folder: Path, out: Path) -> Compiled:
-        task = CompileTask.model_validate_json((folder / "task.json").read_bytes())
+    def stopped(task: CompileTask, model: bytes) -> Output:
         if task.tapped:
             raise CompilerCrashed("it took too long and was stopped")
-        return honest(folder, out)
+        return honest(task, model)
 
     compiler.compile = stopped  # type: ignore[method-assign]
     outcome, store, _ = build_with(compiler, five_layers(), "net.tflite", cache, "portable")

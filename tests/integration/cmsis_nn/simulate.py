@@ -12,6 +12,7 @@ from tinymlaas.contract.device import CapabilityClass, Core, FloatAbi, Fpu, Mve
 from tinymlaas.contract.model import ModelFormat
 from workers.compilers.cmsis_nn import plugin
 from workers.models.summary import summarise
+from workers.sandbox import files
 from workers.toolchains.library import build_library
 from workers.verify.run import RunResult, run_module
 
@@ -64,5 +65,5 @@ def simulate(
 ) -> tuple[Compiled, RunResult]:
     """Build the module for `target` and run it on `samples`."""
     task, compiled = compile_for(data, target, folder, options or {})
-    library = build_library(folder / "out", compiled, task.name, target, folder / "library")
+    library = build_library(files.read(folder / "out"), compiled, task.name, target)
     return compiled, run_module(library, task.name, target, compiled, samples)

@@ -23,7 +23,7 @@ def on(memory_map, target=M4F):
 @pytest.mark.parametrize("core", TARGETS)
 def test_footprint_of_every_core(core, tmp_path, cache):
     target = TARGETS[core]
-    footprint = link(DENSE.build(target, tmp_path), NAME, target, cache=cache)
+    footprint = link(DENSE.build(target), NAME, target, cache=cache)
     assert footprint.level is Level.LINKED
     assert footprint.arena_bytes == 104
     assert 640 <= footprint.weight_bytes < 720
@@ -39,14 +39,14 @@ def test_footprint_of_every_core(core, tmp_path, cache):
 
 def test_constants_of_an_avr_take_flash_and_ram(tmp_path, cache):
     target = TARGETS["avr6"]
-    footprint = link(DENSE.build(target, tmp_path), NAME, target, cache=cache)
+    footprint = link(DENSE.build(target), NAME, target, cache=cache)
     assert footprint.static_bytes > 640
     rows = {(use.section, use.region): use.bytes for use in footprint.sections}
     assert rows[".data", "ram"] == rows[".data (initial values)", "flash"] > 640
 
 
 def _needs(tmp_path, cache, target=M4F):
-    return link(DENSE.build(target, tmp_path / "sized"), NAME, target, cache=cache)
+    return link(DENSE.build(target), NAME, target, cache=cache)
 
 
 @pytest.mark.parametrize("core", ["m4f", "rv32imac", "avr6"])
@@ -55,7 +55,7 @@ def test_too_little_flash_is_said_with_the_true_numbers(core, tmp_path, cache):
     needs = _needs(tmp_path, cache, target)
     flash, ram = target.memory
     exact = on((flash.model_copy(update={"length": needs.flash_bytes}), ram), target)
-    library = DENSE.build(target, tmp_path / "x")
+    library = DENSE.build(target)
     assert link(library, NAME, exact, cache=cache).flash_bytes == needs.flash_bytes
     short = on((flash.model_copy(update={"length": needs.flash_bytes - 1}), ram), target)
     with pytest.raises(ModuleDoesNotFit) as caught:
@@ -70,7 +70,7 @@ def test_too_little_flash_is_said_with_the_true_numbers(core, tmp_path, cache):
 def test_too_little_ram_is_said_with_the_true_numbers(tmp_path, cache):
     needs = _needs(tmp_path, cache)
     flash, ram = M4F.memory
-    library = DENSE.build(M4F, tmp_path / "x")
+    library = DENSE.build(M4F)
     small = on((flash, ram.model_copy(update={"length": needs.ram_bytes - 8})))
     with pytest.raises(ModuleDoesNotFit) as caught:
         link(library, NAME, small, cache=cache)
@@ -81,7 +81,7 @@ def test_too_little_ram_is_said_with_the_true_numbers(tmp_path, cache):
 
 
 def test_both_are_said_at_once(tmp_path, cache):
-    library = DENSE.build(M4F, tmp_path)
+    library = DENSE.build(M4F)
     small = on(
         (
             region("flash", MemoryKind.FLASH, 0x08000000, 512),
@@ -95,7 +95,7 @@ def test_both_are_said_at_once(tmp_path, cache):
 
 def test_a_megabyte_too_much_is_still_measured(tmp_path, cache):
     big = "static const uint8_t big[3000000] = {1, 2, 3};"
-    library = body("y[0] = big[x[0]];", big).build(M4F, tmp_path)
+    library = body("y[0] = big[x[0]];", big).build(M4F)
     with pytest.raises(ModuleDoesNotFit, match=r"needs 2,93\d kB flash of 256 kB \(rodata 2,930"):
         link(library, NAME, M4F, cache=cache)
 
@@ -104,7 +104,7 @@ WEIGHTS = "static const uint8_t weights[20000] = {1, 2, 3};"
 
 
 def test_weights_go_to_the_flash_that_holds_them(tmp_path, cache):
-    library = body("y[0] = weights[x[0]];", WEIGHTS).build(M4F, tmp_path)
+    library = body("y[0] = weights[x[0]];", WEIGHTS).build(M4F)
     board = on(
         (
             region("boot", MemoryKind.FLASH, 0x08000000, 16384),
@@ -122,7 +122,7 @@ def test_weights_go_to_the_flash_that_holds_them(tmp_path, cache):
 
 def test_data_moves_aside_when_the_arena_fills_its_region(tmp_path, cache):
     data = "static int32_t state[64] = {1, 2, 3};"
-    library = body("y[0] = state[x[0]]++;", data, arena=4096).build(M4F, tmp_path)
+    library = body("y[0] = state[x[0]]++;", data, arena=4096).build(M4F)
     board = on(
         (
             region("flash", MemoryKind.FLASH, 0x08000000, 65536),
@@ -141,7 +141,7 @@ def test_data_moves_aside_when_the_arena_fills_its_region(tmp_path, cache):
 def test_no_reason_is_given_for_the_memory_that_is_enough(tmp_path, cache):
     """RAM would only do with data moved aside; flash is what is short, and alone is said."""
     data = "static int32_t state[64] = {1, 2, 3};"
-    library = body("y[0] = state[x[0]]++;", data, arena=4096).build(M4F, tmp_path)
+    library = body("y[0] = state[x[0]]++;", data, arena=4096).build(M4F)
     board = on(
         (
             region("flash", MemoryKind.FLASH, 0x08000000, 256),
@@ -155,26 +155,26 @@ def test_no_reason_is_given_for_the_memory_that_is_enough(tmp_path, cache):
 
 
 def test_a_module_with_a_heap_does_not_link(tmp_path, cache):
-    library = body("y[0] = *(int *)malloc(x[0]);", "#include <stdlib.h>").build(M4F, tmp_path)
+    library = body("y[0] = *(int *)malloc(x[0]);", "#include <stdlib.h>").build(M4F)
     with pytest.raises(CompilerCrashed, match="the module needs _sbrk, which no library"):
         link(library, NAME, M4F, cache=cache)
 
 
 def test_a_missing_function_is_named(tmp_path, cache):
-    library = body("y[0] = other(x[0]);", "int other(int);").build(HOST, tmp_path)
+    library = body("y[0] = other(x[0]);", "int other(int);").build(HOST)
     with pytest.raises(CompilerCrashed, match="the module needs other, which no library for host"):
         link(library, NAME, HOST, cache=cache)
 
 
 def test_a_map_without_flash_cannot_be_linked(tmp_path, cache):
-    library = DENSE.build(M4F, tmp_path)
+    library = DENSE.build(M4F)
     with pytest.raises(ToolchainError, match="no flash region"):
         link(library, NAME, on(memory(256, 64)[1:]), cache=cache)
 
 
 def test_firmware_is_compiled_once(tmp_path):
     cache = tmp_path / "cache"
-    library = DENSE.build(M4F, tmp_path)
+    library = DENSE.build(M4F)
     first = link(library, NAME, M4F, cache=cache)
     kept = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert len(kept) == 2
@@ -183,7 +183,7 @@ def test_firmware_is_compiled_once(tmp_path):
 
 
 def test_nothing_is_left_behind(tmp_path, cache, own_tmp):
-    library = DENSE.build(M4F, tmp_path)
+    library = DENSE.build(M4F)
     link(library, NAME, M4F, cache=cache)
     with pytest.raises(ModuleDoesNotFit):
         link(library, NAME, on(memory(1, 64)), cache=cache)

@@ -22,7 +22,6 @@ from tests.unit.toolchains.handmade import (
 from tinymlaas.contract.device import Core
 from tinymlaas.contract.manifest import Level
 from tinymlaas.contract.tensors import DType
-from workers.toolchains.firmware import Prebuilt
 from workers.verify.machines import CannotSimulate
 from workers.verify.run import RunFailed, run_module
 
@@ -57,7 +56,7 @@ def number(value):
 @pytest.fixture
 def run(tmp_path, cache):
     def run(module, target, samples, **more):
-        library = module.build(target, tmp_path)
+        library = module.build(target)
         return run_module(library, NAME, target, module.compiled, samples, cache=cache, **more)
 
     return run
@@ -192,17 +191,6 @@ def test_inputs_are_written_before_each_run(run):
     assert [int(y[0]) for (y,) in result.outputs] == [3, 4]
 
 
-def test_a_module_from_an_archive_runs_alone(tmp_path, cache):
-    library = DENSE.build(M4F, tmp_path)
-    lib, header = tmp_path / "libhand.a", tmp_path / "include" / "hand.h"
-    header.parent.mkdir()
-    lib.write_bytes(library.path.read_bytes())
-    header.write_bytes(library.header.read_bytes())
-    x = [np.ones((1, 16), np.float32)]
-    again = run_module(Prebuilt(lib, header), NAME, M4F, DENSE.compiled, [x], cache=cache)
-    assert again.outputs[0][0].shape == (1, 10)
-
-
 FAULTS = {
     "null call": ("((void (*)(void))(uintptr_t)x[0])();", ""),
     "wild write": ("*(volatile int *)(uintptr_t)(0xE0000000u + 0x200000u * x[0]) = 1;", ""),
@@ -289,7 +277,7 @@ def test_a_failing_init_is_reported(run):
 
 
 def test_a_boundary_that_is_not_the_modules_is_reported(tmp_path, cache):
-    library = INTEGER.build(M4F, tmp_path)
+    library = INTEGER.build(M4F)
     fewer = INTEGER.compiled.model_copy(update={"inputs": INTEGER.compiled.inputs[:1]})
     with pytest.raises(RunFailed, match="more inputs or outputs than its manifest"):
         run_module(library, NAME, M4F, fewer, [[np.zeros((4, 4), np.int8)]], cache=cache)
@@ -300,9 +288,9 @@ def test_wrong_samples_are_refused_before_anything_runs(run):
         run(body(""), M4F, [[np.zeros(1, np.float32)]])
 
 
-def test_msp430_says_why_it_does_not_run(tmp_path):
+def test_msp430_says_why_it_does_not_run():
     with pytest.raises(CannotSimulate, match="cannot be linked"):
-        run_module(Prebuilt(tmp_path, tmp_path), NAME, MSP430, DENSE.compiled, [])
+        run_module(DENSE.build(M4F), NAME, MSP430, DENSE.compiled, [])
 
 
 def test_an_avr_without_a_machine_says_so(run):

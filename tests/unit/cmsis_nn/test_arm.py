@@ -26,6 +26,7 @@ from workers.compilers.cmsis_nn.arm_tree import ROOT_VARIABLE, ArmTree
 from workers.compilers.cmsis_nn.build import build
 from workers.compilers.cmsis_nn.options import AddOptions, FullyConnectedOptions, SoftmaxOptions
 from workers.compilers.cmsis_nn.switches import Switches
+from workers.sandbox import files
 from workers.toolchains.library import build_library
 
 KERNELS = Path(cmsis_nn.__file__).parent / "kernels"
@@ -218,16 +219,16 @@ def test_objects_of_the_tree_are_built_once_a_core(
     for number, core in enumerate((m4, m4, m3)):
         folder = tmp_path / str(number)
         compiled = compile_with(tree, folder, monkeypatch, core)
-        library = build_library(folder / "out", compiled, "net", core, folder / "lib", cache=cache)
-        libraries.append(library.path.read_bytes())
+        library = build_library(files.read(folder / "out"), compiled, "net", core, cache=cache)
+        libraries.append(library.library)
         kept.append({path: path.stat().st_mtime_ns for path in cache.iterdir()})
     assert len(kept[0]) == len(compiled.sources) - 1  # all but the model's own
     assert kept[0] == kept[1]
     assert libraries[0] == libraries[1]
     assert len(kept[2]) == 2 * len(kept[0])
     compiled = compile_with(tree, tmp_path / "alone", monkeypatch, m4)
-    alone = build_library(tmp_path / "alone" / "out", compiled, "net", m4, tmp_path / "lib")
-    assert alone.path.read_bytes() == libraries[0]
+    alone = build_library(files.read(tmp_path / "alone" / "out"), compiled, "net", m4)
+    assert alone.library == libraries[0]
 
 
 def test_a_folder_that_is_no_tree_is_refused(

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.compilers.cases import task_of, write_task
+from tests.contract.compilers.cases import task_of
 from tinymlaas.contract.compiler import Estimate
 from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel, UsageError
 from workers.compilers import command
+from workers.compilers.plugin import Output
 from workers.compilers.registry import discover
 
 GOOD = {
@@ -49,12 +50,8 @@ else:
     return command.load(folder)
 
 
-def compile_with(tmp_path: Path, body: str) -> None:
-    compiler = plugin(tmp_path / "plugin", body)
-    task, data = task_of(["Relu"])
-    out = tmp_path / "out"
-    out.mkdir()
-    compiler.compile(write_task(tmp_path / "in", task, data), out)
+def compile_with(tmp_path: Path, body: str) -> Output:
+    return plugin(tmp_path / "plugin", body).compile(*task_of(["Relu"]))
 
 
 @pytest.mark.parametrize(
@@ -68,12 +65,12 @@ def compile_with(tmp_path: Path, body: str) -> None:
         (
             "os.symlink('/etc/hostname', out/'m.c')\n"
             "(out/'compiled.json').write_text(json.dumps(good))",
-            "names m.c",
+            "bad: compile: m.c is a symbolic link",
         ),
         (
             "os.symlink('/etc', out/'d')\n"
             "(out/'compiled.json').write_text(json.dumps({**good, 'sources': ['d/hostname']}))",
-            "names d/hostname",
+            "bad: compile: d is a symbolic link",
         ),
         (
             "(out/'compiled.json').write_text(json.dumps({**good, 'sources': ['../m.c']}))",
@@ -81,7 +78,16 @@ def compile_with(tmp_path: Path, body: str) -> None:
         ),
         ("(out/'compiled.json').write_text(json.dumps({**good, 'version': '2'}))", "is of bad 2"),
         ("(out/'compiled.json').write_text(json.dumps({**good, 'sources': []}))", "neither"),
-        ("os.mkfifo(out/'compiled.json')", "not a regular file"),
+        ("os.mkfifo(out/'compiled.json')", "compile: compiled.json is no regular file"),
+        ("(out/'a b.c').write_text('')", "bad: compile: a file is called 'a b.c'"),
+        ("(out/('x'*150)).write_text('')", "is called 'xxx"),
+        (
+            "(out/'.h').write_text('')\n"
+            "(out/'m.c').write_text('')\n"
+            "(out/'compiled.json').write_text(json.dumps(good))",
+            "odd name: '.h'",
+        ),
+        ("[(out/str(n)).write_text('') for n in range(20001)]", "more than 20,000 files"),
         ("sys.exit(3)", "unsupported.json was not written"),
     ],
 )
@@ -97,26 +103,25 @@ def test_unsupported_carries_its_reasons(tmp_path: Path) -> None:
 
 
 def test_a_hanging_compile_and_its_children_are_killed(tmp_path: Path) -> None:
-    body = """
-    pid = os.fork()
-    if pid:
-        (out/'pid').write_text(str(pid))
-    time.sleep(60)
+    """The children would hold a file outside; nothing of a job outlives it to write there."""
+    mark = f"tinymlaas-hanging-{os.getpid()}"
+    body = f"""
+    import subprocess
+    if os.fork() == 0:
+        os.setsid()
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(60)", {mark!r}])
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(60)", {mark!r}])
     """
     folder = tmp_path / "plugin"
     plugin(folder, body)
     config = command.CommandConfig(name="bad", version="1", command=("python3", "p.py"))
     compiler = command.CommandCompiler(folder, config, compile_seconds=2)
-    task, data = task_of(["Relu"])
-    out = tmp_path / "out"
-    out.mkdir()
-    with pytest.raises(CompilerCrashed, match="longer than 2 s"):
-        compiler.compile(write_task(tmp_path / "in", task, data), out)
-    child = int((out / "pid").read_text())
+    with pytest.raises(CompilerCrashed, match="bad: compile took longer than 2 s"):
+        compiler.compile(*task_of(["Relu"]))
     deadline = time.monotonic() + 10
-    while _running(child) and time.monotonic() < deadline:
+    while _running(mark) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not _running(child)
+    assert not _running(mark)
 
 
 def test_what_a_compiler_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
@@ -126,7 +131,17 @@ def test_what_a_compiler_leaves_running_is_not_waited_for(tmp_path: Path) -> Non
     (out / "m.c").write_text("")
     (out / "compiled.json").write_text(json.dumps(good))
     """
-    compile_with(tmp_path, body)
+    made = compile_with(tmp_path, body)
+    assert set(made.files) == {"m.c", "compiled.json"}
+
+
+def test_a_compiler_cannot_write_into_its_own_folder(tmp_path: Path) -> None:
+    with pytest.raises(CompilerCrashed, match="Read-only file system"):
+        compile_with(tmp_path, "open('left', 'w')")
+    assert sorted(path.name for path in (tmp_path / "plugin").iterdir()) == [
+        "compiler.toml",
+        "p.py",
+    ]
 
 
 def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
@@ -135,11 +150,15 @@ def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
         compiler.describe()
 
 
-def _running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def _running(mark: str) -> bool:
+    """Return whether a process has `mark` among its arguments."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (process / "cmdline").read_bytes():
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def test_no_credentials_reach_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,8 +237,7 @@ def estimated(folder: Path, verb: str, describe: str | None = ESTIMATING) -> Est
             f'elif sys.argv[1] == "estimate":\n    {verb}\nelif sys.argv[1] == "supports":',
         )
     )
-    task, data = task_of(["Relu"])
-    return compiler.estimate(task, write_task(folder / "in", task, data))
+    return compiler.estimate(*task_of(["Relu"]))
 
 
 def test_an_estimate_is_asked_of_who_makes_them(tmp_path: Path) -> None:

@@ -79,14 +79,21 @@ class Handmade:
     compiled: Compiled
     file: str = "gen/hand.c"
 
-    def write(self, folder: Path) -> Path:
-        (folder / self.file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / self.file).write_text(self.source)
-        return folder
+    @property
+    def files(self) -> dict[str, bytes]:
+        return {self.file: self.source.encode()}
 
-    def build(self, target: CapabilityClass, folder: Path) -> Library:
-        out = self.write(folder / "out")
-        return build_library(out, self.compiled, NAME, target, folder / "module")
+    def build(self, target: CapabilityClass) -> Library:
+        return build_library(self.files, self.compiled, NAME, target)
+
+
+def unpacked(library: Library, folder: Path) -> tuple[Path, Path]:
+    """Write a library for tools to use; return its file and its folder of headers."""
+    archive, header = folder / f"lib{NAME}.a", folder / "include" / f"{NAME}.h"
+    header.parent.mkdir(parents=True)
+    archive.write_bytes(library.library)
+    header.write_bytes(library.header)
+    return archive, header.parent
 
 
 def compiled(inputs, outputs, arena, **more):

@@ -30,6 +30,7 @@ VERSION = "7.0"
 BUILD = "1"
 MODEL_FILE = "model.c"
 PORTABLE, ARM = "portable", "arm"
+TREE_VARIABLE = ROOT_VARIABLE
 # C is all this makes, and there is no gcc for MSP430 among the toolchains.
 _CORES = tuple(core for core in Core if core is not Core.MSP430)
 _NO_TREE = f"kernels {ARM} are not installed: set {ROOT_VARIABLE} to a CMSIS-NN tree"

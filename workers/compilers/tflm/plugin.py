@@ -26,6 +26,7 @@ from workers.models.tflite_model import read_tflite
 from workers.verify import tflm_host
 
 NAME = "tflm"
+TREE_VARIABLE = tree.VARIABLE
 _ALIGNMENT = 16
 # MicroInterpreter takes below 300 bytes on a 32-bit core, a resolver 48 an operator; twice that
 # for hosts. The module asserts it when it is compiled.
