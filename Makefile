@@ -4,7 +4,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all soak lint format schemas docs-boards docs-operators docs-node-tests docs wheel clean
+.PHONY: help setup demo test test-all soak fuzz lint format schemas docs-boards docs-operators docs-node-tests docs wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -23,6 +23,9 @@ test-all: setup  ## the same with the slow tests
 
 soak: setup  ## the farm's long tests only: 300 jobs under random kills, brokers killed, drains
 	@.venv/bin/pytest -m slow tests/integration/chaos tests/integration/farm tests/integration/broker tests/integration/client tests/integration/roots
+
+fuzz: setup  ## 50,000 mutated models, sample files, messages and archives; CASES=, SEED= for others
+	@$(PYTHON_IN_VENV) -m tests.fuzz --cases $(or $(CASES),50000) --seed $(or $(SEED),0)
 
 lint: setup  ## everything `make test` does before pytest
 	@scripts/test.sh --lint

@@ -169,7 +169,7 @@ class Npz:
 def _fault(info: zipfile.ZipInfo, limits: NpzLimits) -> str | None:
     """Say what is wrong with a member as its directory entry describes it, if anything."""
     path = info.orig_filename
-    if path.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", path) or ":" in path:
+    if path.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", path):
         return "has a path that leads out of the archive"
     if "\0" in path or info.filename.endswith("/"):
         return "is no plain file"

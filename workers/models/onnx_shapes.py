@@ -27,6 +27,7 @@ _SHAPED_BY_VALUES: dict[str, tuple[int, ...] | None] = {
 
 _FOLDING_PASSES = 32
 """Each pass computes one more chain of shape arithmetic; models have a few in a row."""
+_LONGEST_ROW = 1 << 20
 
 
 def fix_onnx_shapes(data: bytes, shapes: Shapes) -> bytes:
@@ -71,19 +72,44 @@ def infer(model: Any, *, forget: bool) -> Any:
         for value in copy.graph.output:
             if value.type.HasField("tensor_type"):
                 value.type.tensor_type.ClearField("shape")
-    inferred = _infer(copy)
-    opset = default_opset(model)
-    for _ in range(_FOLDING_PASSES):
-        shapes = static_shapes(inferred.graph)
-        settled = all(name in shapes for node in copy.graph.node for name in node.output if name)
-        if settled or opset is None or not fold_shapes(copy.graph, shapes, opset):
-            break
-        inferred = _infer(copy)
+    inferred, settled = _settled(copy, propagate=False)
+    if not settled:
+        _refuse_rows(inferred.graph)
+        inferred, _ = _settled(copy, propagate=True)
     inferred.graph.ClearField("node")
     inferred.graph.node.extend(model.graph.node)
     inferred.graph.ClearField("initializer")
     inferred.graph.initializer.extend(model.graph.initializer)
     return inferred
+
+
+def _settled(copy: Any, *, propagate: bool) -> tuple[Any, bool]:
+    """Infer, and compute shapes that follow from shapes, until nothing more follows.
+
+    Returns the model and whether all shapes of its main graph are known; `copy` is folded.
+    """
+    inferred = _infer(copy, propagate)
+    opset = default_opset(copy)
+    for _ in range(_FOLDING_PASSES):
+        shapes = static_shapes(inferred.graph)
+        if all(name in shapes for node in copy.graph.node for name in node.output if name):
+            return inferred, True
+        if opset is None or not fold_shapes(copy.graph, shapes, opset):
+            break
+        inferred = _infer(copy, propagate)
+    return inferred, False
+
+
+def _refuse_rows(graph: Any) -> None:
+    """Refuse what onnx's data propagation has no memory for: it keeps an object for each element
+    of whatever has one dimension, be it the largest activation.
+    """
+    for name, shape in static_shapes(graph).items():
+        if len(shape) == 1 and shape[0] > _LONGEST_ROW:
+            raise UnsupportedModel(
+                f"{name!r} has {shape[0]} elements in one dimension; up to {_LONGEST_ROW} are "
+                "taken where other shapes have to be computed"
+            )
 
 
 def static_shapes(graph: Any) -> dict[str, tuple[int, ...]]:
@@ -106,18 +132,18 @@ def _copy(model: Any) -> Any:
     return copy
 
 
-def _infer(model: Any) -> Any:
+def _infer(model: Any, propagate: bool) -> Any:
     import onnx
 
     try:
         return onnx.shape_inference.infer_shapes(
-            model, check_type=True, strict_mode=True, data_prop=True
+            model, check_type=True, strict_mode=True, data_prop=propagate
         )
     except Exception as error:  # InferenceError, and what pybind makes of other C++ exceptions
         if not _inside_function(str(error)):
             raise InvalidModel(f"ONNX shape inference fails: {one_line(error)}") from error
     # onnx expands some operators (MeanVarianceNormalization) into bodies its strict mode refuses.
-    return onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
+    return onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=propagate)
 
 
 def _inside_function(error: str) -> bool:

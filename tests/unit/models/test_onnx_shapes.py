@@ -1,5 +1,7 @@
 """Every dimension of an ONNX model becomes static, or the reason says what to do."""
 
+import contextlib
+
 import numpy as np
 import onnx
 import pytest
@@ -244,3 +246,49 @@ def test_sequences_are_no_tensors(side):
         f"{side} 's' is not a tensor"
         in refused(model.SerializeToString(), kind=UnsupportedModel)[0]
     )
+
+
+def rows(length: int, *nodes: onnx.NodeProto, result=None) -> bytes:
+    """A model over a constant of one dimension."""
+    model = onnx_model(
+        [
+            helper.make_node("ConstantOfShape", ["s"], ["c"]),
+            *nodes,
+            helper.make_node("ReduceMax", ["last"], ["m"], keepdims=0),
+            helper.make_node("Add", ["x", "m"], ["y"]),
+        ],
+        {"x": ((2,), FLOAT)},
+        {"y": (result or (2,), FLOAT)},
+        {"s": np.array([length])},
+        domains=["com.microsoft"],
+    )
+    return model.SerializeToString()
+
+
+def test_shapes_are_inferred_without_an_object_for_each_element():
+    """onnx's data propagation would make as many as the constant has: 64 TB of them."""
+    doubled = [
+        helper.make_node("Concat", [name, name], [after], axis=0)
+        for name, after in (("c", "d"), ("d", "e"), ("e", "last"))
+    ]
+    data = rows(1 << 40, *doubled)
+    assert fix_shapes(data, ModelFormat.ONNX, {}) == data
+
+
+def test_what_propagation_has_no_memory_for_is_refused():
+    unknown = helper.make_node("FastGelu", ["c"], ["last"], domain="com.microsoft")
+    reasons = refused(rows(1 << 40, unknown), kind=UnsupportedModel)
+    assert reasons[0].startswith("'c' has 1099511627776 elements in one dimension; up to 1048576")
+
+
+def test_constants_asked_for_in_three_numbers_are_not_computed():
+    """Nothing that shapes are folded from may become larger than a shape is."""
+    for node, given in (
+        (helper.make_node("Range", ["a", "b", "d"], ["last"]), (0, 1 << 60, 1)),
+        (helper.make_node("Tile", ["a", "b"], ["last"]), ([1], [1 << 40])),
+        (helper.make_node("Expand", ["a", "b"], ["last"]), ([1], [1 << 40])),
+    ):
+        names = dict(zip(("a", "b", "d"), (np.array(value) for value in given), strict=False))
+        model = onnx_model([node], {"x": ((2,), FLOAT)}, {"last": (None, INT64)}, names)
+        with contextlib.suppress(Rejection):
+            fix_shapes(model.SerializeToString(), ModelFormat.ONNX, {})

@@ -72,6 +72,11 @@ def test_what_numpy_writes_is_read_as_numpy_reads_it(write, array):
     assert read.get("z") is None
 
 
+def test_names_of_tensors_are_no_paths():
+    name = "serving_default_in:0/é x"
+    assert Npz(archive({f"{name}.npy": npy([1.0])}), "s.npz").names == (name,)
+
+
 @pytest.mark.parametrize("version", [b"\x02\x00", b"\x03\x00"])
 def test_later_versions_of_the_format(version):
     text = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }"
@@ -79,9 +84,7 @@ def test_later_versions_of_the_format(version):
     np.testing.assert_array_equal(Npz(data, "s.npz").get("x"), np.ones(2, "f4"), strict=True)
 
 
-@pytest.mark.parametrize(
-    "name", ["/x.npy", "../x.npy", "a/../x.npy", "..\\x.npy", "\\x.npy", "C:x.npy"]
-)
+@pytest.mark.parametrize("name", ["/x.npy", "../x.npy", "a/../x.npy", "..\\x.npy", "\\x.npy"])
 def test_paths_that_lead_out(name):
     assert "leads out of the archive" in reason(archive({name: npy([1.0])}))
 
