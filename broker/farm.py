@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from broker.consumer import Consumer, Delivery, Subscription, Token
 from broker.dramatiq_broker import task_message
 from broker.publisher import Confirmed, Message, Publisher
-from broker.topology import OUTCOME_KEY, SEEN_KEY, Names
+from broker.topology import OUTCOME_KEY, SEEN_KEY, Names, sent_by
 
 REQUESTS_AT_ONCE = 60_000  # what a scheduler holds unacknowledged; the rest waits in the queue
 _CONTROL_AT_ONCE = 200
@@ -21,10 +21,13 @@ _BODIES = 256  # kept so that a dead letter can go with its reason
 class FarmPublisher:
     """The farm's messages on one `Publisher`; safe to share between threads."""
 
-    def __init__(self, publisher: Publisher, names: Names | None = None) -> None:
-        """Publish by `publisher`, which the caller opens and closes."""
+    def __init__(
+        self, publisher: Publisher, names: Names | None = None, pool: str = "scheduler"
+    ) -> None:
+        """Publish by `publisher`, which the caller opens and closes; a worker as one of `pool`."""
         self._publisher = publisher
         self._names = names or Names()
+        self._pool = pool
 
     def send(self, pool: str, body: bytes, confirmed: Confirmed) -> None:
         """Put a task into the pool's queue."""
@@ -52,11 +55,13 @@ class FarmPublisher:
 
     def outcome(self, body: bytes, confirmed: Confirmed) -> None:
         """Tell the scheduler what became of a task."""
-        self._publisher.publish(Message(self._names.workers, OUTCOME_KEY, body), confirmed)
+        key = sent_by(self._pool, OUTCOME_KEY)
+        self._publisher.publish(Message(self._names.workers, key, body), confirmed)
 
     def seen(self, body: bytes) -> None:
         """Tell the scheduler that we live, or how far we are; may be lost."""
-        self._publisher.publish(Message(self._names.workers, SEEN_KEY, body, lasting=False))
+        key = sent_by(self._pool, SEEN_KEY)
+        self._publisher.publish(Message(self._names.workers, key, body, lasting=False))
 
 
 class SchedulerSource:

@@ -24,6 +24,21 @@ _SEEN = 10_000
 _SEEN_MILLISECONDS = 60_000
 
 COMPILE_KEY, CANCEL_KEY, STATUS_KEY = "compile", "cancel", "status"
+OUTCOME_KEY, SEEN_KEY = "outcome", "seen"
+
+
+def sent_by(who: str, what: str) -> str:
+    """Return the routing key under which `who`, a tenant or a pool, sends `what`, a key of these.
+
+    The broker lets a user publish under its own keys alone (`broker.powers`), so it is by the
+    routing key that the scheduler knows who speaks.
+    """
+    return f"{what}.{who}"
+
+
+def sender(routing_key: str) -> str:
+    """Return who has sent under `routing_key`, "" for none that is anybody's."""
+    return routing_key.partition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class Names:
 
     @property
     def requests(self) -> str:
-        """Exchange that clients publish to, under ``compile``, ``cancel`` and ``status``."""
+        """Exchange that clients publish to: ``compile``, ``cancel`` or ``status.<tenant>``."""
         return f"{self.prefix}tinymlaas.requests"
 
     @property
@@ -71,8 +86,8 @@ class Names:
 
     @property
     def workers(self) -> str:
-        """Exchange that workers publish to, under ``outcome`` and ``seen``."""
-        return f"{self.prefix}tinymlaas.workers"
+        """Exchange that workers publish to: ``outcome`` or ``seen.<pool>``."""
+        return f"{self.prefix}tinymlaas.pools"
 
     @property
     def kills(self) -> str:
@@ -127,9 +142,6 @@ class Names:
         return f"{self.pool(name)}.XQ"
 
 
-OUTCOME_KEY, SEEN_KEY = "outcome", "seen"
-
-
 @dataclass(frozen=True)
 class Topology:
     """Everything that must exist on the broker before anybody may publish or consume."""
@@ -156,7 +168,7 @@ def topology(pools: Iterable[str], names: Names | None = None) -> Topology:
     exchanges = (
         Exchange(names.requests, "topic", "clients publish requests here"),
         Exchange(names.results, "topic", "events: <tenant>.<job id>.<state>"),
-        Exchange(names.workers, "direct", "workers publish outcomes and heartbeats here"),
+        Exchange(names.workers, "topic", "workers publish outcomes and heartbeats here"),
         Exchange(names.kills, "direct", "tells all workers of a pool to give up a task"),
         Exchange(names.dead, "topic", "dead letters, under the name of their queue"),
     )
@@ -185,11 +197,12 @@ def topology(pools: Iterable[str], names: Names | None = None) -> Topology:
         *(queue for pool in sorted(set(pools)) for queue in pool_queues(pool, names)),
     )
     bindings = (
-        Binding(names.requests, names.compile_requests, COMPILE_KEY),
-        Binding(names.requests, names.control, CANCEL_KEY),
-        Binding(names.requests, names.control, STATUS_KEY),
-        Binding(names.workers, names.outcomes, OUTCOME_KEY),
-        Binding(names.workers, names.seen, SEEN_KEY),
+        Binding(names.requests, names.compile_requests, sent_by("*", COMPILE_KEY)),
+        Binding(names.requests, names.control, sent_by("*", CANCEL_KEY)),
+        Binding(names.requests, names.control, sent_by("*", STATUS_KEY)),
+        Binding(names.requests, names.control, STATUS_KEY),  # the operator's: of all tenants
+        Binding(names.workers, names.outcomes, sent_by("*", OUTCOME_KEY)),
+        Binding(names.workers, names.seen, sent_by("*", SEEN_KEY)),
         Binding(names.dead, names.dead_letters, "#"),
     )
     return Topology(exchanges, queues, bindings)

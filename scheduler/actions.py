@@ -179,14 +179,14 @@ class Actions:
                 if (left := self._actions.get(digest)) is not None:
                     left.begun.pop(standing.worker, None)
             return
-        action = self._actions.get(standing.action or "")
+        action = self._of(standing.pool, standing.action or "")
         if action is not None:
             self._running(action, standing.task_id or "", now)
             action.begun.setdefault(standing.worker, as_begun(standing))
 
     def progressed(self, standing: TaskStanding, now: float) -> Action | None:
         """Note that a worker is at it; return the action if somebody wants it."""
-        action = self._actions.get(standing.action)
+        action = self._of(standing.pool, standing.action)
         if action is None:
             return None
         if action.suspected is not None and standing.task_id == action.task_id:
@@ -196,6 +196,11 @@ class Actions:
         self._running(action, standing.task_id, now)
         action.begun[standing.worker] = standing
         return action
+
+    def _of(self, pool: str, digest: str) -> Action | None:
+        """Return the action if it is wanted of `pool`; what others say of it counts for nothing."""
+        action = self._actions.get(digest)
+        return action if action is not None and action.need.pool == pool else None
 
     def _running(self, action: Action, task_id: str, now: float) -> None:
         action.seen = now
@@ -213,7 +218,7 @@ class Actions:
         self._over[end.task_id] = None
         while len(self._over) > _REMEMBERED:
             self._over.popitem(last=False)
-        action = self._actions.get(digest)
+        action = self._of(end.pool, digest)
         if action is None:
             return None
         older = action.sent is None or end.task_id != action.task_id

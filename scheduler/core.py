@@ -21,7 +21,7 @@ from scheduler.deadlines import Deadlines
 from scheduler.deaths import last_words
 from scheduler.effects import Ack, Answer, DeadLetter, Effect, Keep, Key, Recall, Refuse, Remember
 from scheduler.ending import Ending
-from scheduler.ends import refused_event
+from scheduler.ends import answered, refused_event
 from scheduler.jobs import Job, Step, plan_of
 from scheduler.meter import Meter, PoolNow, Unmetered
 from scheduler.parts import Parts
@@ -273,6 +273,7 @@ class Core:
 
     def task_ended(self, end: TaskEnd) -> None:
         """Take the end of a task for all jobs that want its action."""
+        end = answered(end)
         action = self.actions.ended(end, self._clock.seconds())
         self._meter.task_ended(end)
         if action is None:

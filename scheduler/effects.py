@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scheduler.ports import Token
@@ -54,14 +55,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Ask the store for outcomes, and for past races on a kind of core unless that is None; answer
-    with `Core.found`, or with `Core.recorded` if the job has a record and anything would be done.
+    """Ask the store for outcomes of `actions`, each with the pool that does it, and for past races
+    on a kind of core unless that is None; answer with `Core.found`, or with `Core.recorded` if the
+    job has a record and anything would be done.
 
     Candidates that are found are `judged` by labelled samples yet, which is for workers too.
     """
 
     key: Key
-    actions: tuple[str, ...]
+    actions: Mapping[str, str]
     core: str | None = None
     judged: bool = False
 

@@ -11,7 +11,7 @@ from scheduler.jobs import Job, Plan
 from scheduler.wanted import Action
 from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.messages import CompileOrder, JobEnd, JobEnded, JobState
-from tinymlaas.contract.pool_messages import BuildTask, TaskEnd
+from tinymlaas.contract.pool_messages import BuildTask, TaskEnd, TaskStatus
 from tinymlaas.contract.report import CandidateReport, CandidateStatus, CompileResult, ResultStatus
 
 _STATES = {
@@ -31,7 +31,7 @@ def conclusion(plan: Plan) -> tuple[JobState, CompileResult]:
     result = result.model_copy(update={"quantisation": plan.quantisation})
     if result.chosen is not None:
         module = reports[result.chosen].module_digest
-        path = f"modules/{module}/module.zip" if module else None
+        path = f"tenants/{plan.order.tenant}/modules/{module}/module.zip" if module else None
         return JobState.DONE, result.model_copy(update={"module": path})
     return JobState.QUARANTINED if plan.quarantined else _STATES[result.status], result
 
@@ -75,6 +75,16 @@ def refused_event(job: Job, reasons: tuple[str, ...]) -> JobEnded:
     """Return what the sender of a request that makes no job is told; it is no record of a job."""
     end = JobEnd(tenant=job.tenant, job_id=job.job_id, state=JobState.REJECTED, reasons=reasons)
     return JobEnded(id=f"refusal-{job.job_id}", source=SOURCE, data=end)
+
+
+def answered(end: TaskEnd) -> TaskEnd:
+    """Return `end`, a failure where its outcome is not of the action and pool that it names."""
+    if end.outcome is None or end.outcome.answers(end.pool, end.action):
+        return end
+    reason = f"worker {end.worker} gave the outcome of something else than was asked"
+    return end.model_copy(
+        update={"status": TaskStatus.FAILED, "reasons": (reason,), "outcome": None}
+    )
 
 
 def report_of(action: Action, end: TaskEnd) -> CandidateReport:

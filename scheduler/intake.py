@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from scheduler.core import Core
 from scheduler.overview import answer
 from scheduler.ports import Delivery
+from scheduler.requests import of_tenant
 from tinymlaas.contract.messages import CancelRequested, StatusAsked
-from tinymlaas.contract.pool_messages import TaskEnded, TaskProgressed, WorkerSeen
+from tinymlaas.contract.pool_messages import (
+    TaskEnd,
+    TaskEnded,
+    TaskProgressed,
+    TaskStanding,
+    WorkerSeen,
+    WorkerStanding,
+)
 from tinymlaas.contract.queue_messages import QueueAsked
 from tinymlaas.contract.wire import MAX_BYTES, MAX_TRUSTED_BYTES, MalformedMessage, loads, parse
 
@@ -24,11 +34,11 @@ class Intake:
         try:
             kind = _kind(body, MAX_TRUSTED_BYTES)
             if kind == TaskEnded.TYPE:
-                core.task_ended(parse(body, TaskEnded, MAX_TRUSTED_BYTES).data)
+                core.task_ended(_own(parse(body, TaskEnded, MAX_TRUSTED_BYTES).data, delivery))
             elif kind == TaskProgressed.TYPE:
-                core.progressed(parse(body, TaskProgressed, MAX_TRUSTED_BYTES).data)
+                core.progressed(_own(parse(body, TaskProgressed, MAX_TRUSTED_BYTES).data, delivery))
             else:
-                core.heard(parse(body, WorkerSeen, MAX_TRUSTED_BYTES).data)
+                core.heard(_own(parse(body, WorkerSeen, MAX_TRUSTED_BYTES).data, delivery))
         except MalformedMessage as error:
             core.set_aside(delivery.token, error.reasons)
         else:
@@ -40,15 +50,31 @@ class Intake:
             kind = _kind(delivery.body, MAX_BYTES)
             if kind == CancelRequested.TYPE:
                 name = parse(delivery.body, CancelRequested).data
-                self._core.cancel(name, delivery.token)
+                self._core.cancel(of_tenant(name, delivery, "cancel"), delivery.token)
                 return
             if kind == QueueAsked.TYPE:
-                self._core.answer(*answer(self._core, parse(delivery.body, QueueAsked)))
+                asked = parse(delivery.body, QueueAsked)
+                self._core.answer(*answer(self._core, asked, delivery.sender or None))
             else:
-                self._core.status(parse(delivery.body, StatusAsked).data)
+                name = parse(delivery.body, StatusAsked).data
+                self._core.status(of_tenant(name, delivery, "status"))
             self._core.acknowledge(delivery.token)
         except MalformedMessage as error:
             self._core.set_aside(delivery.token, error.reasons)
+
+
+T = TypeVar("T", TaskEnd, TaskStanding, WorkerStanding)
+
+
+def _own(said: T, delivery: Delivery) -> T:
+    """Return what a worker says of its own pool.
+
+    Raises:
+        MalformedMessage: it speaks for another.
+    """
+    if not delivery.vouched(said.pool):
+        raise MalformedMessage(f"a worker of pool {delivery.sender} speaks for pool {said.pool}")
+    return said
 
 
 def _kind(body: bytes, limit: int) -> object:

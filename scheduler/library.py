@@ -15,15 +15,16 @@ from scheduler.past_races import keep_race, past_races
 from scheduler.planning import inspection_facts
 from scheduler.ports import Facts
 from storage import keys
-from storage.port import ObjectNotFound, ObjectStore
+from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import StoreError
 from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.jobs import Inspection, Outcome
-from tinymlaas.contract.messages import CompileOrder, JobEnded, Payload
+from tinymlaas.contract.messages import MAX_FILE_BYTES, CompileOrder, JobEnded, Payload
 from tinymlaas.contract.pool_messages import PoolDescription
 
 _INSPECTIONS, _OUTCOMES, _FILES, _CORES = 256, 2048, 8192, 16
+_FILES_AT_ONCE = 4  # that are read whole, each up to `MAX_FILE_BYTES`
 # Retention may remove what we remember; it leaves alone what was used within far longer than this.
 _REMEMBERED_SECONDS = 60.0
 
@@ -59,6 +60,9 @@ class StoreLibrary:
         """Read and write `store`, which must be thread-safe."""
         self._store = store
         self._files: _Recent[bool] = _Recent(_FILES, now)
+        self._shared: _Recent[bool] = _Recent(_FILES, now)
+        self._given: _Recent[bool] = _Recent(_FILES, now)
+        self._reading = threading.Semaphore(_FILES_AT_ONCE)
         self._inspections: _Recent[Inspection] = _Recent(_INSPECTIONS, now)
         self._outcomes: _Recent[Outcome] = _Recent(_OUTCOMES, now)
         self._races: _Recent[list[RaceRecord]] = _Recent(_CORES, now)
@@ -80,6 +84,8 @@ class StoreLibrary:
         inspection = None
         if order.float_races:
             inspection = self._inspection(order.model.digest, inspection_facts(order, service))
+        for each in _worked_on(order, inspected=inspection is not None):
+            self._share(tenant, each)
         if inspection is not None and order.calibration is None:  # nothing has to be prepared
             return Facts(inspection=inspection)
         return Facts(record=self.record(tenant, job_id), inspection=inspection)
@@ -95,12 +101,33 @@ class StoreLibrary:
         return JobEnded.model_validate_json(self._store.get(keys.job_result(tenant, job_id)))
 
     def _has(self, tenant: str, payload: Payload) -> bool:
+        """Return whether `tenant` has uploaded these very bytes.
+
+        Only that gives it what is known of them. That there is an object proves nothing: whoever
+        knows another's digest can put anything in that place of its own. So it is read, whole.
+        """
         key = keys.tenant_blob(tenant, payload.digest)
         if self._files.get(key.path) is None:
-            if self._store.head(key) is None:
+            found = self._store.head(key)
+            if found is None or found.size > MAX_FILE_BYTES:
+                return False
+            try:
+                with self._reading:
+                    self._store.get(key)
+            except (ObjectNotFound, ObjectDamaged):
                 return False
             self._files.put(key.path, True)
         return True
+
+    def _share(self, tenant: str, payload: Payload) -> None:
+        """Copy a file that `tenant` has proven to hold to where workers may read it by its digest:
+        what is below ``tenants/`` is none of theirs.
+        """
+        key = keys.blob(payload.digest)
+        if self._shared.get(key.path) is None:
+            with self._reading:
+                self._store.put(key, self._store.get(keys.tenant_blob(tenant, payload.digest)))
+            self._shared.put(key.path, True)
 
     def _inspection(self, model: str, facts: str) -> Inspection | None:
         key = keys.model_summary(model, facts[:40])
@@ -116,18 +143,23 @@ class StoreLibrary:
         self._inspections.put(key.path, found)
         return found
 
-    def outcomes(self, actions: Sequence[str]) -> Mapping[str, Outcome]:
-        """See `Library.outcomes`. One that is damaged, or whose module is lost, counts as none."""
-        found = {action: self._outcome(action) for action in actions}
+    def outcomes(self, actions: Mapping[str, str]) -> Mapping[str, Outcome]:
+        """See `Library.outcomes`. One that is damaged, of something else than its place says, or
+        whose module is lost, counts as none.
+        """
+        found = {action: self._outcome(pool, action) for action, pool in actions.items()}
         return {action: outcome for action, outcome in found.items() if outcome is not None}
 
-    def _outcome(self, action: str) -> Outcome | None:
+    def _outcome(self, pool: str, action: str) -> Outcome | None:
         found = self._outcomes.get(action)
         if found is not None:
             return found
         try:
-            found = Outcome.model_validate_json(self._store.get(keys.action_outcome(action)))
+            data = self._store.get(keys.action_outcome(pool, action))
+            found = Outcome.model_validate_json(data)
         except (ObjectNotFound, ValidationError):
+            return None
+        if not found.answers(pool, action):
             return None
         archive = found.archive_digest
         if archive is not None and self._store.head(keys.module_archive(archive)) is None:
@@ -172,9 +204,14 @@ class StoreLibrary:
 
     def save(self, record: JobEnded, log: bytes | None = None) -> JobEnded:
         """See `Library.save`; StoreError if it is to be called again."""
+        tenant, job_id = record.data.tenant, record.data.job_id
         if log is not None:
             self._store.put(keys.blob_of(log), log)
-        tenant, job_id = record.data.tenant, record.data.job_id
+        if record.data.log is not None:
+            self._give_log(tenant, record.data.log)
+        module = record.data.result.module if record.data.result else None
+        if module is not None:
+            self._give(tenant, keys.Key(module).sha256 or "")
         if self._store.put_if_absent(keys.job_result(tenant, job_id), record.encoded()):
             return record
         try:
@@ -185,3 +222,37 @@ class StoreLibrary:
             self._store.delete(keys.job_result(tenant, job_id))
             reason = f"the record of job {job_id} cannot be read; it is written anew"
             raise StoreError(reason) from error
+
+    def _give(self, tenant: str, digest: str) -> None:
+        """Copy a module to where its tenant finds it, the archive last: who sees it sees all.
+
+        One that is no longer whole is not given; who fetches it is told that it is gone.
+        """
+        archive = keys.module_archive(digest)
+        own = keys.given(tenant, archive)
+        if self._given.get(own.path) is not None:
+            return
+        with contextlib.suppress(ObjectNotFound, ObjectDamaged):
+            for envelope in list(self._store.list(keys.envelopes(digest))):
+                place = keys.given(tenant, envelope.key)
+                if self._store.head(place) is None:
+                    self._store.put_if_absent(place, self._store.get(envelope.key))
+            if self._store.head(own) is None:
+                self._store.put(own, self._store.get(archive))
+            self._given.put(own.path, True)
+
+    def _give_log(self, tenant: str, digest: str) -> None:
+        with contextlib.suppress(ObjectNotFound, ObjectDamaged):
+            self._store.put(keys.tenant_log(tenant, digest), self._store.get(keys.blob(digest)))
+
+
+def _worked_on(order: CompileOrder, *, inspected: bool) -> list[Payload]:
+    """Return the files of `order` that workers will ask for."""
+    found = []
+    if order.calibration is not None or not inspected:
+        found.append(order.model)
+    if order.calibration is not None:
+        found.append(order.calibration.samples)
+    if order.data is not None:
+        found.append(order.data)
+    return found

@@ -14,14 +14,16 @@ from tinymlaas.contract.queue_messages import (
 )
 
 
-def overview(core: Core) -> QueueOverview:
-    """Return the unfinished jobs by tenant and the pools, both in alphabetical order.
+def overview(core: Core, of: str | None = None) -> QueueOverview:
+    """Return the unfinished jobs by tenant, or of one alone, and the pools, all in alphabetical
+    order.
 
     Takes time in proportion to the unfinished jobs.
     """
     jobs: dict[str, dict[JobState, int]] = {}
     for (tenant, state), count in core.states_by_tenant().items():
-        jobs.setdefault(tenant, {})[state] = count
+        if of in {None, tenant}:
+            jobs.setdefault(tenant, {})[state] = count
     pools = core.pools_now()
     averages = {name: core.actions.pool(name).average for name in pools}
     return QueueOverview(
@@ -40,7 +42,8 @@ def overview(core: Core) -> QueueOverview:
     )
 
 
-def answer(core: Core, asked: QueueAsked) -> tuple[str, bytes]:
-    """Return the queue that `asked` names, and what goes there."""
-    told = QueueTold(id=asked.id, source=SOURCE, traceparent=asked.traceparent, data=overview(core))
+def answer(core: Core, asked: QueueAsked, tenant: str | None = None) -> tuple[str, bytes]:
+    """Return the queue that `asked` names, and what goes there: to a tenant nothing of others."""
+    found = overview(core, tenant)
+    told = QueueTold(id=asked.id, source=SOURCE, traceparent=asked.traceparent, data=found)
     return asked.data.reply, told.encoded()

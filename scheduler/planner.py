@@ -115,7 +115,8 @@ class Planner:
             parts.turns.asking(job.key)
             core = core_of(candidate_of(plan.open()[0]).task.target) if plan.hurry.any else None
             judged = plan.order.data is not None
-            parts.effects.append(LookUp(job.key, tuple(plan.places), core, judged))
+            actions = {each.action: each.pool for each in plan.open()}
+            parts.effects.append(LookUp(job.key, actions, core, judged))
         else:
             parts.ending.conclude(job)
 

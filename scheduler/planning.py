@@ -52,8 +52,8 @@ def quantising(order: CompileOrder, service: str) -> Need:
     calibration = order.calibration
     assert calibration is not None  # noqa: S101 - for the type checker: the caller has asked
     task = QuantiseTask(
-        model=_file(order.model, order.tenant),
-        samples=_file(calibration.samples, order.tenant, "calibration"),
+        model=_file(order.model),
+        samples=_file(calibration.samples, "calibration"),
         activations=calibration.activations,
         shapes=order.shapes,
     )
@@ -69,18 +69,18 @@ def quantising(order: CompileOrder, service: str) -> Need:
 def inspecting(order: CompileOrder, quantised: str | None, service: str) -> Need:
     """Return the need for an inspection of the order's model, or of its quantised form."""
     own = ModelFile(digest=quantised, filename="quantised.tflite") if quantised else None
-    model = own or _file(order.model, order.tenant)
+    model = own or _file(order.model)
     facts = {"inspect": model.digest, "facts": inspection_facts(order, service)}
     task = InspectTask(model=model, shapes=order.shapes)
     return Need(digest_of(facts), PREPARE_POOL, task, service)
 
 
-def _file(payload: Payload, tenant: str, what: str = "model") -> ModelFile:
+def _file(payload: Payload, what: str = "model") -> ModelFile:
     """Return the file under a name that says nothing of whose it is: reasons name it, and these
     reach all who have asked for the same, or will.
     """
     ending = ".tflite" if payload.filename.endswith(".tflite") else ""
-    return ModelFile(digest=payload.digest, tenant=tenant, filename=what + ending)
+    return ModelFile(digest=payload.digest, filename=what + ending)
 
 
 def building(
@@ -126,7 +126,7 @@ def judging(order: CompileOrder, module: str, pool: str, service: str) -> Need:
     data = order.data
     assert data is not None  # noqa: S101 - for the type checker: the caller has asked
     facts = {"judge": module, "samples": data.digest, "service": service}
-    task = JudgeTask(module=module, samples=_file(data, order.tenant, "data"))
+    task = JudgeTask(module=module, samples=_file(data, "data"))
     return Need(digest_of(facts), pool, task, service)
 
 

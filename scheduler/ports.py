@@ -27,11 +27,20 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as it came. `reply_to` is its AMQP property, believed no more than the body."""
+    """One message as it came. `reply_to` is its AMQP property, believed no more than the body.
+
+    `sender` is the tenant or pool that the broker has let send it, "" for one that speaks for all
+    of them (an operator); None where all that comes is of one process with us.
+    """
 
     token: Token
     body: bytes
     reply_to: str | None = None
+    sender: str | None = None
+
+    def vouched(self, who: str) -> bool:
+        """Return whether `who`, as the body says, is who has sent it."""
+        return self.sender is None or self.sender == who
 
 
 Confirmed = Callable[[Exception | None], None]
@@ -109,8 +118,8 @@ class Library(Protocol):
         """Return what is known before a job is planned."""
         ...
 
-    def outcomes(self, actions: Sequence[str]) -> Mapping[str, Outcome]:
-        """Return the stored outcomes of those of `actions` that have one."""
+    def outcomes(self, actions: Mapping[str, str]) -> Mapping[str, Outcome]:
+        """Return the stored outcomes of those of `actions`, each with its pool, that have one."""
         ...
 
     def record(self, tenant: str, job_id: str) -> JobEnded | None:

@@ -6,13 +6,28 @@ from scheduler.admission import reply_queue
 from scheduler.jobs import Job
 from scheduler.ports import Clock, Delivery
 from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobEnded
-from tinymlaas.contract.wire import parse
+from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobEnded, JobName
+from tinymlaas.contract.wire import MalformedMessage, parse
 
 
 def encoded_order(order: CompileOrder) -> bytes:
     """Return what is asked as JSON; who is to be told is no part of it."""
     return order.model_copy(update={"reply": None}).model_dump_json(exclude_defaults=True).encode()
+
+
+def of_tenant(name: JobName, delivery: Delivery, verb: str) -> JobName:
+    """Return `name` if it is the sender's.
+
+    Raises:
+        MalformedMessage: it is not.
+    """
+    if not delivery.vouched(name.tenant):
+        raise MalformedMessage(_elsewhere(verb, name.tenant))
+    return name
+
+
+def _elsewhere(verb: str, tenant: str) -> str:
+    return f"what is of tenant {tenant} is sent under {verb}.{tenant}, and this was not"
 
 
 def mark_of(encoded: bytes) -> bytes:
@@ -30,9 +45,11 @@ def read_request(delivery: Delivery, clock: Clock) -> tuple[Job, tuple[bytes, ..
     """Return the job that a request makes, and the files that came inside it.
 
     Raises:
-        MalformedMessage: it is no request.
+        MalformedMessage: it is no request, or not its tenant's.
     """
     message = parse(delivery.body, CompileRequested)
+    if not delivery.vouched(message.data.tenant):
+        raise MalformedMessage(_elsewhere("compile", message.data.tenant))
     order = message.data.by_reference()
     encoded = encoded_order(order)
     now, deadline = clock.seconds(), None

@@ -3,16 +3,20 @@
     blobs/sha256/ab/<sha256>                        any bytes: models, firmware, logs
     models/<model sha256>/summary/<inspector>.json  what inspecting the model found
     models/<model sha256>/reference/<facts>.npz     what the reference makes of golden inputs
-    actions/<action digest>/outcome.json            what became of one compile action
+    actions/<pool>/<action digest>/outcome.json     what became of one compile action
     quantisations/<request digest>/outcome.json     what became of one quantisation
     accuracies/<request digest>/outcome.json        how often a module is right on labelled samples
     races/<core digest>/<00 to ff>.json             what came of some model's candidates on a core
     modules/<archive sha256>/module.zip             the module archive itself
     modules/<archive sha256>/provenance/<key fingerprint>.intoto.jsonl
-    tenants/<tenant>/blobs/<sha256>                 what a tenant has uploaded
-    jobs/<tenant>/<job id>/result.json              the record of how a job ended
     pools/<pool>/description.json                   what a worker pool can do
+    tenants/<tenant>/blobs/<sha256>                 what a tenant has uploaded
+    tenants/<tenant>/modules/<archive sha256>/…     its jobs' modules: archive, provenance as above
+    tenants/<tenant>/logs/<sha256>                  the logs that records of its jobs name
+    jobs/<tenant>/<job id>/result.json              the record of how a job ended
 
+What a tenant may see is below two prefixes with its name. All else is shared, and shown to none of
+them: a tenant has what its own jobs gave, never what it can name.
 A `Key` can only be made for a path of this layout, so no adapter ever sees a path that leaves its
 root. Keys whose last digest is that of the content carry it (`Key.sha256`); every read checks it.
 """
@@ -35,13 +39,15 @@ _LAYOUT = tuple(
         r"blobs/sha256/(?P<shard>[0-9a-f]{2})/(?P<sha256>(?P=shard)[0-9a-f]{62})",
         rf"models/{_DIGEST}/summary/[a-z0-9][a-z0-9.-]{{0,47}}\.json",
         rf"models/{_DIGEST}/reference/{_DIGEST}\.npz",
-        rf"actions/{_DIGEST}/outcome\.json",
+        rf"actions/{_POOL}/{_DIGEST}/outcome\.json",
         rf"quantisations/{_DIGEST}/outcome\.json",
         rf"accuracies/{_DIGEST}/outcome\.json",
         rf"races/{_DIGEST}/[0-9a-f]{{2}}\.json",
         rf"modules/(?P<sha256>{_DIGEST})/module\.zip",
         rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
-        rf"tenants/{_TENANT}/blobs/(?P<sha256>{_DIGEST})",
+        rf"tenants/{_TENANT}/(blobs|logs)/(?P<sha256>{_DIGEST})",
+        rf"tenants/{_TENANT}/modules/(?P<sha256>{_DIGEST})/module\.zip",
+        rf"tenants/{_TENANT}/modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
         rf"jobs/{_TENANT}/{_JOB}/result\.json",
         rf"pools/{_POOL}/description\.json",
     )
@@ -114,9 +120,9 @@ def model_reference(model_digest: str, facts_digest: str) -> Key:
     return Key(f"models/{checked_digest(model_digest)}/reference/{facts}.npz")
 
 
-def action_outcome(action_digest: str) -> Key:
-    """Key of the outcome of one compile action."""
-    return Key(f"actions/{checked_digest(action_digest)}/outcome.json")
+def action_outcome(pool: str, action_digest: str) -> Key:
+    """Key of the outcome of one compile action, which only the compiler's `pool` may write."""
+    return Key(f"actions/{pool}/{checked_digest(action_digest)}/outcome.json")
 
 
 def quantisation_outcome(request_digest: str) -> Key:
@@ -149,13 +155,33 @@ def module_envelope(archive_digest: str, key_fingerprint: str) -> Key:
 
     One envelope a signer: a new signing key never finds an old key's envelope in the cache.
     """
-    archive = checked_digest(archive_digest)
-    return Key(f"modules/{archive}/provenance/{checked_digest(key_fingerprint)}.intoto.jsonl")
+    return Key(f"{envelopes(archive_digest)}{checked_digest(key_fingerprint)}.intoto.jsonl")
+
+
+def envelopes(archive_digest: str) -> str:
+    """Return the prefix of all envelopes of an archive."""
+    return f"modules/{checked_digest(archive_digest)}/provenance/"
+
+
+def given(tenant: str, key: Key) -> Key:
+    """Return where `tenant` finds its copy of an archive or envelope.
+
+    Raises:
+        StoreError: `key` is of neither.
+    """
+    if not key.path.startswith("modules/"):
+        raise StoreError(f"{key.path} is no module's: none is given to tenants")
+    return Key(f"tenants/{tenant}/{key.path}")
 
 
 def tenant_blob(tenant: str, digest: str) -> Key:
     """Key of a file that `tenant` has uploaded; other tenants' jobs never read it."""
     return Key(f"tenants/{tenant}/blobs/{checked_digest(digest)}")
+
+
+def tenant_log(tenant: str, digest: str) -> Key:
+    """Key of a log that a record of the tenant's names."""
+    return Key(f"tenants/{tenant}/logs/{checked_digest(digest)}")
 
 
 def job_result(tenant: str, job_id: str) -> Key:

@@ -18,7 +18,7 @@ from tinymlaas.contract.manifest import CompilerUsed, ModuleManifest
 SBOM_PATH = "sbom.cdx.json"
 SBOM_TYPE = "application/vnd.cyclonedx+json"
 GENERATED = "generated"  # the compiler's own kernels: no part of their own
-_NAMED = re.compile(r"(\S+) (\S+)")
+_NAMED = re.compile(r"(\S+)(?: \(.*?\))? (\S.*)")  # gcc (Debian 12.2.0-14) 12.2.0
 _SEPARATORS = re.compile(r"[-_.]+")
 
 _Part = dict[str, Any]
@@ -111,7 +111,8 @@ def _texts(compiler: CompilerUsed) -> list[_Part]:
     ):
         if not text or text == GENERATED:
             continue
-        part: _Part = {"type": kind, "bom-ref": f"{role}:{text}", "name": text}
+        facts = _properties({"text": text})
+        part: _Part = {"type": kind, "bom-ref": role, "name": text, "properties": facts}
         if named := _NAMED.fullmatch(text):
             name, version = named.groups()
             part |= {"name": name, "version": version, "purl": _purl("generic", name, version)}

@@ -49,6 +49,8 @@ TenantOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Whose job; default: $TINYMLAAS_TENANT.")
 ]
 
+AllOption = Annotated[bool, typer.Option("--all", help="Of all tenants: for operators.")]
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to `app`."""
@@ -214,11 +216,11 @@ def replay(job: JobArgument, tenant: TenantOption = None, as_json: JsonOption = 
     output.line(f"replays     {job}")
 
 
-def queue(as_json: JsonOption = False) -> None:
-    """Show who waits, by tenant and pool."""
+def queue(everybody: AllOption = False, as_json: JsonOption = False) -> None:
+    """Show what waits, by tenant and pool."""
     output = _output(as_json)
     with _client(None) as client:
-        report = client.queue()
+        report = client.queue(everybody=everybody)
     if as_json:
         output.json(report)
         return

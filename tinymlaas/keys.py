@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from storage.key_folder import SigningKey, public_key_of, signing_key
-from tinymlaas.contract.errors import UsageError
+from storage.key_folder import SigningKey, signing_key
 from tinymlaas.settings import Settings
 
 
@@ -14,19 +13,6 @@ def own_key(settings: Settings) -> SigningKey:
         StoreError: the key cannot be read or made.
     """
     return signing_key(settings.keys)
-
-
-def existing_public_key(settings: Settings) -> bytes:
-    """Return the public half of the development key as PEM.
-
-    Raises:
-        UsageError: there is no such key yet.
-        StoreError: the key cannot be read.
-    """
-    key = public_key_of(settings.keys)
-    if key is None:
-        raise UsageError("you have no signing key yet: name the signer's public key with --key")
-    return key.pem
 
 
 def notice(key: SigningKey) -> tuple[str, ...]:

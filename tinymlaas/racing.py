@@ -161,7 +161,7 @@ def _stored(
     """Return the indices of jobs of which the store knows all, and of those it knows but how often
     they are right.
     """
-    found = StoreLibrary(store).outcomes([job.action_digest for job in jobs.values()])
+    found = StoreLibrary(store).outcomes({job.action_digest: job.compiler for job in jobs.values()})
     known, unjudged = list[int](), list[int]()
     for index, job in jobs.items():
         if (outcome := found.get(job.action_digest)) is not None:

@@ -14,8 +14,9 @@ from tinymlaas.contract.base import Model
 from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.tensors import TensorSpec
+from workers.reading import read_samples
 from workers.replay import run_archive
-from workers.samples import Samples, accuracy, labelled, load_samples
+from workers.samples import Samples, accuracy, labelled
 
 
 class Accuracy(Model):
@@ -58,9 +59,9 @@ def labelled_samples(
     """Read samples for inputs of `specs`, labelled with the index of an element of `output`.
 
     Raises:
-        UsageError: there are no labels or other ones, or see `workers.samples.load_samples`.
+        UsageError: there are no labels or other ones, or see `workers.reading.read_samples`.
     """
-    loaded = load_samples(data, name, specs)
+    loaded = read_samples(data, name, specs)
     labels = labelled(loaded.labels, name)
     strange = [int(label) for label in labels if not 0 <= label < output.size]
     if strange:

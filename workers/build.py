@@ -19,6 +19,7 @@ from tinymlaas.contract.jobs import CandidateJob, Outcome
 from tinymlaas.contract.manifest import Footprint, Level
 from tinymlaas.contract.progress import Progress
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
+from workers import sandbox
 from workers.compilers.registry import Registry
 
 if TYPE_CHECKING:  # the stages and all they need are loaded when something is built, not before
@@ -27,13 +28,19 @@ if TYPE_CHECKING:  # the stages and all they need are loaded when something is b
 
 @dataclass(frozen=True)
 class Workbench:
-    """What a worker is given: compilers, the store, the signer, a folder for built objects."""
+    """What a worker is given: compilers, the store, the signer, a folder for built objects.
+
+    `builder` is who the provenance says has built. With `sign_first` no outcome is stored before
+    its module is signed: whoever finds the one finds the other, whenever we are killed.
+    """
 
     compilers: Registry
     store: ObjectStore
     signer: Signer
     toolchain_cache: Path
     progress: Progress
+    builder: str = LOCAL_BUILDER
+    sign_first: bool = False
 
 
 class OtherCompiler(Failure):
@@ -48,10 +55,11 @@ def build(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None 
 
     Raises:
         OtherCompiler: version and build of the compiler are not the `expected`.
+        Failure: the module is to be signed first, and that failed.
     """
-    key = keys.action_outcome(job.action_digest)
+    key = keys.action_outcome(job.compiler, job.action_digest)
     stored = _stored(key, bench.store)
-    if stored is not None:
+    if stored is not None and _vouched(stored):
         report = stored.report.model_copy(update={"cached": True})
         return stored.model_copy(update={"report": report})
     try:
@@ -66,7 +74,13 @@ def build(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None 
         where = f"{error.filename}: " if error.filename else ""
         reason = f"{where}{error.strerror or error}"
         return Outcome(report=_plain(job, CandidateStatus.FAILED, (reason,)))
-    bench.store.put_if_absent(key, outcome.model_dump_json().encode())
+    if bench.sign_first and outcome.archive_digest is not None:
+        module_of(outcome, job, bench)
+    encoded = outcome.model_dump_json().encode()
+    if stored is None:
+        bench.store.put_if_absent(key, encoded)
+    else:
+        bench.store.put(key, encoded)
     return outcome
 
 
@@ -83,10 +97,12 @@ def module_of(outcome: Outcome, job: CandidateJob, bench: Workbench) -> tuple[by
     if digest is None:
         raise Failure(f"{job.compiler} left no module")
     archive = bench.store.get(keys.module_archive(digest))
-    key = keys.module_envelope(digest, bench.signer.public_key.fingerprint)
-    if bench.store.head(key) is None:
-        bench.store.put_if_absent(key, _sign(archive, job, bench.signer))
-    return archive, bench.store.get(key)
+    return archive, bench.store.get(_signed(archive, outcome, job, bench))
+
+
+def _vouched(stored: Outcome) -> bool:
+    """Return whether a stored outcome is ours to repeat: in a sandbox not what was made without."""
+    return sandbox.settings().unsafe or stored.report.sandbox != sandbox.NONE
 
 
 def _stored(key: keys.Key, store: ObjectStore) -> Outcome | None:
@@ -103,7 +119,15 @@ def _stored(key: keys.Key, store: ObjectStore) -> Outcome | None:
     return outcome
 
 
-def _sign(archive: bytes, job: CandidateJob, signer: Signer) -> bytes:
+def _signed(archive: bytes, outcome: Outcome, job: CandidateJob, bench: Workbench) -> keys.Key:
+    """Return the key of the envelope by the bench's signer, made if there is none."""
+    key = keys.module_envelope(sha256(archive), bench.signer.public_key.fingerprint)
+    if bench.store.head(key) is None:
+        bench.store.put_if_absent(key, _sign(archive, outcome.report.sandbox, job, bench))
+    return key
+
+
+def _sign(archive: bytes, contained: str | None, job: CandidateJob, bench: Workbench) -> bytes:
     asked = ExternalParameters(
         model=job.source_digest,
         name=job.task.name,
@@ -112,11 +136,12 @@ def _sign(archive: bytes, job: CandidateJob, signer: Signer) -> bytes:
         shapes=job.shapes,
         options=job.task.options,
     )
-    return sign_module(archive, asked, signer, Builder(id=LOCAL_BUILDER))
+    builder = Builder(id=bench.builder)
+    return sign_module(archive, asked, bench.signer, builder, sandbox=contained)
 
 
 def _built(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None) -> Outcome:
-    """Run all stages in a scratch folder that is always removed, and store what comes out."""
+    """Run all stages and store what comes out."""
     from workers.stages import Stages
 
     compiler = bench.compilers.get(job.compiler)
@@ -144,6 +169,7 @@ def _plain(job: CandidateJob, status: CandidateStatus, reasons: tuple[str, ...])
         status=status,
         reasons=reasons,
         action_digest=job.action_digest,
+        sandbox=sandbox.kind(),
     )
 
 

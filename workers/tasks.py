@@ -123,8 +123,8 @@ def _facts(task: PoolTask, bench: Workbench) -> dict[str, object]:
 def _build(work: BuildTask, bench: Workbench) -> dict[str, object]:
     outcome = build(work.job, bench, (work.version, work.build))
     report = outcome.report
-    if outcome.archive_digest is not None:
-        module_of(outcome, work.job, bench)  # signs it, so that whoever fetches it can verify
+    if outcome.archive_digest is not None and report.cached:
+        module_of(outcome, work.job, bench)  # signed by another key perhaps: now by ours too
     broke = report.status is CandidateStatus.FAILED
     return {
         "status": TaskStatus.FAILED if broke else TaskStatus.DONE,
@@ -165,5 +165,4 @@ def _judge(work: JudgeTask, service: str, bench: Workbench) -> float:
 
 
 def _read(file: ModelFile, store: ObjectStore) -> bytes:
-    key = keys.tenant_blob(file.tenant, file.digest) if file.tenant else keys.blob(file.digest)
-    return store.get(key)
+    return store.get(keys.blob(file.digest))

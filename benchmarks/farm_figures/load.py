@@ -15,7 +15,7 @@ from pathlib import Path
 from broker.consumer import Consumer, Delivery
 from broker.farm import events_of
 from broker.publisher import Message, Publisher
-from broker.topology import COMPILE_KEY, Names
+from broker.topology import COMPILE_KEY, Names, sent_by
 from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobState
 
 _FINAL = {state.value for state in JobState if state.final}
@@ -55,12 +55,12 @@ class Client:
         request = CompileRequested(
             id=job_id or secrets.token_hex(8), source="benchmark", data=order
         )
-        return self.publish(request.id, request.encoded())
+        return self.publish(request.id, request.encoded(), order.tenant)
 
-    def publish(self, job_id: str, body: bytes) -> Sent:
+    def publish(self, job_id: str, body: bytes, tenant: str) -> Sent:
         """Publish a request that is encoded already."""
         sent = self.jobs[job_id] = Sent(job_id, time.perf_counter())
-        message = Message(self.names.requests, COMPILE_KEY, body)
+        message = Message(self.names.requests, sent_by(tenant, COMPILE_KEY), body)
         self.publisher.publish(message, self._answered)
         return sent
 

@@ -68,7 +68,7 @@ def _await_confirmed(client: Client) -> None:
             raise TimeoutError(f"RabbitMQ has not confirmed {left:,} of the requests")
 
 
-def _request(farm: RunningFarm, stub: Stub, number: int) -> tuple[str, bytes]:
+def _request(farm: RunningFarm, stub: Stub, number: int) -> tuple[str, bytes, str]:
     """Return an order of its own name, so that it can be merged with no other."""
     tenant = _TENANTS[number % len(_TENANTS)]
     if number < len(_TENANTS):
@@ -76,7 +76,8 @@ def _request(farm: RunningFarm, stub: Stub, number: int) -> tuple[str, bytes]:
     digest = sha256(_MODEL)
     payload = Payload(digest=digest, reference=reference(tenant, digest), filename="relu.onnx")
     order = stub.order(tenant, f"w{number}", model=payload)
-    return f"w{number}", CompileRequested(id=f"w{number}", source="b", data=order).encoded()
+    request = CompileRequested(id=f"w{number}", source="b", data=order)
+    return request.id, request.encoded(), tenant
 
 
 def _settled(farm: RunningFarm, pid: int) -> int:

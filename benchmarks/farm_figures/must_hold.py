@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.farm_figures.figure import Figure
-from broker.topology import COMPILE_KEY
+from broker.topology import COMPILE_KEY, sent_by
 from tests.integration.chaos import chaos
 from tests.integration.chaos.outcome import told
 from tests.integration.chaos.takeover import TAKEOVER_SECONDS, kill_active_scheduler
@@ -75,7 +75,7 @@ def malformed(desk: Desk, stub: Stub) -> list[Figure]:
     before, pid = desk.count(names.dead_letters), desk.farm.schedulers[0].pid
     began = time.monotonic()
     for number, (_, body) in enumerate(messages):
-        desk.publish(COMPILE_KEY, body, desk.reply if number % 2 else None)
+        desk.publish(sent_by("a", COMPILE_KEY), body, desk.reply if number % 2 else None)
     told: list[object] = []
 
     def dead() -> int:

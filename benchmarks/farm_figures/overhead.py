@@ -75,12 +75,13 @@ class _Bodies:
         self._client = client
         self._orders = orders
 
-    def make(self, count: int) -> list[tuple[str, bytes]]:
+    def make(self, count: int) -> list[tuple[str, bytes, str]]:
         made = []
         for number in range(count):
             order = self._orders[number % len(self._orders)]
             name = secrets.token_hex(8)
-            made.append((name, CompileRequested(id=name, source="b", data=order).encoded()))
+            request = CompileRequested(id=name, source="b", data=order)
+            made.append((name, request.encoded(), order.tenant))
         return made
 
 

@@ -26,6 +26,7 @@ from tests.services import running
 from tests.unit.scaffold.project import ROOT
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.member import FarmMember
+from tinymlaas.keyrings import adopt
 
 READY_SECONDS = 90.0
 STOP_SECONDS = 60.0
@@ -148,6 +149,7 @@ def farm(
                 for _ in range(workers):
                     started.worker(pool)
             started.await_ready()
+            adopt(Path(environment["TINYMLAAS_KEYS"]))  # as `farm up` does
             yield started
         finally:
             stop(started.processes())

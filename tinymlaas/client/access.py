@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from broker.errors import BrokerError
 from broker.looking import looking
-from broker.topology import STATUS_KEY
+from broker.topology import STATUS_KEY, sent_by
 from storage import keys
 from storage.port import ObjectNotFound
 from tinymlaas.client.errors import JobLost, NoScheduler, Refused, UnknownJob
@@ -131,7 +131,7 @@ class Access:
         """
         name = JobName(tenant=key[0], job_id=key[1], reply=self.lines.reply)
         question = StatusAsked(id=uuid.uuid4().hex, source=SOURCE, data=name)
-        self.lines.send(STATUS_KEY, question)
+        self.lines.send(sent_by(key[0], STATUS_KEY), question)
 
     def status(self, key: Key, seconds: float) -> JobStatus:
         """Return how a job stands or ended: what its record says, else what the scheduler does.

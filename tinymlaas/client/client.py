@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.looking import looking
-from broker.topology import CANCEL_KEY, COMPILE_KEY, STATUS_KEY
+from broker.topology import CANCEL_KEY, COMPILE_KEY, STATUS_KEY, sent_by
 from tinymlaas.client import fetching, replaying
 from tinymlaas.client.access import SOURCE, Access
 from tinymlaas.client.errors import NoScheduler, NotFinished, Refused
@@ -36,14 +36,13 @@ from tinymlaas.contract.queue_messages import (
 )
 from tinymlaas.farm_settings import FarmSettings, checked_tenant, from_environment
 from tinymlaas.inputs import read_input
-from tinymlaas.keys import existing_public_key
 from tinymlaas.settings import from_environment as own_settings
+from tinymlaas.trust import MAX_KEY_BYTES, own_trust
 
 PATIENCE_SECONDS = 30.0
 _ANSWER_SECONDS = 5.0
 _SOON_SECONDS = 0.5
 _REMEMBERED = 10_000
-_MAX_KEY_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ class Client:
             traceparent=traceparent,
             data=order,
         )
-        self._access.lines.send(COMPILE_KEY, event)
+        self._access.lines.send(sent_by(key[0], COMPILE_KEY), event)
         self._sent[key[1]] = None
         while len(self._sent) > _REMEMBERED:
             self._sent.popitem(last=False)
@@ -229,25 +228,28 @@ class Client:
     def _cancel(self, key: Key) -> None:
         name = JobName(tenant=key[0], job_id=key[1])
         event = CancelRequested(id=uuid.uuid4().hex, source=SOURCE, data=name)
-        self._access.lines.send(CANCEL_KEY, event, answered=False)
+        self._access.lines.send(sent_by(key[0], CANCEL_KEY), event, answered=False)
 
     def fetch(
         self, job_id: str, directory: Path | str, key: Path | bytes | None = None
     ) -> FetchedModule:
         """Write a finished job's module and its provenance into `directory`, verified.
 
-        `key` is the public key to trust, a PEM file or its bytes; default: the user's own.
+        `key` is the public key to trust, a PEM file or its bytes; default: the keyring that
+        TINYMLAAS_KEYRING names, or the user's own keys.
 
         Raises:
             NoModule: the job has none, or not yet.
-            VerificationError: the module is not what that key has signed.
+            VerificationError: the module is not what those keys have signed.
             UsageError: `directory` cannot be written, or there is no key.
         """
-        if key is None:
-            pem = existing_public_key(own_settings())
-        else:
-            pem = key if isinstance(key, bytes) else read_input(key, "public key", _MAX_KEY_BYTES)
-        return fetching.fetch(self._access.store, self.status(job_id), pem, Path(directory))
+        own = own_trust(own_settings()) if key is None else None
+        status = self.status(job_id)
+        if own is None:
+            assert key is not None  # noqa: S101 - for the type checker
+            pem = key if isinstance(key, bytes) else read_input(key, "public key", MAX_KEY_BYTES)
+            own = fetching.trust_in(pem, status)
+        return fetching.fetch(self._access.store, status, own, Path(directory))
 
     def replay(self, job_id: str) -> Job:
         """Send an ended job's order again, as a new job; return that.
@@ -264,15 +266,17 @@ class Client:
         )
         return sent[0]
 
-    def queue(self, timeout: float = _ANSWER_SECONDS) -> QueueReport:
-        """Return who waits, by tenant and pool, and how many messages nobody has taken."""
+    def queue(self, timeout: float = _ANSWER_SECONDS, *, everybody: bool = False) -> QueueReport:
+        """Return what waits of the tenant's jobs, how busy the pools are, and how many messages
+        nobody has taken. Of `everybody`'s jobs only an operator is told.
+        """
         lines = self._access.lines
         question = QueueAsked(
             id=uuid.uuid4().hex, source=SOURCE, data=QueueQuestion(reply=lines.reply)
         )
         overview: QueueOverview | None = None
         with lines.hearing(("", question.id), events=False) as ear:
-            lines.send(STATUS_KEY, question)
+            lines.send(STATUS_KEY if everybody else sent_by(self.tenant, STATUS_KEY), question)
             heard = ear.get(timeout)
             if heard is not None and isinstance(heard.event, QueueTold):
                 overview = heard.event.data

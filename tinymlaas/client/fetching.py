@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage import keys
+from storage import dsse, keys
 from storage.port import ObjectNotFound, ObjectStore
-from storage.provenance import envelope_name
-from storage.signing import load_public_key
-from storage.verify import trusted_key, verify_module
+from storage.provenance import LOCAL_BUILDER, envelope_name, pool_builder
+from storage.verify import TrustedKey, trusted_key, verify_module
 from tinymlaas.client.errors import NoModule
 from tinymlaas.contract.errors import VerificationError
 from tinymlaas.contract.job_status import FetchedModule, JobStatus
 from tinymlaas.contract.messages import JobState
 from tinymlaas.delivery import check_directory, deliver
+from tinymlaas.trust import Trust
 
-_ARCHIVE = re.compile(r"modules/([0-9a-f]{64})/module\.zip")
+_ARCHIVE = re.compile(r"tenants/[a-z0-9-]+/modules/([0-9a-f]{64})/module\.zip")
 _BOARD = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -31,28 +33,39 @@ class Module:
     signer: str
 
 
-def load(store: ObjectStore, job: JobStatus, pem: bytes) -> Module:
-    """Return the module of `job`, proven to be what the key `pem` has signed.
+def trust_in(pem: bytes, job: JobStatus) -> Trust:
+    """Return the trust in one public key, for the builder that the job says has built its module.
+
+    Raises:
+        VerificationError: `pem` is no P-256 public key.
+    """
+    named = job.chosen is not None and job.chosen < len(job.candidates)
+    builders = [pool_builder(job.candidates[job.chosen or 0].compiler)] if named else []
+    return Trust((trusted_key(pem, *builders, LOCAL_BUILDER),))
+
+
+def load(store: ObjectStore, job: JobStatus, trust: Trust) -> Module:
+    """Return the module of `job`, proven to be signed by those whom `trust` names.
 
     Raises:
         NoModule: the job has none; says why.
-        VerificationError: `pem` is no key, or the module is not what that key signed.
+        VerificationError: the module is not what they signed.
         ObjectDamaged: the store's bytes are not those the record names.
     """
     digest = _digest(job)
-    key = load_public_key(pem)
-    envelope = _envelope(store, digest, key.fingerprint)
+    envelope = _envelopes(store, job.tenant, digest, trust.trusted)
     try:
-        archive = store.get(keys.module_archive(digest))
+        archive = store.get(keys.given(job.tenant, keys.module_archive(digest)))
     except ObjectNotFound:
         raise NoModule(
             f"the module of job {job.job_id} is no longer in the store: submit it again"
         ) from None
-    verified = verify_module(archive, envelope, [trusted_key(pem)])
-    return Module(archive, envelope, _filename(job, verified.manifest.name), key.fingerprint)
+    verified = verify_module(archive, envelope, trust.trusted, threshold=trust.threshold)
+    filename = _filename(job, verified.manifest.name)
+    return Module(archive, envelope, filename, verified.key.fingerprint)
 
 
-def fetch(store: ObjectStore, job: JobStatus, pem: bytes, directory: Path) -> FetchedModule:
+def fetch(store: ObjectStore, job: JobStatus, trust: Trust, directory: Path) -> FetchedModule:
     """Write the module of `job` and its provenance into `directory`; see `load`.
 
     Raises:
@@ -60,7 +73,7 @@ def fetch(store: ObjectStore, job: JobStatus, pem: bytes, directory: Path) -> Fe
         Failure: it could not be written after all.
     """
     check_directory(directory)
-    module = load(store, job, pem)
+    module = load(store, job, trust)
     path = directory / module.filename
     deliver(module.archive, module.envelope, path)
     return FetchedModule(
@@ -85,17 +98,22 @@ def _digest(job: JobStatus) -> str:
     return found.group(1)
 
 
-def _envelope(store: ObjectStore, digest: str, fingerprint: str) -> bytes:
-    try:
-        return store.get(keys.module_envelope(digest, fingerprint))
-    except ObjectNotFound:
-        names = (info.key.path for info in store.list(f"modules/{digest}/provenance/"))
-        signers = [name.rpartition("/")[2].partition(".")[0][:16] for name in names]
-        by = f"by {', '.join(signers)}" if signers else "by nobody"
-        raise VerificationError(
-            f"the module is not signed by the trusted key {fingerprint[:16]} but {by}: "
-            "give the farm's public key with --key"
-        ) from None
+def _envelopes(
+    store: ObjectStore, tenant: str, digest: str, trusted: Sequence[TrustedKey]
+) -> bytes:
+    """Return the envelopes by trusted keys; how many of them are needed the verifier knows."""
+    found = []
+    for entry in trusted:
+        key = keys.given(tenant, keys.module_envelope(digest, entry.key.fingerprint))
+        with contextlib.suppress(ObjectNotFound):
+            found.append(store.get(key))
+    if found:
+        return dsse.join(found)
+    wanted = ", ".join(entry.key.fingerprint[:16] for entry in trusted)
+    raise VerificationError(
+        f"the module is not signed by a trusted key ({wanted}): give the farm's keyring by "
+        "TINYMLAAS_KEYRING or its public key with --key"
+    )
 
 
 def _filename(job: JobStatus, name: str) -> str:

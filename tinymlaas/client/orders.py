@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.errors import UsageError
-from tinymlaas.contract.messages import Calibration, CompileOrder, Payload
+from tinymlaas.contract.messages import MAX_FILE_BYTES, Calibration, CompileOrder, Payload
 from tinymlaas.contract.quantisation import Activations
 from tinymlaas.contract.race import Race
 from tinymlaas.contract.report import Objective
 from tinymlaas.contract.wire import faults
 from tinymlaas.inputs import read_input, symbol_prefix
 
-MAX_FILE_BYTES = 64 * 1024 * 1024  # a model or its calibration; the farm takes no larger ones
 _FILE_NAME = 80
 
 Source = bytes | str | Path

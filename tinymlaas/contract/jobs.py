@@ -40,3 +40,12 @@ class Outcome(Model):
 
     report: CandidateReport
     archive_digest: Sha256 | None = None
+
+    def answers(self, compiler: str, action_digest: str) -> bool:
+        """Return whether it is of this very action, by this compiler, about the module it names."""
+        report = self.report
+        return (report.compiler, report.action_digest, report.module_digest) == (
+            compiler,
+            action_digest,
+            self.archive_digest,
+        )

@@ -24,6 +24,7 @@ from tinymlaas.contract.race import Race
 from tinymlaas.contract.report import CompileResult, Objective
 
 MAX_INLINE = 48 * 1024 - 1  # bytes of a model or calibration inside a message; others by reference
+MAX_FILE_BYTES = 64 * 1024 * 1024  # of an uploaded file; the farm takes no larger ones
 _INLINE_CHARACTERS = 4 * (MAX_INLINE // 3 + 1)
 LOWEST, HIGHEST = 0, 9
 

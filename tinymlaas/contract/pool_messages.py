@@ -11,7 +11,7 @@ from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.digest import Sha256
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
-from tinymlaas.contract.messages import Event, Shape, TenantName, TensorName
+from tinymlaas.contract.messages import Event, Shape, TensorName
 from tinymlaas.contract.quantisation import Activations, QuantisationOutcome
 
 PoolName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
@@ -24,10 +24,9 @@ MAX_TAIL = 2000  # characters of a running task's log that are told
 
 
 class ModelFile(Model):
-    """A model or calibration file: uploaded by `tenant`, or, if None, one of our own blobs."""
+    """A model or calibration file, one of our own blobs: whose it is a worker is not told."""
 
     digest: Sha256
-    tenant: TenantName | None = None
     filename: str = "model"
 
 

@@ -40,6 +40,7 @@ class CandidateReport(Model):
     `quantisation_error` is its own largest difference from the model as given, as a share of the
     output's range. `accuracy` is of labelled samples run as `level` says, None without labels.
     `estimated_flash_bytes` and `estimated_ram_bytes` were said before anything was compiled.
+    `sandbox` is what the compiler ran in: ``bubblewrap``, or ``none`` where a user asked for that.
 
     The last three are of the race: whether no other verified candidate is at least as good in
     flash, RAM and instructions and better in one; one line on why it was not chosen (empty where
@@ -54,6 +55,7 @@ class CandidateReport(Model):
     action_digest: str | None = None
     module_digest: str | None = None
     cached: bool = False
+    sandbox: str | None = None
     flash_bytes: int | None = None
     ram_bytes: int | None = None
     stack_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""The workbench of a task's own process; opened there, for stores and keys do not travel.
+"""The workbench of a task's own process; opened there, for stores do not travel.
 
 What is imported here at the top is imported once by the fork server, not by each task.
 """
@@ -10,9 +10,12 @@ from pathlib import Path
 
 import boto3  # noqa: F401 - loaded here, before the forks
 
+from storage.provenance import LOCAL_BUILDER, pool_builder
+from storage.remote_signer import RemoteSigner
 from storage.s3 import reopen_s3
+from storage.signing import PublicKey
+from tinymlaas.contract.errors import Failure
 from tinymlaas.contract.progress import Silent
-from tinymlaas.keys import own_key
 from tinymlaas.settings import Settings
 from workers.build import Workbench
 from workers.compilers import registry
@@ -20,24 +23,44 @@ from workers.compilers import registry
 
 @dataclass(frozen=True)
 class Place:
-    """What it takes to open a bench: compiler (None: none is needed), store, folders."""
+    """What it takes to open a bench: compiler (None: none is needed), store, folders, and the
+    socket of the signer of the compiler's pool. No key: that is the signer's alone.
+    """
 
     compiler: str | None
     bucket: str
     endpoint: str | None
     own: Settings
+    signer: Path | None
+
+
+class NoSigner:
+    """`Signer` of a pool that signs nothing."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """See `Signer.public_key`."""
+        raise Failure("this pool has no signer: it builds nothing")
+
+    def sign(self, data: bytes) -> bytes:
+        """See `Signer.sign`."""
+        raise Failure("this pool has no signer: it builds nothing")
 
 
 def open_bench(place: Place) -> Workbench:
     """Return the bench. The store was probed when the worker began, and is not again.
 
     Raises:
-        StoreError: the signing key cannot be read.
         UsageError: the compiler has gone since.
     """
     name = place.compiler
     found = {} if name is None else {name: registry.one(name, place.own.compilers)}
-    store = reopen_s3(place.bucket, endpoint=place.endpoint)
-    signer = own_key(place.own).signer
-    cache: Path = place.own.toolchain_cache
-    return Workbench(registry.Registry(found, {}), store, signer, cache, Silent())
+    return Workbench(
+        registry.Registry(found, {}),
+        reopen_s3(place.bucket, endpoint=place.endpoint),
+        NoSigner() if place.signer is None else RemoteSigner(place.signer),
+        place.own.toolchain_cache,
+        Silent(),
+        builder=LOCAL_BUILDER if name is None else pool_builder(name),
+        sign_first=True,
+    )

@@ -12,7 +12,7 @@ from broker.consumer import Delivery as BrokerDelivery
 from broker.consumer import Token as BrokerToken
 from broker.farm import FarmPublisher, SchedulerSource
 from broker.publisher import Publisher
-from broker.topology import Names
+from broker.topology import Names, sender
 from scheduler.core import Core
 from scheduler.in_memory import SystemClock
 from scheduler.library import StoreLibrary
@@ -46,7 +46,8 @@ class BrokerSource:
         """See `Source.start`."""
 
         def converted(each: BrokerDelivery) -> None:
-            deliver(Delivery(Token(*each.token), each.body, each.reply_to))
+            who = sender(each.routing_key)
+            deliver(Delivery(Token(*each.token), each.body, each.reply_to, who))
 
         self._inner.start(converted, active)
 

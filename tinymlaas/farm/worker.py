@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from broker.consumer import Consumer, Delivery
 from broker.dramatiq_broker import QuorumBroker, finish, make_actor, make_worker
@@ -24,7 +25,7 @@ from broker.farm import FarmPublisher, kills_of
 from broker.publisher import Publisher
 from storage import keys
 from tinymlaas.contract.compiler import CompilerDescription
-from tinymlaas.contract.errors import RetryableFailure, StoreError, UsageError
+from tinymlaas.contract.errors import RetryableFailure, StoreError, TinymlaasError, UsageError
 from tinymlaas.contract.pool_messages import PREPARE_POOL, TaskEnd
 from tinymlaas.contract.wire import MalformedMessage
 from tinymlaas.farm.bench import Place
@@ -34,8 +35,8 @@ from tinymlaas.farm.patience import Patience
 from tinymlaas.farm.process import Stop, die, guarded, log_to_stderr
 from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
 from tinymlaas.farm.web import Health, Pages, serve
-from tinymlaas.keys import own_key
 from tinymlaas.sandboxing import UNSAFE_NOTICE, UNSAFE_VARIABLE
+from tinymlaas.signer.starting import OwnSigner
 from tinymlaas.telemetry import WorkerMetrics
 from workers import child, sandbox
 from workers.compilers import registry
@@ -114,7 +115,8 @@ class _Worker:
         _log.info("metrics at %s/metrics", url)
         _contain(environment.contained)
         described = _description(pool, environment)
-        own_key(environment.own)  # a key that cannot be used is told now, not by the first task
+        self._signer = _own_signer(pool, environment)
+        socket = self._signer.ensure() if self._signer else environment.own.signer
         farm = environment.farm
         services = open_services(farm, [pool], stop)
         self._turn = time.monotonic()  # it may have waited for long
@@ -123,7 +125,7 @@ class _Worker:
         self._publisher = Publisher(farm.amqp_url, name)
         self._worker = PoolWorker(
             Identity(pool, name, version, described),
-            _opener(pool, environment),
+            _opener(pool, environment, socket),
             services.store,
             BrokerOutbox(FarmPublisher(self._publisher, services.names, pool)),
             Limits(heartbeat_seconds=_HELLO_SECONDS),
@@ -152,6 +154,7 @@ class _Worker:
         while not self._stop.wait(_TURN_SECONDS):
             self._turn = time.monotonic()
             self._redeclaring.look()
+            self._keep_signer()
             if self._turn - said >= _HELLO_SECONDS:
                 said = self._turn
                 self._worker.hello()
@@ -177,12 +180,30 @@ class _Worker:
             timer.daemon = True
             timer.start()
         worker.leave()
-        finish(self._pool, worker.hello, _HELLO_SECONDS)
+        finish(self._pool, self._meanwhile, _HELLO_SECONDS)
         worker.leave()
         self._kills.close()
         self._publisher.close()
         self._broker.close()
+        if self._signer is not None:
+            self._signer.close()
         _log.info("drained")
+
+    def _meanwhile(self) -> None:
+        """Go on with what is done every few seconds, while the last task ends."""
+        assert self._worker is not None  # noqa: S101 - made by __init__
+        self._worker.hello()
+        self._keep_signer()
+
+    def _keep_signer(self) -> None:
+        """Start the signer again if it was killed; tasks wait for it some seconds."""
+        if self._signer is None or self._signer.pid is not None:
+            return
+        _log.warning("the signer has ended; starting it again")
+        try:
+            self._signer.ensure()
+        except TinymlaasError as error:
+            _log.warning("%s", error)
 
     def give_up(self) -> None:
         """End at once. Having said so, for who falls silent with a task is thought to have died
@@ -271,8 +292,15 @@ def _description(pool: str, environment: Environment) -> CompilerDescription | N
     return registry.one(pool, environment.own.compilers).describe()
 
 
-def _opener(pool: str, environment: Environment) -> Opener:
+def _own_signer(pool: str, environment: Environment) -> OwnSigner | None:
+    """Return a signer for the pool; None where one runs elsewhere, or nothing is signed."""
+    if pool == PREPARE_POOL or environment.own.signer is not None:
+        return None
+    return OwnSigner(environment.own.keys, pool)
+
+
+def _opener(pool: str, environment: Environment, signer: Path | None) -> Opener:
     compiler = None if pool == PREPARE_POOL else pool
     farm = environment.farm
-    place = Place(compiler, farm.bucket, farm.endpoint, environment.own)
+    place = Place(compiler, farm.bucket, farm.endpoint, environment.own, signer)
     return Opener("tinymlaas.farm.bench:open_bench", place)

@@ -28,7 +28,7 @@ STORES: dict[str, Callable[[Path, Request], ObjectStore]] = {
     "directory": lambda path, _request: DirectoryStore(path),
     "s3": lambda _path, request: request.getfixturevalue("s3_store"),
 }
-OUTCOME = keys.action_outcome("0" * 64)
+OUTCOME = keys.action_outcome("cc", "0" * 64)
 BLOB = keys.blob_of(b"data")
 
 
@@ -74,7 +74,7 @@ def test_the_first_of_two_writers_wins(store: ObjectStore) -> None:
 
 def test_of_writers_at_once_exactly_one_wins(store: ObjectStore) -> None:
     for round_ in range(3):
-        key = keys.action_outcome(f"{round_:064x}")
+        key = keys.action_outcome("cc", f"{round_:064x}")
         with ThreadPoolExecutor(4) as pool:
             won = list(pool.map(lambda n, k=key: store.put_if_absent(k, b"%d" % n), range(4)))
         assert won.count(True) == 1
@@ -105,14 +105,14 @@ def test_deleted_objects_are_gone_and_may_return(store: ObjectStore) -> None:
 
 def test_list_gives_the_prefix_in_order(store: ObjectStore) -> None:
     blobs = [keys.blob_of(bytes([i])) for i in range(20)]
-    outcomes = [keys.action_outcome(f"{i:x}" * 64) for i in range(16)]
+    outcomes = [keys.action_outcome("cc", f"{i:x}" * 64) for i in range(16)]
     for i, key in enumerate(blobs):
         store.put(key, bytes([i]))
     for key in reversed(outcomes):
         store.put_if_absent(key, b"{}")
     assert [info.key for info in store.list()] == sorted(blobs + outcomes)
     assert [info.key for info in store.list("actions/")] == outcomes
-    assert [info.key for info in store.list("actions/3")] == [outcomes[3]]
+    assert [info.key for info in store.list("actions/cc/3")] == [outcomes[3]]
     assert [info.key for info in store.list(outcomes[5].path)] == [outcomes[5]]
     assert [info.size for info in store.list("blobs/sha256/")] == [1] * 20
     assert list(store.list("modules/")) == []
@@ -171,7 +171,7 @@ def test_a_sweep_keeps_what_is_young_and_what_that_needs(store: AgedStore) -> No
     """The older half is a whole job, the younger an outcome that names the same archive."""
     zip_, model, log = (keys.blob_of(data).sha256 or "" for data in (b"zip", b"model", b"log"))
     signed = base64.b64encode(b'{"subject": "%s"}' % model.encode())
-    old_outcome = keys.action_outcome("1" * 64)
+    old_outcome = keys.action_outcome("cc", "1" * 64)
     other = keys.blob_of(b"other").sha256 or ""
     lonely = [keys.blob(log), old_outcome, keys.module_envelope(other, "e" * 64)]
     chain = [
@@ -188,7 +188,7 @@ def test_a_sweep_keeps_what_is_young_and_what_that_needs(store: AgedStore) -> No
         old_outcome, b'{"archive": "%s", "log": "%s"}' % (zip_.encode(), log.encode())
     )
     between = later(store)
-    young = keys.action_outcome("2" * 64)
+    young = keys.action_outcome("cc", "2" * 64)
     store.put_if_absent(young, b'{"archive_digest": "%s"}' % zip_.encode())
     hour = timedelta(hours=1)
     found = sweep(store, hour, between + hour, dry_run=True)
@@ -211,7 +211,7 @@ def test_a_sweep_keeps_what_is_young_and_what_that_needs(store: AgedStore) -> No
 def test_every_key_function_can_be_stored_and_listed(store: ObjectStore) -> None:
     digest = "d" * 64
     named: list[Key] = [
-        keys.action_outcome(digest),
+        keys.action_outcome("cc", digest),
         keys.model_summary(digest, "inspect-1.2"),
         keys.module_envelope(digest, "e" * 64),
     ]

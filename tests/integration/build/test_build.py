@@ -199,7 +199,7 @@ def test_the_reference_is_run_once_for_all_candidates_of_a_model(bench: Bench) -
         bench.store.put_if_absent(info.key, damaged)
         outcome, job = bench.build("nucleo-l4r5zi")
         assert outcome.report.status is CandidateStatus.VERIFIED
-        bench.store.delete(keys.action_outcome(job.action_digest))
+        bench.store.delete(keys.action_outcome(job.compiler, job.action_digest))
 
 
 def test_the_estimate_is_kept_beside_what_was_linked(bench: Bench) -> None:

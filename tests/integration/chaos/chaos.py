@@ -24,7 +24,7 @@ from functools import partial
 from broker.connecting import connect
 from broker.consumer import Consumer, Delivery, Subscription
 from broker.publisher import Message, Publisher
-from broker.topology import COMPILE_KEY, Names, dead_arguments
+from broker.topology import COMPILE_KEY, Names, dead_arguments, sent_by
 from tests.integration.chaos import outcome as checks
 from tests.integration.chaos.outcome import Name, Outcome
 from tests.integration.chaos.takeover import is_active
@@ -82,7 +82,9 @@ class _Ends:
                 self.refused.append(f"{job_id}: {error}")
 
         body = CompileRequested(id=job_id, source="chaos", data=order).encoded()
-        self.publisher.publish(Message(names.requests, COMPILE_KEY, body), confirmed)
+        self.publisher.publish(
+            Message(names.requests, sent_by(order.tenant, COMPILE_KEY), body), confirmed
+        )
 
     def heard(self, delivery: Delivery) -> None:
         """Note a final event."""

@@ -75,7 +75,7 @@ def check_compiles(
         result = parse(body, JobEnded, MAX_TRUSTED_BYTES).data.result
         for report in result.candidates if result else ():
             if report.action_digest and report.compiler == "stub":
-                at = store.written(keys.action_outcome(report.action_digest))
+                at = store.written(keys.action_outcome(report.compiler, report.action_digest))
                 name = _module_of(body)
                 if at is None:
                     outcome.problems.append(f"the outcome of {name} is not stored")

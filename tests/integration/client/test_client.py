@@ -143,7 +143,7 @@ def test_a_module_that_is_not_what_was_signed_is_not_delivered(
 ) -> None:
     job = submit(client, "damaged")
     done = job.result(SECONDS)
-    with pytest.raises(VerificationError, match="not signed by the trusted key"):
+    with pytest.raises(VerificationError, match="not signed by a trusted key"):
         job.fetch(tmp_path, LocalSigner.generate().public_key.pem)
     with pytest.raises(VerificationError, match="PEM"):
         job.fetch(tmp_path, b"no key")

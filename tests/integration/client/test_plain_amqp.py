@@ -48,7 +48,7 @@ class Service:
     def send(self, address: str, body: bytes, **properties: Any) -> None:
         self.channel.basic_publish(
             self.exchange,
-            channel(address)["address"],
+            channel(address)["address"].format(tenant=TENANT),
             body,
             pika.BasicProperties(content_type=API["defaultContentType"], **properties),
             mandatory=True,
@@ -120,7 +120,7 @@ def test_a_job_from_its_request_to_the_module_in_the_bucket(service: Service, pl
     bucket = boto3.client("s3", endpoint_url=environment["TINYMLAAS_S3_ENDPOINT"])
     key = ended["data"]["result"]["module"]
     found = bucket.get_object(Bucket=environment["TINYMLAAS_S3_BUCKET"], Key=key)
-    assert hashlib.sha256(found["Body"].read()).hexdigest() == key.split("/")[1]
+    assert hashlib.sha256(found["Body"].read()).hexdigest() == key.split("/")[3]
 
 
 def drained(service: Service, queue: str) -> Iterator[tuple[Any, dict[str, Any]]]:

@@ -14,7 +14,7 @@ import pika
 
 from broker.consumer import Consumer, Delivery, Subscription
 from broker.publisher import Message, Publisher
-from broker.topology import CANCEL_KEY, COMPILE_KEY, Names
+from broker.topology import CANCEL_KEY, COMPILE_KEY, Names, sent_by
 from storage import keys
 from tests.services.farm import FarmProcess, RunningFarm
 from tinymlaas.contract.messages import (
@@ -78,7 +78,7 @@ class Desk:
     def submit(self, order: CompileOrder, job: str | None = None) -> str:
         job = job or f"{order.name}-{next(self._numbers)}"
         event = CompileRequested(id=job, source="test", data=order)
-        self.publish(COMPILE_KEY, event.encoded())
+        self.publish(sent_by(order.tenant, COMPILE_KEY), event.encoded())
         return job
 
     def submit_all(self, orders: list[CompileOrder]) -> list[str]:
@@ -88,7 +88,8 @@ class Desk:
             job = f"{order.name}-{next(self._numbers)}"
             event = CompileRequested(id=job, source="test", data=order)
             self._publisher.publish(
-                self._message(COMPILE_KEY, event.encoded()), lambda error: left.release()
+                self._message(sent_by(order.tenant, COMPILE_KEY), event.encoded()),
+                lambda error: left.release(),
             )
             jobs.append(job)
         for _ in jobs:
@@ -97,7 +98,8 @@ class Desk:
 
     def cancel(self, tenant: str, job: str) -> None:
         name = JobName(tenant=tenant, job_id=job)
-        self.publish(CANCEL_KEY, CancelRequested(id="c", source="test", data=name).encoded())
+        event = CancelRequested(id="c", source="test", data=name)
+        self.publish(sent_by(tenant, CANCEL_KEY), event.encoded())
 
     def publish(self, key: str, body: bytes, reply_to: str | None = None) -> None:
         self._publisher.publish_and_wait(self._message(key, body, reply_to), SECONDS)

@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from broker.topology import CANCEL_KEY, COMPILE_KEY
+from broker.topology import CANCEL_KEY, COMPILE_KEY, sent_by
 from tests.integration.farm.desk import Desk, count, kept_alive, waiting_queues
 from tests.services.stub_compiler import Stub
 from tests.unit.messages.malformed import kinds
@@ -32,7 +32,9 @@ def test_a_hundred_identical_requests_compile_once(desk: Desk, stub: Stub) -> No
     orders = [stub.order(tenants[n % 3], "merged", milliseconds="300") for n in range(100)]
     ends = desk.all_ended(desk.submit_all(orders))
     assert {end.state for end in ends} == {JobState.DONE}
-    assert len({end.result.module for end in ends if end.result}) == 1
+    modules = {end.result.module for end in ends if end.result and end.result.module}
+    assert {path.split("/")[1] for path in modules} == set(tenants), "each has a place of its own"
+    assert len({path.split("/")[3] for path in modules}) == 1
     assert stub.begun().count("merged") == 1
 
 
@@ -162,8 +164,8 @@ def test_a_thousand_malformed_messages_are_answered_or_kept(desk: Desk, stub: St
     before = desk.count(desk.farm.names.dead_letters)
     asked = [number % 2 for number in range(len(malformed))]
     for (_, body), replies in zip(malformed, asked, strict=True):
-        desk.publish(COMPILE_KEY, body, desk.reply if replies else None)
-    desk.publish(CANCEL_KEY, b"no cancel")
+        desk.publish(sent_by("a", COMPILE_KEY), body, desk.reply if replies else None)
+    desk.publish(sent_by("a", CANCEL_KEY), b"no cancel")
     told: list[object] = []
 
     def settled() -> bool:

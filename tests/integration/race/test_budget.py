@@ -33,7 +33,7 @@ def test_the_first_verified_is_taken_at_once(tmp_path: Path, cache: Path) -> Non
     assert asleep.reasons == ("not finished as another was verified first",)
     store = DirectoryStore(tmp_path / "store")
     assert asleep.action_digest is not None
-    assert store.head(keys.action_outcome(asleep.action_digest)) is None
+    assert store.head(keys.action_outcome(asleep.compiler, asleep.action_digest)) is None
     again = racing.compile(relu(tmp_path), BOARD, Wish(first=True), tmp_path).result
     assert again.chosen is not None
     assert again.candidates[again.chosen].cached

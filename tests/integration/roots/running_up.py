@@ -119,7 +119,9 @@ class Client:
         body = CompileRequested(id=job, source="test", data=order).encoded()
         lasting = pika.BasicProperties(delivery_mode=2)
         exchange = f"{self._prefix}tinymlaas.requests"
-        self.channel.basic_publish(exchange, "compile", body, lasting, mandatory=True)
+        self.channel.basic_publish(
+            exchange, f"compile.{order.tenant}", body, lasting, mandatory=True
+        )
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The data of events as they come."""

@@ -19,7 +19,7 @@ from tests.services import running
 from tinymlaas.contract.errors import StoreError
 from tinymlaas.services.seaweedfs import SeaweedFS
 
-OUTCOME = keys.action_outcome("1" * 64)
+OUTCOME = keys.action_outcome("cc", "1" * 64)
 BLOB = keys.blob_of(b"data")
 
 
@@ -106,7 +106,7 @@ def test_foreign_objects_are_passed_over(s3_store: S3Store) -> None:
 
 
 def test_lists_of_more_than_a_page_are_whole(s3_store: S3Store) -> None:
-    named = [keys.action_outcome(f"{i:064x}") for i in range(1050)]
+    named = [keys.action_outcome("cc", f"{i:064x}") for i in range(1050)]
     threads = [
         threading.Thread(
             target=lambda part: [s3_store.put_if_absent(k, b"") for k in part], args=[p]

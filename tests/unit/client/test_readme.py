@@ -11,7 +11,7 @@ import pytest
 import typer
 import yaml
 
-from broker.topology import COMPILE_KEY, Names
+from broker.topology import COMPILE_KEY, Names, sent_by
 from tests.unit.scaffold.project import ROOT
 from tinymlaas.cli import app
 from tinymlaas.contract.messages import CompileRequested
@@ -33,7 +33,7 @@ def test_the_request_in_another_language_is_one_the_farm_takes() -> None:
     schema = ROOT / "tinymlaas" / "contract" / "schemas" / "event-compile.schema.json"
     jsonschema.validate(request, json.loads(schema.read_text()))
     parse(json.dumps(request).encode(), CompileRequested)
-    assert f"'{Names().requests}', '{COMPILE_KEY}'" in JS
+    assert f"'{Names().requests}', '{sent_by('default', COMPILE_KEY)}'" in JS
     assert "`reply.$" in JS, "the farm answers to such queues only"
     assert len(JS.strip().splitlines()) <= 20
 

@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> DirectoryStore:
     for data in (b"needed", b"old", b"young"):
         store.put(keys.blob_of(data), data)
     named = json.dumps({"log": keys.sha256(b"needed")}).encode()
-    store.put_if_absent(keys.action_outcome("a" * 64), named)
+    store.put_if_absent(keys.action_outcome("cc", "a" * 64), named)
     for data in (b"needed", b"old"):
         path = tmp_path / "store" / keys.blob_of(data).path
         os.utime(path, (time.time() - 40 * DAY,) * 2)

@@ -9,7 +9,15 @@ import jsonschema
 import pytest
 import yaml
 
-from broker.topology import CANCEL_KEY, COMPILE_KEY, OUTCOME_KEY, SEEN_KEY, STATUS_KEY, Names
+from broker.topology import (
+    CANCEL_KEY,
+    COMPILE_KEY,
+    OUTCOME_KEY,
+    SEEN_KEY,
+    STATUS_KEY,
+    Names,
+    sent_by,
+)
 from scripts.schemas import SCHEMAS
 from tests.unit.scaffold.project import ROOT
 from tests.unit.scheduler.world import World, request
@@ -43,11 +51,11 @@ def test_every_message_has_a_channel_and_every_channel_an_operation() -> None:
 def test_addresses_are_the_topologys() -> None:
     names, channels = Names(), API["channels"]
     addresses = {name: channel["address"] for name, channel in channels.items()}
-    assert addresses["requests"] == COMPILE_KEY
-    assert addresses["cancels"] == CANCEL_KEY
-    assert addresses["questions"] == STATUS_KEY
-    assert addresses["outcomes"] == OUTCOME_KEY
-    assert addresses["seen"] == SEEN_KEY
+    assert addresses["requests"] == sent_by("{tenant}", COMPILE_KEY)
+    assert addresses["cancels"] == sent_by("{tenant}", CANCEL_KEY)
+    assert addresses["questions"] == sent_by("{tenant}", STATUS_KEY)
+    assert addresses["outcomes"] == sent_by("{pool}", OUTCOME_KEY)
+    assert addresses["seen"] == sent_by("{pool}", SEEN_KEY)
     assert addresses["tasks"].format(pool="tvm") == names.pool("tvm")
     exchanges = {
         name: channel["bindings"]["amqp"]["exchange"]["name"]

@@ -25,7 +25,9 @@ from storage.keys import Key
 from storage.memory import MemoryStore
 from tests.unit.scheduler.facts import compiler
 from tests.unit.scheduler.world import MODEL, SERVICE, board, built
+from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import JobEnded, JobState
 from tinymlaas.contract.pool_messages import (
     PREPARE_POOL,
@@ -59,6 +61,15 @@ class FlakyStore(MemoryStore):
         if self.away:
             raise StoreError("away")
         return super().put_if_absent(key, data)
+
+
+MODULE = b"zip"
+
+
+def of_module(outcome: Outcome) -> Outcome:
+    """Return `outcome` with the module that the store has."""
+    report = outcome.report.model_copy(update={"module_digest": sha256(MODULE)})
+    return Outcome(report=report, archive_digest=sha256(MODULE))
 
 
 class Farm:
@@ -101,8 +112,9 @@ class Farm:
                     self.judged.append(task.action)
                     end["accuracy"] = 0.95
                 elif isinstance(task.work, BuildTask):
-                    outcome = built(task).model_copy(update={"archive_digest": None})
-                    key = keys.action_outcome(task.action)
+                    outcome = of_module(built(task))
+                    self.store.put(keys.module_archive(sha256(MODULE)), MODULE)
+                    key = keys.action_outcome(task.pool, task.action)
                     assert self.store.put_if_absent(key, outcome.model_dump_json().encode())
                     self.built.append(task.action)
                     end["outcome"] = outcome

@@ -34,7 +34,7 @@ def test_a_job_is_built_and_its_request_acknowledged_at_the_end() -> None:
     (event,) = world.events
     assert event.data.state is JobState.DONE
     assert event.data.result is not None
-    assert event.data.result.module == f"modules/{'e' * 64}/module.zip"
+    assert event.data.result.module == f"tenants/a/modules/{'e' * 64}/module.zip"
     assert not world.unacked
     assert len(world.core) == 0
     assert len(world.core.actions) == 0

@@ -42,10 +42,13 @@ class Race:
         self.jobs = [job for job in found if isinstance(job, CandidateJob)]
         for job in self.jobs:
             module = job.compiler.encode()
-            stored = report(VERIFIED, 9, 9, 9, job.compiler)
+            named = {"action_digest": job.action_digest, "module_digest": sha256(module)}
+            stored = report(VERIFIED, 9, 9, 9, job.compiler).model_copy(update=named)
             outcome = Outcome(report=stored, archive_digest=sha256(module))
             self.store.put(keys.module_archive(sha256(module)), module)
-            self._put(keys.action_outcome(job.action_digest), outcome.model_dump_json())
+            self._put(
+                keys.action_outcome(job.compiler, job.action_digest), outcome.model_dump_json()
+            )
         self.bench = Workbench(cast(Any, None), self.store, cast(Any, None), tmp_path, Silent())
         monkeypatch.setattr(accuracy, "accuracy_of", self.judge)
         monkeypatch.setattr(racing.guardian.Scope, "kill_all", lambda _: self.over.set())

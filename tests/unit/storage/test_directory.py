@@ -17,7 +17,7 @@ from storage.port import ObjectDamaged
 from tests.unit.storage import processes
 from tinymlaas.contract.errors import StoreError
 
-OUTCOME = keys.action_outcome("1" * 64)
+OUTCOME = keys.action_outcome("cc", "1" * 64)
 BLOB = keys.blob_of(b"data")
 
 
@@ -110,7 +110,7 @@ setattr(os, call, hang)
 if method == "put":
     store.put(keys.blob_of(data), data)
 else:
-    store.put_if_absent(keys.action_outcome("1" * 64), data)
+    store.put_if_absent(keys.action_outcome("cc", "1" * 64), data)
 """
 
 
@@ -181,7 +181,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 me = str(os.getpid()).encode()
 for i in range(40):
-    if store.put_if_absent(keys.action_outcome(f"{i:064x}"), me * 5000):
+    if store.put_if_absent(keys.action_outcome("cc", f"{i:064x}"), me * 5000):
         print(i, me.decode())
     store.put(keys.blob_of(b"shared %d" % i), b"shared %d" % i)
 """
@@ -193,6 +193,6 @@ def test_of_concurrent_processes_exactly_one_wins_each_key(tmp_path: Path) -> No
     assert Counter(int(i) for i, _ in wins) == Counter(range(40))
     store = DirectoryStore(tmp_path)
     for i, winner in wins:
-        assert store.get(keys.action_outcome(f"{int(i):064x}")) == winner.encode() * 5000
+        assert store.get(keys.action_outcome("cc", f"{int(i):064x}")) == winner.encode() * 5000
     assert len(list(store.list("blobs/"))) == 40
     assert list((tmp_path / ".tmp").iterdir()) == []

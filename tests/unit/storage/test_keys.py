@@ -13,17 +13,29 @@ DIGEST = "0123456789abcdef" * 4
 
 def test_layout() -> None:
     assert keys.blob(DIGEST).path == f"blobs/sha256/01/{DIGEST}"
-    assert keys.action_outcome(DIGEST).path == f"actions/{DIGEST}/outcome.json"
+    assert keys.action_outcome("cc", DIGEST).path == f"actions/cc/{DIGEST}/outcome.json"
     assert keys.module_archive(DIGEST).path == f"modules/{DIGEST}/module.zip"
     assert keys.model_summary(DIGEST, "v1").path == f"models/{DIGEST}/summary/v1.json"
     envelope = keys.module_envelope(DIGEST, "f" * 64)
     assert envelope.path == f"modules/{DIGEST}/provenance/{'f' * 64}.intoto.jsonl"
 
 
+def test_a_tenant_has_what_is_its_own_below_its_name() -> None:
+    archive, envelope = keys.module_archive(DIGEST), keys.module_envelope(DIGEST, "f" * 64)
+    assert keys.given("acme", archive).path == f"tenants/acme/modules/{DIGEST}/module.zip"
+    assert keys.given("acme", archive).sha256 == DIGEST
+    assert keys.given("acme", envelope).path == f"tenants/acme/{envelope.path}"
+    assert keys.tenant_log("acme", DIGEST).sha256 == DIGEST
+    with pytest.raises(StoreError, match="no module's"):
+        keys.given("acme", keys.blob(DIGEST))
+    with pytest.raises(StoreError, match="layout"):
+        keys.given("../acme", archive)
+
+
 def test_only_content_addressed_keys_carry_a_digest() -> None:
     assert keys.blob(DIGEST).sha256 == DIGEST
     assert keys.module_archive(DIGEST).sha256 == DIGEST
-    assert keys.action_outcome(DIGEST).sha256 is None
+    assert keys.action_outcome("cc", DIGEST).sha256 is None
     assert keys.module_envelope(DIGEST, DIGEST).sha256 is None
     assert keys.model_summary(DIGEST, "v1").sha256 is None
 
@@ -46,7 +58,7 @@ BAD_DIGESTS = [
 def test_bad_digests_are_refused_everywhere(digest: str) -> None:
     for make in (
         keys.blob,
-        keys.action_outcome,
+        lambda bad: keys.action_outcome("cc", bad),
         keys.module_archive,
         lambda bad: keys.module_envelope(bad, DIGEST),
         lambda bad: keys.module_envelope(DIGEST, bad),
@@ -69,8 +81,10 @@ def test_bad_inspector_names_are_refused(name: str) -> None:
         "/",
         "/etc/passwd",
         "../secret",
-        f"actions/{DIGEST}/../../secret",
-        f"actions/{DIGEST}/outcome.json\n",
+        f"actions/cc/{DIGEST}/../../secret",
+        f"actions/cc/{DIGEST}/outcome.json\n",
+        f"actions/{DIGEST}/outcome.json",
+        f"tenants/a/modules/{DIGEST}/../../../jobs/a/1/result.json",
         f"actions//{DIGEST}/outcome.json",
         f"blobs/sha256/02/{DIGEST}",  # in the wrong folder
         ".tmp/1-2.tmp",

@@ -10,7 +10,7 @@ from storage.memory import MemoryStore
 from storage.retention import sweep
 
 ARCHIVE = keys.module_archive(keys.blob_of(b"zip").sha256 or "")
-OUTCOME = keys.action_outcome("1" * 64)
+OUTCOME = keys.action_outcome("cc", "1" * 64)
 LOG = keys.blob_of(b"log")
 
 
