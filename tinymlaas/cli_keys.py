@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +49,25 @@ def new(builder: _Builder = "local", valid: _Valid = None, as_json: JsonOption =
     lasting = _duration(valid)
     folder, now = listing.place()
     changed = keyrings.new(folder, trust.builder_id(builder), lasting, now)
+    _report(listing.report(folder, now, changed.done), as_json)
+
+
+@app.command("add")
+def add(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.pub", readable=False, help="A public key (PEM).")
+    ],
+    builder: _Builder = "local",
+    valid: _Valid = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a key that was made elsewhere, for one builder more."""
+    from tinymlaas import keyrings, listing, trust
+
+    lasting = _duration(valid)
+    (given,) = trust.key_trust(file).trusted
+    folder, now = listing.place()
+    changed = keyrings.add(folder, given.key, trust.builder_id(builder), lasting, now)
     _report(listing.report(folder, now, changed.done), as_json)
 
 

@@ -95,6 +95,33 @@ def new(folder: Path, builder: str, valid: timedelta | None, now: datetime) -> C
         return Changed(keyring, (f"{how} key {entry.fingerprint[:16]}… of {builder}",))
 
 
+def add(
+    folder: Path, key: PublicKey, builder: str, valid: timedelta | None, now: datetime
+) -> Changed:
+    """Name a key that was made elsewhere, by its public half, or let a named one speak for more.
+
+    Raises:
+        UsageError: the key is the root, or signs no more.
+        StoreError: see `adopt`.
+    """
+    with _locked(folder):
+        keyring = _adopted(folder, now)
+        entry = keyring.entry(key.fingerprint)
+        if key.fingerprint == keyring.root_key.fingerprint:
+            raise UsageError("that is the root key: it signs the keyring and nothing else")
+        if entry is not None and entry.status is not KeyStatus.ACTIVE:
+            raise UsageError(f"key {key.fingerprint[:16]}… is {entry.status} and stays so")
+        if entry is None:
+            entry = _entry(key, builder, now, valid)
+        else:
+            builders = tuple(dict.fromkeys((*entry.builders, builder)))
+            entry = entry.model_copy(update={"builders": builders})
+        if entry != keyring.entry(key.fingerprint):
+            keyring = merged(keyring, [entry], now)
+            _save(folder, keyring)
+        return Changed(keyring, (f"key {key.fingerprint[:16]}… may sign for {builder}",))
+
+
 def rotate(
     folder: Path, builder: str, overlap: timedelta, valid: timedelta | None, now: datetime
 ) -> Changed:

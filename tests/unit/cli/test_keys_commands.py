@@ -106,6 +106,23 @@ def test_rotation_and_revocation_as_another_sees_them(cli: Cli, other: Cli, tmp_
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_two_signers_meet_a_threshold(cli: Cli, other: Cli, tmp_path: Path) -> None:
+    """Two farms built the same; the second's key is made there, and named here."""
+    mine = _signed(cli, tmp_path / "m.zip")
+    theirs = _signed(other, tmp_path / "theirs.zip")
+    lines = [path.with_name(f"{path.name}.intoto.jsonl") for path in (mine, theirs)]
+    named = cli("keys", "add", _keys(other) / "builder-tvm.pub", "--builder", "tvm")
+    assert "may sign for" in named.out
+    assert not cli("keys", "threshold", "2").refused
+    assert "1 of the 2 distinct keys" in cli("verify", mine).refused
+    lines[0].write_bytes(b"\n".join(line.read_bytes() for line in lines))
+    found = cli("verify", mine, "--json").json
+    assert len(set(found["signers"])) == 2
+    assert "asks for 2" in cli("verify", mine, "--threshold", "1").refused
+    bundles = cli("bundle", mine).out.split()
+    assert len(bundles) == 2
+
+
 def test_a_bundle_is_written_and_read_back(cli: Cli, other: Cli, tmp_path: Path) -> None:
     module = _signed(cli, tmp_path / "m.zip")
     public = _keys(cli) / "builder-tvm.pub"

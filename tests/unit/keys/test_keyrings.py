@@ -11,6 +11,8 @@ import pytest
 from storage import key_folder
 from storage.keyring import KeyStatus
 from storage.provenance import LOCAL_BUILDER, pool_builder
+from storage.signing import LocalSigner
+from tests.unit.storage import processes
 from tests.unit.storage.keyrings import DAY
 from tinymlaas import keyrings, listing, trust
 from tinymlaas.contract.errors import StoreError, UsageError, VerificationError
@@ -139,6 +141,41 @@ def test_a_threshold_is_met_by_keys_that_sign(tmp_path: Path) -> None:
     own = keyrings.own_keyring(tmp_path)
     assert own is not None
     assert own.threshold == 2
+
+
+def test_a_key_from_elsewhere_is_named(tmp_path: Path) -> None:
+    theirs = LocalSigner.generate().public_key
+    keyrings.new(tmp_path, TVM, None, NOW)
+    first = keyrings.add(tmp_path, theirs, TVM, None, NOW).keyring
+    assert [e.builders for e in first.keys] == [(TVM,), (TVM,)]
+    more = keyrings.add(tmp_path, theirs, LOCAL_BUILDER, None, NOW).keyring
+    assert more.keys[1].builders == (TVM, LOCAL_BUILDER)
+    assert keyrings.add(tmp_path, theirs, TVM, None, NOW).keyring == more
+    with pytest.raises(UsageError, match="root key"):
+        keyrings.add(tmp_path, more.root_key, TVM, None, NOW)
+    keyrings.revoke(tmp_path, theirs.fingerprint, "x", NOW)
+    with pytest.raises(UsageError, match="revoked and stays so"):
+        keyrings.add(tmp_path, theirs, TVM, None, NOW)
+
+
+_ADOPT = """
+import os, sys
+from pathlib import Path
+from storage.key_folder import signing_key
+from storage.provenance import pool_builder
+from tinymlaas.keyrings import adopt
+signing_key(Path(sys.argv[1]), pool_builder(f"p{os.getpid()}"))
+print("ready", flush=True)
+sys.stdin.readline()
+print(adopt(Path(sys.argv[1])))
+"""
+
+
+def test_processes_that_adopt_at_once_lose_no_key(tmp_path: Path) -> None:
+    assert len(processes.all_at_once(_ADOPT, 4, tmp_path / "keys")) == 4
+    ring = keyrings.own_keyring(tmp_path / "keys")
+    assert ring is not None
+    assert len(ring.keys) == 4
 
 
 def test_adopting_names_new_keys_and_leaves_others(tmp_path: Path) -> None:
