@@ -205,7 +205,10 @@ def open_keyring(data: bytes, root: str | None = None) -> Keyring:
         payload, _ = dsse.open_envelope(data.removesuffix(b"\n"), KEYRING_TYPE, [claimed])
     except VerificationError as error:
         raise VerificationError(f"{_WHAT} is not what its root has signed: {error}") from None
-    return _decode(payload)
+    keyring = _decode(payload)
+    if canonical_json(keyring.model_dump(mode="json")) != payload:
+        raise VerificationError(f"{_WHAT} is malformed: it is not in the form that we write")
+    return keyring
 
 
 def merged(keyring: Keyring, entries: Iterable[KeyEntry], now: datetime) -> Keyring:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage import dsse
@@ -90,6 +93,44 @@ def test_malformed_entries_say_what_is_wrong(change: dict[str, object], reason: 
     value["keys"][0] |= change
     with pytest.raises(VerificationError, match=reason):
         open_keyring(dsse.seal(KEYRING_TYPE, canonical_json(value), ROOT))
+
+
+@pytest.mark.parametrize("change", [{"version": "1"}, {"version": True}, {"version": 1.0}])
+def test_one_value_has_one_form(change: dict[str, object]) -> None:
+    value = keyring(entry(ONE)).model_dump(mode="json") | change
+    with pytest.raises(VerificationError, match="malformed"):
+        open_keyring(dsse.seal(KEYRING_TYPE, canonical_json(value), ROOT))
+    spaced = canonical_json(keyring(entry(ONE)).model_dump(mode="json")).replace(b",", b", ", 1)
+    with pytest.raises(VerificationError, match="not in the form that we write"):
+        open_keyring(dsse.seal(KEYRING_TYPE, spaced, ROOT))
+
+
+NAMES = st.sampled_from(["format", "version", "made", "root", "threshold", "keys", "x"])
+ENTRY = st.sampled_from(["fingerprint", "builders", "not_before", "status", "reason", "revoked_at"])
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=12)
+    | st.sampled_from(["0000-99-99T99:99:99Z", "9999-12-31T23:59:59Z", "\ud800"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=200)
+@given(NAMES, ENTRY, VALUES)
+def test_fuzz_signed_nonsense(name: str, field: str, value: object) -> None:
+    """Nothing but our own refusal comes of any keyring, though its root signed it."""
+    whole = keyring(entry(ONE)).model_dump(mode="json")
+    for odd in (
+        whole | {name: value},
+        whole | {"keys": [whole["keys"][0] | {field: value}]},
+        value,
+    ):
+        data = dsse.seal(KEYRING_TYPE, json.dumps(odd).encode(), ROOT)
+        with contextlib.suppress(VerificationError):
+            open_keyring(data)
 
 
 def test_a_key_stands_once_and_the_root_signs_no_modules() -> None:
