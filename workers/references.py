@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from storage import keys
 from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from tinymlaas.contract.digest import digest_of
+from tinymlaas.contract.errors import CompilerCrashed
 from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.tensors import TensorSpec
+from workers import sandbox
 from workers.golden import Golden
+from workers.sandbox import Step
 from workers.sources import service_digest
 
 GOLDEN_SAMPLES = 3
+_LONGEST_NAME = 100
 _LIBRARIES = ("onnxruntime", "ai-edge-litert", "tflite-micro", "numpy")  # their versions decide
 
 Array = NDArray[Any]
@@ -34,22 +38,64 @@ class Reference:
     exact: bool = False
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a reference says of some samples: its name, its outputs for each, and if to the bit."""
+
+    name: str
+    outputs: list[list[Array]]
+    exact: bool
+
+
 def reference_of(data: bytes, job: CandidateJob) -> Reference:
     """Return golden inputs of the job's model `data` and what the reference makes of them.
 
+    The reference reads the model inside the sandbox. The inputs are chosen here, and what comes
+    out has to be outputs of the model for these.
+
     Raises:
         UnsupportedModel: the reference lacks an operator, or refuses the model.
+        CompilerCrashed: it crashed, or gave what cannot be the model's outputs.
     """
     from workers.models.golden import golden_inputs
+
+    summary = job.task.summary
+    inputs = golden_inputs(summary, GOLDEN_SAMPLES)
+    answers: Answers = sandbox.call(
+        "workers.references:answers_of",
+        data,
+        job,
+        inputs,
+        returns=Answers,
+        step=Step.REFERENCE,
+        what="the reference",
+    )
+    _check(answers, summary.outputs)
+    golden = Golden(_stacked(inputs), _stacked(answers.outputs))
+    return Reference(answers.name, golden, answers.exact)
+
+
+def answers_of(data: bytes, job: CandidateJob, inputs: list[list[Array]]) -> Answers:
+    """Return what the reference says of `inputs`; called inside."""
     from workers.models.reference import open_reference
 
     reference = open_reference(data, job.task.format, job.task.summary.dtype)
-    inputs = golden_inputs(job.task.summary, GOLDEN_SAMPLES)
-    outputs = [reference.run(sample) for sample in inputs]
-    stacked = (
-        tuple(np.stack(tensor) for tensor in zip(*side, strict=True)) for side in (inputs, outputs)
-    )
-    return Reference(reference.name, Golden(*stacked), reference.exact)
+    return Answers(reference.name, [reference.run(each) for each in inputs], reference.exact)
+
+
+def _check(answers: Answers, specs: Sequence[TensorSpec]) -> None:
+    wanted = [(np.dtype(spec.dtype.value), spec.shape) for spec in specs]
+    for sample in answers.outputs:
+        if [(array.dtype, array.shape) for array in sample] != wanted:
+            raise CompilerCrashed("the reference gave outputs that are not those of the model")
+    if len(answers.outputs) != GOLDEN_SAMPLES:
+        raise CompilerCrashed("the reference gave other samples than it was asked for")
+    if not answers.name.isprintable() or not 0 < len(answers.name) <= _LONGEST_NAME:
+        raise CompilerCrashed("the reference has a name that is none")
+
+
+def _stacked(samples: list[list[Array]]) -> tuple[Array, ...]:
+    return tuple(np.stack(tensor) for tensor in zip(*samples, strict=True))
 
 
 def stored_reference(

@@ -40,7 +40,7 @@ from workers.estimating import check_room, hint
 from workers.golden import Golden, encode_golden, samples_of
 from workers.pack import header_path, library_path, pack
 from workers.probing import CannotProbe, Probe, can_probe
-from workers.references import Reference, stored_reference
+from workers.references import Reference, reference_of, stored_reference
 from workers.sandbox import Step
 from workers.toolchains.fit import link, object_footprint
 from workers.toolchains.footprint import with_stack
@@ -196,19 +196,7 @@ class Stages:
 
     def _reference(self, data: bytes) -> Reference:
         self._say("running the reference")
-
-        def compute() -> Reference:
-            found: Reference = sandbox.call(
-                "workers.references:reference_of",
-                data,
-                self._job,
-                returns=Reference,
-                step=Step.REFERENCE,
-                what="the reference",
-            )
-            return found
-
-        return stored_reference(self._job, self._store, compute)
+        return stored_reference(self._job, self._store, lambda: reference_of(data, self._job))
 
     def _verify(
         self, data: bytes, compiled: Compiled, library: Library, reference: Reference

@@ -108,7 +108,10 @@ def first_error(stderr: str) -> str:
 
 
 def _check_machine(made: Path, path: str, toolchain: Toolchain) -> None:
-    machine = image.elf_machine(made)
+    try:
+        machine = image.machine_of_object(made)
+    except image.DamagedObject as error:
+        raise CompilerCrashed(f"object {path}: {error}") from None
     if machine not in toolchain.elf_machine:
         raise CompilerCrashed(
             f"object {path} is for {machine or 'no machine'}, not ELF for "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import Iterator
@@ -12,12 +13,16 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
+from tinymlaas.contract.errors import CompilerCrashed
+
 # "Linker script and memory map" of a GNU ld map lists: section, address, size, file. A long
 # section name stands on a line of its own.
 _MAP_START = "Linker script and memory map"
 _MAP_LINE = re.compile(
     r"^ (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S.*)$", re.MULTILINE | re.IGNORECASE
 )
+# pyelftools checks little of what it follows.
+_UNSOUND = (ELFError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
 
@@ -45,13 +50,25 @@ class ModuleShare:
     weights: int
 
 
-def elf_machine(path: Path) -> str | None:
-    """Return the ELF header's machine (``EM_ARM``), or None if `path` is not ELF."""
-    try:
-        with path.open("rb") as file:
-            return str(ELFFile(file)["e_machine"])
-    except ELFError:
-        return None
+class DamagedObject(CompilerCrashed):
+    """What should be an ELF file cannot be read as one."""
+
+
+def machine_of_object(path: Path) -> str | None:
+    """Return the ELF header's machine (``EM_ARM``) of an object, or None if `path` is not ELF.
+
+    Raises:
+        DamagedObject: its header is well, its sections are not.
+    """
+    with path.open("rb") as file:
+        try:
+            elf = ELFFile(file)
+            machine = str(elf["e_machine"])
+        except _UNSOUND:
+            return None
+        with _sound():
+            list(_sections(elf))
+        return machine
 
 
 def sections(path: Path) -> tuple[Section, ...]:
@@ -90,11 +107,25 @@ def object_sections(archive: bytes) -> tuple[Section, ...]:
     """Return the sections that will take memory of every object in a static library.
 
     Nothing is placed yet: all addresses are 0.
+
+    Raises:
+        DamagedObject: an object is no sound ELF file.
     """
     found: list[Section] = []
-    for member in _members(archive):
-        found.extend(_sections(ELFFile(io.BytesIO(member))))
+    with _sound():
+        for member in _members(archive):
+            found.extend(_sections(ELFFile(io.BytesIO(member))))
     return tuple(found)
+
+
+@contextlib.contextmanager
+def _sound() -> Iterator[None]:
+    """Turn what pyelftools trips over into an error that can be told."""
+    try:
+        yield
+    except _UNSOUND as error:
+        said = str(error)[:100] or type(error).__name__
+        raise DamagedObject(f"it is no sound ELF file: {said}") from None
 
 
 def _members(archive: bytes) -> Iterator[bytes]:

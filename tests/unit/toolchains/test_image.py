@@ -1,8 +1,10 @@
-import shutil
-
-import pytest
-
-from workers.toolchains.image import elf_machine, module_share
+from tests.services.stub_compiler.elf import msp430_object
+from workers.toolchains.image import (
+    DamagedObject,
+    machine_of_object,
+    module_share,
+    object_sections,
+)
 
 MAP = """
 Archive member included to satisfy reference by file (symbol)
@@ -31,10 +33,29 @@ def test_the_modules_share_is_what_its_library_put_into_the_image():
     assert (share.code, share.weights) == (0x210, 0x1000)
 
 
-@pytest.mark.skipif(shutil.which("sh") is None, reason="no sh")
 def test_machine_of_files(tmp_path):
-    (tmp_path / "text").write_bytes(b"not ELF")
-    (tmp_path / "empty").write_bytes(b"")
-    assert elf_machine(tmp_path / "text") is None
-    assert elf_machine(tmp_path / "empty") is None
-    assert (elf_machine(tmp_path / "text") or "").startswith("EM_") is False
+    file = tmp_path / "file"
+    for content in (b"not ELF", b"", b"\x7fELF", b"\x7fELF" + bytes(60)):
+        file.write_bytes(content)
+        assert not (machine_of_object(file) or "").startswith("EM_")
+    file.write_bytes(msp430_object("run"))
+    assert machine_of_object(file) == "EM_MSP430"
+
+
+def test_no_damage_of_an_object_is_more_than_a_reason(tmp_path):
+    """Every byte set to 255, and every length: a typed error or sizes, never another exception."""
+    sound = msp430_object("run")
+    file, refused = tmp_path / "file.o", []
+    for number in range(len(sound)):
+        spoilt = bytearray(sound)
+        spoilt[number] = 255
+        for content in (bytes(spoilt), sound[:number]):
+            file.write_bytes(content)
+            library = b"!<arch>\n" + b"file.o/".ljust(48) + f"{len(content):<10}`\n".encode()
+            try:
+                machine_of_object(file)
+                object_sections(library + content)
+            except DamagedObject as error:
+                refused.append(str(error))
+    assert len(refused) > len(sound) // 2
+    assert all(said.startswith("it is no sound ELF file: ") for said in refused)
