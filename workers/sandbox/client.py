@@ -27,6 +27,7 @@ from workers.sandbox.frames import (
     Broken,
     Order,
     receive,
+    send_modules,
     send_order,
 )
 from workers.sandbox.limits import Limits, Step
@@ -34,6 +35,23 @@ from workers.sandbox.seccomp import Profile
 from workers.sandbox.zygotes import Base, Settings, Zygotes
 
 _PROFILES = {Step.INSPECT: Profile.PARSE, Step.REFERENCE: Profile.PARSE}
+# What functions of these steps import themselves; the zygote does so once for all of them.
+_LIBRARIES = {
+    Step.INSPECT: (
+        "onnx",
+        "onnx.shape_inference",
+        "tflite",
+        "workers.models.onnx_summary",
+        "workers.models.tflite_summary",
+        "workers.models.memory",
+    ),
+    Step.REFERENCE: (
+        "onnxruntime",
+        "ai_edge_litert.interpreter",
+        "workers.models.golden",
+        "workers.models.reference",
+    ),
+}
 _MIB = 1 << 20
 BUBBLEWRAP, NONE = "bubblewrap", "none"
 _zygotes = Zygotes()
@@ -123,6 +141,7 @@ def call(
     connection, zygote = _zygotes.connect(base)
     with connection, _cancellable(connection), child.log_of(log).open("ab") as sink:
         with contextlib.suppress(OSError):  # what has gone wrong is told by the answer
+            send_modules(connection, (function.partition(":")[0], *_LIBRARIES.get(step, ())))
             send_order(connection, order)
         said = _Conversation(what, limits, sink).listen(connection)
     if said is None:

@@ -37,12 +37,12 @@ def encode(error: TinymlaasError) -> str:
 
 def decode(value: Any) -> TinymlaasError:
     """Return the error that `value`, from inside, says; an unreadable one is a crash."""
-    name, reasons = (
-        (value.get("error"), value.get("reasons")) if isinstance(value, dict) else (0, 0)
-    )
-    if isinstance(name, str) and name in _PLACES and isinstance(reasons, list):
-        if all(isinstance(each, str) for each in reasons):
-            kind = getattr(importlib.import_module(_PLACES[name]), name)
-            found: TinymlaasError = kind(*(reasons[:_MOST_REASONS] or ["it gave no reason"]))
-            return found
-    return CompilerCrashed("it ended with an error that cannot be read")
+    said = value if isinstance(value, dict) else {}
+    name, reasons = said.get("error"), said.get("reasons")
+    if not isinstance(name, str) or name not in _PLACES or not isinstance(reasons, list):
+        return CompilerCrashed("it ended with an error that cannot be read")
+    if not all(isinstance(each, str) for each in reasons):
+        return CompilerCrashed("it ended with an error that cannot be read")
+    kind = getattr(importlib.import_module(_PLACES[name]), name)
+    found: TinymlaasError = kind(*(reasons[:_MOST_REASONS] or ["it gave no reason"]))
+    return found

@@ -103,7 +103,7 @@ def _content(place: str, path: str, most: int) -> bytes:
             raise CompilerCrashed(f"{path} is no regular file; only files come out")
         if facts.st_nlink != 1:
             raise CompilerCrashed(f"{path} has another name (a hard link); only files come out")
-        content = file.read(min(facts.st_size, most) + 1)  # as much is made room for
+        content = file.read(min(facts.st_size, most) + 1)
     if len(content) > most:
         raise CompilerCrashed(f"{path} makes what it left larger than allowed")
     return content

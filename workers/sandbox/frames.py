@@ -1,8 +1,9 @@
 """What the two sides of a sandbox say to one another, as bytes on a Unix socket.
 
-Outside → inside: one `Order`, its length before it. It may be a pickle, as the inside believes the
-outside. Inside → outside: frames of one letter, a length and a payload. Nothing in them is
-believed, and none is a pickle.
+Outside → inside: the names of modules that the zygote is to have imported before it forks, then one
+`Order`, lengths before them. That may be a pickle, as the inside believes the outside. Inside →
+outside: frames of one letter, a length and a payload. Nothing in them is believed, and none is a
+pickle.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +42,20 @@ def send_order(to: socket.socket, order: Order) -> None:
     """Send the job's order. Raises OSError."""
     data = pickle.dumps(order, pickle.HIGHEST_PROTOCOL)
     to.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def send_modules(to: socket.socket, modules: Sequence[str]) -> None:
+    """Send names of modules. Raises OSError."""
+    data = " ".join(modules).encode()
+    to.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive_modules(connection: socket.socket) -> list[str]:
+    """Return names of modules. Raises Broken or TimeoutError."""
+    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    if length > CHUNK:
+        raise Broken("too many modules")
+    return _exactly(connection, length).decode().split()
 
 
 def receive_order(connection: socket.socket) -> Order:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import itertools
 import json
 import os
 import select
@@ -20,12 +19,14 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from workers.sandbox import supervise
-from workers.sandbox.frames import END, frame
+from workers.sandbox.frames import END, Broken, frame, receive_modules
 
+_PATIENCE_SECONDS = 5.0
 _LIFELINE = 0  # a pipe whose other end is held by whoever has started us, and closes with it
 
 
@@ -60,11 +61,10 @@ def _serve(listener: socket.socket, bare: Path | None) -> None:
     poll.register(ended, select.POLLIN)
     poll.register(_LIFELINE, select.POLLIN)
     running: dict[int, _Running] = {}
-    numbers = itertools.count()
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == listener.fileno():
-                job = _begin(listener, bare, next(numbers))
+                job = _begin(listener, bare)
                 running[job.connection.fileno()] = job
                 poll.register(job.connection, select.POLLRDHUP)
             elif descriptor == _LIFELINE:
@@ -85,16 +85,31 @@ def _serve(listener: socket.socket, bare: Path | None) -> None:
                     shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def _begin(listener: socket.socket, bare: Path | None, number: int) -> _Running:
+def _begin(listener: socket.socket, bare: Path | None) -> _Running:
     connection, _ = listener.accept()
-    folder = None
-    if bare is not None:
-        folder = bare / f"job-{number}"
-        folder.mkdir()
+    _import(connection)
+    folder = None if bare is None else Path(tempfile.mkdtemp(prefix="job-", dir=bare))
     pid = os.fork()
     if pid == 0:
         _first(connection, folder)
     return _Running(pid, connection, folder)
+
+
+def _import(connection: socket.socket) -> None:
+    """Import what the job will need, so that the next one finds it: the first pays for all."""
+    connection.settimeout(_PATIENCE_SECONDS)
+    try:
+        missing = [name for name in receive_modules(connection) if name not in sys.modules]
+    except (Broken, TimeoutError):
+        return  # nobody is there; the job will notice
+    finally:
+        connection.settimeout(None)
+    for name in missing:
+        with contextlib.suppress(ImportError):  # the job itself says what it lacks
+            importlib.import_module(name)
+    if missing:
+        gc.collect()
+        gc.freeze()
 
 
 def _first(connection: socket.socket, bare: Path | None) -> None:

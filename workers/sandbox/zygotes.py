@@ -22,13 +22,6 @@ from workers.sandbox import bubblewrap
 from workers.sandbox.limits import DEFAULTS, Limits, Step
 
 _BACKLOG = 64
-# What most jobs are made of, imported once in every zygote and not by each job (0.2 s).
-_ALWAYS = (
-    "workers.compilers.inside",
-    "workers.toolchains.compiling",
-    "workers.toolchains.fitting",
-    "workers.verify.run",
-)
 _DYING_SECONDS = 1.0
 
 
@@ -156,7 +149,7 @@ class _Zygote:
         if bare:
             path.with_suffix(".jobs").mkdir(exist_ok=True)
         program = [sys.executable, "-m", "workers.sandbox.zygote", str(listener.fileno()), folder]
-        program += (*_ALWAYS, *base.preload)
+        program += base.preload
         argv = program if bare else bubblewrap.command(program, base.readable)
         begun = threading.Event()
         # A thread of its own that lives as long as the zygote: the kernel ends the zygote with the
