@@ -9,7 +9,7 @@ from securesystemslib.dsse import Envelope as PeerEnvelope
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from storage import dsse
-from storage.signing import LocalSigner, load_public_key
+from storage.signing import LocalSigner, load_public_key, normalised
 from tinymlaas.contract.errors import VerificationError
 
 SIGNER = LocalSigner.generate()
@@ -153,5 +153,8 @@ def test_ours_verifies_what_securesystemslib_signs() -> None:
     signer.public_key.keyid = key.fingerprint
     peer = PeerEnvelope(b'{"b":2}', KIND, {})
     peer.sign(signer)
-    data = json.dumps(peer.to_dict()).encode()
-    assert dsse.open_envelope(data, KIND, [key]) == (b'{"b":2}', key)
+    value = peer.to_dict()
+    (signature,) = value["signatures"]
+    raw = base64.b64decode(signature["sig"])
+    signature["sig"] = base64.b64encode(normalised(raw)).decode()  # half of the time as it was
+    assert dsse.open_envelope(json.dumps(value).encode(), KIND, [key]) == (b'{"b":2}', key)
