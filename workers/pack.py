@@ -1,4 +1,4 @@
-"""Pack a verified module into its archive, and lay an archive's members out as files again.
+"""Pack a verified module into its archive, and lay members out as files.
 
 The archive's layout is fixed, whatever compiled the module:
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from storage.archive import Archive, write_archive
+from storage.archive import write_archive
 from storage.sbom import SBOM_PATH
 from tinymlaas.contract.errors import Failure
 from tinymlaas.contract.manifest import ModuleManifest
@@ -52,18 +52,7 @@ def pack(manifest: ModuleManifest, members: Mapping[str, bytes]) -> bytes:
     return write_archive(manifest, members)
 
 
-def unpack(archive: Archive, folder: Path) -> None:
-    """Write the archive's members below `folder`, which must be new or empty.
-
-    The paths were checked when the archive was read: plain, relative, none a folder of another.
-
-    Raises:
-        Failure: the folder holds something, or cannot be written.
-    """
-    write_new(archive.members, folder, "unpack into")
-
-
-def write_new(files: Mapping[str, bytes], folder: Path, what: str = "write into") -> None:
+def write_new(files: Mapping[str, bytes], folder: Path) -> None:
     """Write `files`, by paths that are plain and relative, below a new or empty `folder`.
 
     Raises:
@@ -72,10 +61,10 @@ def write_new(files: Mapping[str, bytes], folder: Path, what: str = "write into"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise Failure(f"cannot {what} {folder}: it is not empty")
+            raise Failure(f"cannot write into {folder}: it is not empty")
         for path, content in files.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
     except OSError as error:
-        raise Failure(f"cannot {what} {folder}: {error.strerror or error}") from error
+        raise Failure(f"cannot write into {folder}: {error.strerror or error}") from error

@@ -9,7 +9,7 @@ from storage.archive import read_archive
 from storage.signing import LocalSigner
 from tests.unit.storage import modules, processes
 from tinymlaas.contract.errors import Failure
-from workers.pack import pack, unpack
+from workers.pack import pack, write_new
 
 _PACK = """
 from tests.unit.storage import modules
@@ -72,18 +72,17 @@ def test_header_and_library_must_be_there(path: str) -> None:
         pack(modules.manifest(), members)
 
 
-def test_unpack_writes_every_member_and_nothing_else(tmp_path: Path) -> None:
-    archive = read_archive(modules.archive())
-    unpack(archive, tmp_path / "new")
+def test_every_member_is_written_and_nothing_else(tmp_path: Path) -> None:
+    write_new(read_archive(modules.archive()).members, tmp_path / "new")
     files = [path for path in (tmp_path / "new").rglob("*") if path.is_file()]
     found = {path.relative_to(tmp_path / "new").as_posix(): path.read_bytes() for path in files}
     assert found == modules.MEMBERS
 
 
-def test_unpack_touches_no_folder_in_use(tmp_path: Path) -> None:
+def test_no_folder_in_use_is_touched(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
     with pytest.raises(Failure, match="not empty"):
-        unpack(read_archive(modules.archive()), tmp_path)
-    with pytest.raises(Failure, match="cannot unpack"):
-        unpack(read_archive(modules.archive()), tmp_path / "mine")
+        write_new(modules.MEMBERS, tmp_path)
+    with pytest.raises(Failure, match="cannot write into"):
+        write_new(modules.MEMBERS, tmp_path / "mine")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
