@@ -15,7 +15,13 @@ from dataclasses import dataclass
 
 from storage import diagnosis, dsse
 from storage.archive import Archive, read_archive
-from storage.provenance import LOCAL_BUILDER, PAYLOAD_TYPE, Statement, decode_statement
+from storage.provenance import (
+    LOCAL_BUILDER,
+    PAYLOAD_TYPE,
+    Statement,
+    builder_name,
+    decode_statement,
+)
 from storage.signing import PublicKey, load_public_key
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import VerificationError
@@ -178,3 +184,9 @@ def _check_agreement(archive: Archive, statement: Statement) -> None:
         manifest.target,
     ):
         raise VerificationError("the signed statement is about another model, name or target")
+    pool = builder_name(statement.predicate.run_details.builder.id)
+    if pool not in {None, builder_name(LOCAL_BUILDER), manifest.compiler.name}:
+        raise VerificationError(
+            f"the module was built by the pool {pool}, but its manifest names the compiler "
+            f"{manifest.compiler.name[:80]!a}, which is another pool's"
+        )

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 
 from storage import dsse
 from storage.keyring import KEYRING_TYPE
-from storage.provenance import PAYLOAD_TYPE
+from storage.provenance import LOCAL_BUILDER, PAYLOAD_TYPE
 from storage.signing import LocalSigner
 from tests.security.forged.world import (
     ENVELOPE,
@@ -114,7 +114,18 @@ def test_another_builder() -> None:
     assert f"was built by {TFLM!r}" in refusal(envelope=envelope_by(SIGNER, TFLM))
     pairs = trusting(entry(SIGNER, TVM), entry(SECOND, TFLM))
     assert "its signer is not trusted" in refusal(envelope=envelope_by(SIGNER, TFLM), trusted=pairs)
-    verified(envelope=envelope_by(SECOND, TFLM), trusted=pairs)
+    assert verified(trusted=pairs).keys == (SIGNER.public_key,)
+
+
+def test_a_pool_that_speaks_for_anothers_compiler() -> None:
+    """Its key may speak for its builder, and that has never seen this compiler."""
+    pairs = trusting(entry(SIGNER, TVM), entry(SECOND, TFLM))
+    reason = refusal(envelope=envelope_by(SECOND, TFLM), trusted=pairs)
+    assert "built by the pool tflm, but its manifest names the compiler 'tvm'" in reason
+    verified(envelope=envelope_by(SIGNER, LOCAL_BUILDER), trusted=trusting(entry(SIGNER)))
+    elsewhere = "https://example.org/builder"
+    theirs = trusting(entry(SIGNER, elsewhere))
+    verified(envelope=envelope_by(SIGNER, elsewhere), trusted=theirs)
 
 
 def test_a_signature_over_another_payload_type() -> None:
