@@ -1,19 +1,16 @@
 """An ``.npz`` file read without trust: what it declares is checked before anything is allocated.
 
-A ZIP file (PKWARE APPNOTE 6.3.9) of ``.npy`` files (numpy.lib.format, versions 1.0 to 3.0), as
-``numpy.savez`` and ``savez_compressed`` write them. Python's zipfile takes the container apart;
-headers of arrays are matched against the one form numpy writes and never evaluated; an array is
-read only when it is asked for, and never as a pickle.
+A ZIP file (`workers.zips`) of ``.npy`` files (numpy.lib.format, versions 1.0 to 3.0), as
+``numpy.savez`` and ``savez_compressed`` write them. Headers of arrays are matched against the one
+form numpy writes and never evaluated; an array is read only when it is asked for, and never as a
+pickle.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 import zipfile
-from collections import Counter
-from dataclasses import dataclass
 from math import prod
 from typing import IO, Any
 
@@ -21,12 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UsageError, one_line
+from workers.zips import BadZip, ZipLimits, open_zip, shown
 
 Array = NDArray[Any]
 
-_DIRECTORY_ENTRY = b"PK\x01\x02"
-_ENCRYPTED = 1
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _SUFFIX = ".npy"
 _MAGIC = b"\x93NUMPY"
 _LONGEST_HEADER = 4096
@@ -37,34 +32,24 @@ _HEADER = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class NpzLimits:
-    """`members` of an archive, `unpacked_bytes` of all of them as declared, `ratio` of that to the
-    bytes they are packed in (deflate reaches 1032 on zeros), dimensions of an array (`rank`).
-    """
-
-    members: int = 256
-    unpacked_bytes: int = 1 << 30
-    ratio: int = 1040
-    rank: int = 16
+LIMITS = ZipLimits()
+_MOST_DIMENSIONS = 16
 
 
 class Npz:
     """An opened file; `names` are those of its arrays."""
 
-    def __init__(self, data: bytes, name: str, limits: NpzLimits | None = None) -> None:
+    def __init__(self, data: bytes, name: str, limits: ZipLimits = LIMITS) -> None:
         """Check the archive `data`; `name` is used in reasons only.
 
         Raises:
             UsageError: it is no ZIP file of arrays, or is beyond `limits`.
         """
         self._name = name
-        self._limits = limits or NpzLimits()
-        self._archive = self._opened(data)
+        self._archive = self._opened(data, limits)
         self._members = {
             info.filename.removesuffix(_SUFFIX): info for info in self._archive.infolist()
         }
-        self._check()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,39 +72,24 @@ class Npz:
             raise
         except Exception as error:  # whatever zlib and zipfile trip over is the file's fault
             raise self._unreadable(
-                f"array {_shown(name)}: {error or type(error).__name__}"
+                f"array {shown(name)}: {error or type(error).__name__}"
             ) from None
 
-    def _opened(self, data: bytes) -> zipfile.ZipFile:
-        # Before zipfile makes an object for each: a directory of millions fits into any file.
-        if data.count(_DIRECTORY_ENTRY) > self._limits.members:
-            raise UsageError(f"{self._name}: holds more than {self._limits.members} arrays")
+    def _opened(self, data: bytes, limits: ZipLimits) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(io.BytesIO(data))
-        except Exception as error:  # forged bytes make zipfile raise almost anything
-            raise self._unreadable(str(error) or type(error).__name__) from None
-
-    def _check(self) -> None:
-        members, limits = self._archive.infolist(), self._limits
-        for info in members:
-            if fault := _fault(info, limits):
-                raise self._unreadable(f"its member {_shown(info.filename)} {fault}")
+            archive = open_zip(data, limits)
+        except BadZip as error:
+            raise self._unreadable(str(error)) from None
+        for info in archive.infolist():
             if not info.filename.endswith(_SUFFIX):
                 raise UsageError(
-                    f"{self._name}: its member {_shown(info.filename)} is no array as numpy.savez "
+                    f"{self._name}: its member {shown(info.filename)} is no array as numpy.savez "
                     "writes them"
                 )
-        twice = [n for n, count in Counter(i.filename for i in members).items() if count > 1]
-        if twice:
-            raise self._unreadable(f"it has member {_shown(twice[0])} twice")
-        if sum(info.file_size for info in members) > limits.unpacked_bytes:
-            raise UsageError(
-                f"{self._name}: holds more than {limits.unpacked_bytes >> 20:,} MiB: "
-                "give fewer samples"
-            )
+        return archive
 
     def _array(self, file: IO[bytes], info: zipfile.ZipInfo) -> Array:
-        what = f"array {_shown(info.filename)}"
+        what = f"array {shown(info.filename)}"
         start = file.read(len(_MAGIC) + 2)
         if start[: len(_MAGIC)] != _MAGIC or start[len(_MAGIC) :] not in (
             b"\1\0",
@@ -139,7 +109,7 @@ class Npz:
             raise self._unreadable(f"{what} has a header that numpy.savez does not write")
         dtype = self._dtype(what, header["descr"])
         shape = tuple(int(dim) for dim in header["shape"].split(",") if dim.strip())
-        if len(shape) > self._limits.rank:
+        if len(shape) > _MOST_DIMENSIONS:
             raise self._unreadable(f"{what} has {len(shape)} dimensions")
         wanted = prod(shape) * dtype.itemsize
         there = info.file_size - len(start) - len(prefix) - length
@@ -164,23 +134,3 @@ class Npz:
 
     def _unreadable(self, why: str) -> UsageError:
         return UsageError(f"{self._name}: cannot be read as .npz: {one_line(why)[:300]}")
-
-
-def _fault(info: zipfile.ZipInfo, limits: NpzLimits) -> str | None:
-    """Say what is wrong with a member as its directory entry describes it, if anything."""
-    path = info.orig_filename
-    if path.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", path):
-        return "has a path that leads out of the archive"
-    if "\0" in path or info.filename.endswith("/"):
-        return "is no plain file"
-    if info.flag_bits & _ENCRYPTED:
-        return "is encrypted"
-    if info.compress_type not in _METHODS:
-        return "is packed in a way that numpy.savez does not use"
-    if info.file_size > limits.ratio * max(info.compress_size, 1):
-        return f"declares {info.file_size} bytes in {info.compress_size}"
-    return None
-
-
-def _shown(name: str) -> str:
-    return ascii(name[:80])

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.tensors import TensorSpec
-from workers.npz import Npz, NpzLimits
+from workers.npz import LIMITS, Npz
 from workers.verify.quantising import quantised
 
 Array = NDArray[Any]
 LABELS = "labels"
 _ANONYMOUS = "x"
-MAX_SAMPLES_BYTES = NpzLimits.unpacked_bytes
+MAX_SAMPLES_BYTES = LIMITS.unpacked_bytes
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Every refusal is one typed line that names the place of the fault and never repe
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import ValidationError
@@ -51,7 +52,10 @@ def loads(data: bytes, limit: int = MAX_BYTES) -> Any:
         raise MalformedMessage(f"the message has {len(data):,} bytes; up to {limit:,} are taken")
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_no_constant,
+            parse_float=_finite,
         )
     except UnicodeDecodeError:
         raise MalformedMessage("the message is not UTF-8 text") from None
@@ -72,6 +76,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is too large")
+    return value
 
 
 def _check_depth(value: Any) -> None:

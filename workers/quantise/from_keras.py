@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +20,7 @@ from workers.models.wording import one_line
 from workers.quantise import libraries
 from workers.quantise.converter import convert
 from workers.quantise.source import Boundary
+from workers.zips import ZipLimits, open_zip
 
 Array = NDArray[Any]
 
@@ -106,16 +105,14 @@ def check(data: bytes, name: str) -> None:
     if len(data) > DEFAULT_LIMITS.file_bytes:
         raise InvalidModel(f"{name}: is larger than {DEFAULT_LIMITS.file_bytes >> 20} MiB")
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            names = {member.filename for member in members}
-            if not names >= _MEMBERS:
-                raise InvalidModel(f"{name}: is a ZIP file, but no .keras model")
-            if sum(member.file_size for member in members) > 4 * DEFAULT_LIMITS.file_bytes:
-                raise InvalidModel(f"{name}: unpacks to more than a model's size")
-            json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError) as error:
-        raise InvalidModel(f"{name}: damaged .keras file: {error}") from None
+        archive = open_zip(data, ZipLimits(unpacked_bytes=4 * DEFAULT_LIMITS.file_bytes))
+        if not _MEMBERS.issubset(archive.namelist()):
+            raise InvalidModel(f"{name}: is a ZIP file, but no .keras model")
+        json.loads(archive.read("config.json"))
+    except InvalidModel:
+        raise
+    except Exception as error:  # whatever zlib, zipfile and json trip over is the file's fault
+        raise InvalidModel(f"{name}: damaged .keras file: {one_line(error)}") from None
 
 
 def _spec(tensor: Any, name: str, shape: tuple[int, ...] | None) -> TensorSpec:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tinymlaas.contract.errors import UsageError
-from workers.npz import Npz, NpzLimits
+from workers.npz import LIMITS, Npz
+from workers.zips import ZipLimits
 
 
 def packed(**members: bytes) -> bytes:
@@ -36,7 +37,7 @@ def header(text: str, content: bytes = b"", version: bytes = b"\x01\x00") -> byt
     return b"\x93NUMPY" + version + length + raw + content
 
 
-def reason(data: bytes, limits: NpzLimits | None = None) -> str:
+def reason(data: bytes, limits: ZipLimits = LIMITS) -> str:
     with pytest.raises(UsageError) as caught:
         Npz(data, "s.npz", limits).get("x")
     (only,) = caught.value.reasons
@@ -121,8 +122,8 @@ def test_a_bomb_is_refused_from_its_directory():
     """64 MiB of zeros in 64 kB; ten times the same member would be more than is taken."""
     bomb = packed(x=npy(np.zeros(1 << 23)))
     tracemalloc.start()
-    assert "holds more than 63 MiB" in reason(bomb, NpzLimits(unpacked_bytes=63 << 20))
-    assert "declares" in reason(bomb, NpzLimits(ratio=100))
+    assert "unpacks to more than 63 MiB" in reason(bomb, ZipLimits(unpacked_bytes=63 << 20))
+    assert "declares" in reason(bomb, ZipLimits(ratio=100))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
@@ -137,7 +138,7 @@ def test_a_directory_that_lies_about_sizes():
 
 def test_too_many_members():
     many = archive({f"a{i}.npy": b"" for i in range(300)})
-    assert "more than 256 arrays" in reason(many)
+    assert "more than 256 members" in reason(many)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -150,7 +151,16 @@ def test_a_member_twice():
 
 
 def test_other_packings():
-    assert "in a way that numpy.savez" in reason(archive({"x.npy": npy([1.0])}, zipfile.ZIP_LZMA))
+    assert "in a way that is not read" in reason(archive({"x.npy": npy([1.0])}, zipfile.ZIP_LZMA))
+
+
+def test_a_link():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as made:
+        info = zipfile.ZipInfo("x.npy")
+        info.create_system, info.external_attr = 3, 0o120777 << 16
+        made.writestr(info, "/etc/passwd")
+    assert "no plain file" in reason(file.getvalue())
 
 
 def test_an_array_that_is_not_wanted_is_not_read():
