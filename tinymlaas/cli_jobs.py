@@ -132,7 +132,7 @@ def submit(
 
 def _check_labelled(data: Path) -> None:
     """Refuse here what else is refused only once something has been built to judge by it."""
-    from tinymlaas.client.orders import MAX_FILE_BYTES
+    from tinymlaas.contract.messages import MAX_FILE_BYTES
     from workers.samples import check_labelled
 
     check_labelled(read_input(data, "data", MAX_FILE_BYTES), data.name)

@@ -8,11 +8,11 @@ from storage import keys
 from storage.memory import MemoryStore
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.progress import Progress
-from tinymlaas.keys import own_key
 from tinymlaas.modules import Checked
 from tinymlaas.rebuilding import job_again
 from tinymlaas.sandboxing import contain
 from tinymlaas.settings import from_environment
+from tinymlaas.signer.starting import OwnersSigner
 from workers import replay
 from workers.build import Workbench
 from workers.compilers.registry import discover
@@ -43,7 +43,7 @@ def layers(checked: Checked, model: Path | None, progress: Progress) -> Found:
         raise UsageError(
             f"{archive.manifest.compiler.name} cannot show its layers; these can: {', '.join(able)}"
         )
-    signer, cache = own_key(settings).signer, settings.toolchain_cache
+    signer, cache = OwnersSigner(settings), settings.toolchain_cache
     bench = Workbench(registry, MemoryStore(), signer, cache, progress)
     job = job_again(archive, checked.asked, model, bench)
     golden = decode_golden(archive.members)

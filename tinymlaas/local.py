@@ -39,10 +39,11 @@ from tinymlaas.contract.race import Race
 from tinymlaas.contract.report import CompileResult, Objective
 from tinymlaas.delivery import check_directory, deliver
 from tinymlaas.inputs import Form, read_input, symbol_prefix
-from tinymlaas.keys import notice, own_key
+from tinymlaas.keys import notice
 from tinymlaas.racing import Labelled, Rules, Step, remember, run
 from tinymlaas.sandboxing import contain
 from tinymlaas.settings import Settings, from_environment
+from tinymlaas.signer.starting import OwnersSigner
 from workers import child
 from workers.build import Workbench, module_of
 from workers.compilers.registry import Registry, discover
@@ -194,10 +195,10 @@ class LocalService:
         plan = [
             step for form in forms for step in self._steps(form, described, making, forms, labelled)
         ]
-        developer = own_key(self._settings)
-        bench = Workbench(
-            registry, self._store, developer.signer, self._settings.toolchain_cache, self._progress
-        )
+        signer = OwnersSigner(self._settings)
+        signer.public_key  # noqa: B018 - a key that cannot be used is told now, not in the end
+        cache = self._settings.toolchain_cache
+        bench = Workbench(registry, self._store, signer, cache, self._progress)
         rules = Rules(wish.objective, wish.race, labelled, wish.budget, wish.first)
         outcomes = run(plan, rules, bench, self._service)
         result = conclude([outcome.report for outcome in outcomes], wish.objective, wish.race)
@@ -210,7 +211,7 @@ class LocalService:
         quantised = next((form.quantisation for form in forms if form.quantisation), None)
         result = result.model_copy(update={"quantisation": quantised})
         forgotten = self._remember(plan, outcomes)
-        return Answer(result, (*_missing_notice(registry, wish), *notice(developer), *forgotten))
+        return Answer(result, (*_missing_notice(registry, wish), *notice(signer.made), *forgotten))
 
     def _remember(self, plan: Sequence[Step], outcomes: Sequence[Outcome]) -> tuple[str, ...]:
         """Keep what came of a race; a race is none the worse where that cannot be kept."""

@@ -20,9 +20,9 @@ from tinymlaas.contract.progress import Progress, Silent
 from tinymlaas.contract.rebuild import Difference, RebuildReport
 from tinymlaas.contract.report import CandidateStatus
 from tinymlaas.inputs import read_input
-from tinymlaas.keys import own_key
 from tinymlaas.sandboxing import contain
 from tinymlaas.settings import Settings, from_environment
+from tinymlaas.signer.starting import OwnersSigner
 from workers.build import Workbench, build
 from workers.compilers.registry import discover
 from workers.inspecting import ModelSource, inspect_stored
@@ -59,9 +59,8 @@ def rebuild(
     settings = from_environment()
     registry = discover(settings.compilers)
     scratch = MemoryStore()
-    bench = Workbench(
-        registry, scratch, own_key(settings).signer, settings.toolchain_cache, progress
-    )
+    cache = settings.toolchain_cache
+    bench = Workbench(registry, scratch, OwnersSigner(settings), cache, progress)
     job = job_again(archive, asked, model, bench)
     outcome = build(job, bench)
     if outcome.archive_digest is None:

@@ -58,8 +58,8 @@ def build(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None 
         Failure: the module is to be signed first, and that failed.
     """
     key = keys.action_outcome(job.compiler, job.action_digest)
-    stored = _stored(key, bench.store)
-    if stored is not None and _vouched(stored):
+    stored = _stored(key, bench)
+    if stored is not None:
         report = stored.report.model_copy(update={"cached": True})
         return stored.model_copy(update={"report": report})
     try:
@@ -76,11 +76,7 @@ def build(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None 
         return Outcome(report=_plain(job, CandidateStatus.FAILED, (reason,)))
     if bench.sign_first and outcome.archive_digest is not None:
         module_of(outcome, job, bench)
-    encoded = outcome.model_dump_json().encode()
-    if stored is None:
-        bench.store.put_if_absent(key, encoded)
-    else:
-        bench.store.put(key, encoded)
+    bench.store.put_if_absent(key, outcome.model_dump_json().encode())
     return outcome
 
 
@@ -100,13 +96,12 @@ def module_of(outcome: Outcome, job: CandidateJob, bench: Workbench) -> tuple[by
     return archive, bench.store.get(_signed(archive, outcome, job, bench))
 
 
-def _vouched(stored: Outcome) -> bool:
-    """Return whether a stored outcome is ours to repeat: in a sandbox not what was made without."""
-    return sandbox.settings().unsafe or stored.report.sandbox != sandbox.NONE
+def _stored(key: keys.Key, bench: Workbench) -> Outcome | None:
+    """Return the stored outcome if it and its archive are whole; what is damaged is dropped.
 
-
-def _stored(key: keys.Key, store: ObjectStore) -> Outcome | None:
-    """Return the stored outcome if it and its archive are whole; what is damaged is dropped."""
+    What was made without a sandbox is dropped where there is one, and what was signed about it.
+    """
+    store = bench.store
     if store.head(key) is None:
         return None
     try:
@@ -116,7 +111,13 @@ def _stored(key: keys.Key, store: ObjectStore) -> Outcome | None:
     except (ValidationError, ObjectNotFound, ObjectDamaged):
         store.delete(key)
         return None
-    return outcome
+    if outcome.report.sandbox != sandbox.NONE or sandbox.settings().unsafe:
+        return outcome
+    store.delete(key)
+    if outcome.archive_digest is not None:
+        signer = bench.signer.public_key.fingerprint
+        store.delete(keys.module_envelope(outcome.archive_digest, signer))
+    return None
 
 
 def _signed(archive: bytes, outcome: Outcome, job: CandidateJob, bench: Workbench) -> keys.Key:

@@ -122,7 +122,7 @@ def call(
         step: which limits it has.
         what: the step's name for error messages.
         log: file that gets what the job prints.
-        seconds: wall-clock limit in place of the step's.
+        seconds: wall-clock limit, where that is less than the step's.
         readable: folders that are visible inside.
         preload: modules that the zygote imports once for all jobs that name the same.
 
@@ -134,7 +134,7 @@ def call(
     ours = _zygotes.settings
     limits = ours.limits[step]
     if seconds is not None:
-        limits = replace(limits, seconds=int(seconds) or 1)
+        limits = replace(limits, seconds=min(int(seconds) or 1, limits.seconds))
     program = b"" if ours.unsafe else seccomp.compiled(_PROFILES.get(step, Profile.TOOLS))
     order = Order(function, limits, program, pickle.dumps(args, pickle.HIGHEST_PROTOCOL))
     base = Base(tuple(preload), tuple(readable))
