@@ -16,7 +16,7 @@ from tests.unit.storage import processes
 from tests.unit.storage.keyrings import DAY
 from tinymlaas import keyrings, listing, trust
 from tinymlaas.contract.errors import StoreError, UsageError, VerificationError
-from tinymlaas.settings import Settings
+from tinymlaas.settings import Settings, from_environment
 
 TVM = pool_builder("tvm")
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -259,3 +259,10 @@ def test_the_listing_says_in_words_how_each_key_stands(tmp_path: Path) -> None:
         "rotated out, its overlap ended 2026-07-02",
         "signs",
     ]
+
+
+def test_the_environment_names_the_keyring() -> None:
+    home = {"HOME": "/home/u"}
+    assert from_environment(home).keyring is None
+    named = from_environment(home | {"TINYMLAAS_KEYRING": "/srv/keyring.json"})
+    assert named.keyring == Path("/srv/keyring.json")
