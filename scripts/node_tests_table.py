@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from rich.progress import track  # noqa: E402
 
-from tests.integration.nodes.driver import PASSED, REJECTED, Driver, Result, warm  # noqa: E402
+from tests.integration.nodes.driver import PASSED, REJECTED, Driver, Result  # noqa: E402
 from tests.integration.tvm.node_cases import collect  # noqa: E402
 
 TABLE = ROOT / "docs" / "onnx-node-tests.md"
@@ -40,7 +40,6 @@ The operator a test is named for, how many of its tests pass, and why others are
 
 def run_all() -> list[Result]:
     """Return the results of all cases, in the order of their names."""
-    warm()
     with tempfile.TemporaryDirectory(prefix="tinymlaas-nodes-") as folder:
         driver = Driver("host", Path(folder), Path(folder, "cache"))
         cases = collect()

@@ -44,7 +44,6 @@ from tinymlaas.racing import Labelled, Rules, Step, remember, run
 from tinymlaas.sandboxing import contain
 from tinymlaas.settings import Settings, from_environment
 from tinymlaas.signer.starting import OwnersSigner
-from workers import child
 from workers.build import Workbench, module_of
 from workers.compilers.registry import Registry, discover
 from workers.inspecting import ModelSource, inspect_stored
@@ -139,7 +138,6 @@ class LocalService:
         """
         from workers.estimating import estimate
 
-        child.preload("workers.models.summary", "workers.compilers.cmsis_nn.plugin")  # once for all
         registry = discover(self._settings.compilers)
         inspection = self.inspect(path, wish.shapes)
         data = self._store.get(keys.blob(inspection.static_digest))

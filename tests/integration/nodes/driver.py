@@ -15,7 +15,6 @@ from tinymlaas.contract.progress import Silent
 from tinymlaas.contract.report import CandidateStatus
 from tinymlaas.local import LocalService, Wish
 from tinymlaas.settings import Settings
-from workers import child
 from workers.replay import run_archive
 
 PASSED, REJECTED, WRONG = "passed", "rejected", "WRONG"
@@ -31,11 +30,6 @@ class Result:
     operators: tuple[str, ...]
     status: str
     reason: str = ""
-
-
-def warm() -> None:
-    """Have the fork server pay for the heavy imports once."""
-    child.preload("onnx", "workers.models.ort", "tvm", "workers.compilers.tvm.plugin")
 
 
 class Driver:

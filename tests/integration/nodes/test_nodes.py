@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.node_tests_table import TABLE, outcome
-from tests.integration.nodes.driver import PASSED, REJECTED, Driver, warm
+from tests.integration.nodes.driver import PASSED, REJECTED, Driver
 from tests.integration.tvm.node_cases import NodeCase, collect
 
 CHUNKS, DAILY = 40, 4
@@ -25,7 +25,6 @@ def documented() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Driver:
-    warm()
     return Driver("host", tmp_path_factory.mktemp("nodes"), tmp_path_factory.mktemp("cache"))
 
 
@@ -62,7 +61,6 @@ def _sample(documented: dict[str, str]) -> list[NodeCase]:
 
 
 def test_a_sample_on_cortex_m4(documented: dict[str, str], tmp_path: Path) -> None:
-    warm()
     driver = Driver("mps2-an386", tmp_path, tmp_path / "cache")
     results = [driver.run(case) for case in _sample(documented)]
     assert len(results) == 20
