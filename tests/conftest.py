@@ -5,12 +5,9 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.integration.nodes.driver import warm
-
 # Under nohup, or in the background of a script, our children would ignore them.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
-warm()  # before any test starts the fork server: heavy imports are then paid once a process
 
 # Tests that share one RabbitMQ and one S3 server, or one farm: each costs seconds to start, so one
 # process of pytest-xdist runs them all.
