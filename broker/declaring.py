@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.errors import errors
+from broker.errors import BrokerError, BrokerUnavailable, errors
 from broker.topology import Topology
 
 
@@ -24,6 +24,28 @@ def declare(connection: Any, wanted: Topology) -> None:
     for binding in wanted.bindings:
         with errors(f"bind the queue {binding.queue}"), connection.channel() as channel:
             channel.queue_bind(binding.queue, binding.exchange, binding.key)
+
+
+def find(connection: Any, wanted: Topology) -> None:
+    """Return if all exchanges and queues of `wanted` are there, which everybody may ask.
+
+    Raises:
+        BrokerUnavailable: one is not there, or the connection is gone.
+    """
+    for kind, each in (
+        *(("exchange", each.name) for each in wanted.exchanges),
+        *(("queue", each.name) for each in wanted.queues),
+    ):
+        try:
+            with errors(f"find the {kind} {each}"), connection.channel() as channel:
+                getattr(channel, f"{kind}_declare")(each, passive=True)
+        except BrokerUnavailable:
+            raise
+        except BrokerError as error:
+            raise BrokerUnavailable(
+                f"RabbitMQ has no {kind} {each} yet, and we may not make it: a scheduler does, or "
+                "an operator by 'tinymlaas farm declare'"
+            ) from error
 
 
 def remove(connection: Any, unwanted: Topology) -> None:

@@ -36,14 +36,24 @@ class QuorumBroker(RabbitmqBroker):  # type: ignore[misc]
     It is never made dramatiq's global broker.
     """
 
-    def __init__(self, url: str, name: str, middleware: list[Middleware] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        middleware: list[Middleware] | None = None,
+        *,
+        limited: bool = False,
+    ) -> None:
         """Remember where to connect; nothing is connected yet.
+
+        A `limited` user may neither declare queues, which must be there then, nor publish to them:
+        what fails is not tried again here but a dead letter, which the scheduler sends anew.
 
         Raises:
             BrokerError: the URL is malformed.
         """
         retries = Retries(
-            max_retries=_RETRIES,
+            max_retries=0 if limited else _RETRIES,
             min_backoff=_FIRST_PAUSE_MILLISECONDS,
             max_backoff=_LONGEST_PAUSE_MILLISECONDS,
         )
@@ -54,6 +64,7 @@ class QuorumBroker(RabbitmqBroker):  # type: ignore[misc]
         )
         self.parameters = parameters(url, name)
         self.turned_at: dict[str, float] = {}
+        self._limited = limited
 
     def last_turn(self) -> float:
         """Return when the consumer that has turned least lately did, in `time.monotonic` seconds.
@@ -71,13 +82,23 @@ class QuorumBroker(RabbitmqBroker):  # type: ignore[misc]
     def _build_queue_arguments(self, queue_name: str) -> dict[str, Any]:
         return dict(task_arguments(f"{queue_name}.XQ"))
 
+    def _declare_queue(self, queue_name: str) -> Any:
+        return self._found(queue_name) if self._limited else super()._declare_queue(queue_name)
+
+    def _found(self, queue_name: str) -> Any:
+        return self.channel.queue_declare(queue=queue_name, passive=True)
+
     def _declare_dq_queue(self, queue_name: str) -> Any:
+        if self._limited:
+            return self._found(f"{queue_name}.DQ")
         arguments = task_arguments(f"{queue_name}.XQ", deliveries=REQUEST_DELIVERIES)
         return self.channel.queue_declare(
             queue=f"{queue_name}.DQ", durable=True, arguments=dict(arguments)
         )
 
     def _declare_xq_queue(self, queue_name: str) -> Any:
+        if self._limited:
+            return self._found(f"{queue_name}.XQ")
         return self.channel.queue_declare(
             queue=f"{queue_name}.XQ", durable=True, arguments=dict(dead_arguments())
         )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from tinymlaas.contract.errors import Failure
 
+_ACCESS_REFUSED = 403
+
 
 class BrokerError(Failure):
     """RabbitMQ refuses what we ask; the same will be refused again."""
@@ -22,6 +24,10 @@ class NotRouted(BrokerError):
     """A message was published to where no queue takes it."""
 
 
+class NotAllowed(BrokerError):
+    """RabbitMQ does not give our user leave for this."""
+
+
 @contextlib.contextmanager
 def errors(what: str) -> Iterator[None]:
     """Turn pika's errors into ours, here at the edge.
@@ -29,6 +35,7 @@ def errors(what: str) -> Iterator[None]:
     Raises:
         NotRouted: no queue takes the message.
         BrokerUnavailable: the connection is gone, or the broker refused a message for now.
+        NotAllowed: our user may not do that.
         BrokerError: the broker refused and will again: credentials, arguments, names.
     """
     from pika import exceptions
@@ -52,6 +59,8 @@ def errors(what: str) -> Iterator[None]:
             f"cannot {what}: RabbitMQ does not let us in; check TINYMLAAS_AMQP_URL"
         ) from error
     except exceptions.ChannelClosedByBroker as error:
+        if error.reply_code == _ACCESS_REFUSED:
+            raise NotAllowed(f"cannot {what}: {error.reply_text}") from error
         raise BrokerError(f"cannot {what}: {error.reply_text}") from error
     except (AMQPConnectorException, AMQPConnectionWorkflowFailed) as error:  # no AMQPError of pika
         raise BrokerUnavailable(

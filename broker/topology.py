@@ -208,6 +208,15 @@ def topology(pools: Iterable[str], names: Names | None = None) -> Topology:
     return Topology(exchanges, queues, bindings)
 
 
+def of_worker(pool: str, names: Names | None = None) -> Topology:
+    """Return what of the topology a worker of `pool` needs."""
+    names, whole = names or Names(), topology([pool], names)
+    needed = (names.workers, names.kills)
+    return Topology(
+        tuple(each for each in whole.exchanges if each.name in needed), pool_queues(pool, names), ()
+    )
+
+
 def pool_queues(pool: str, names: Names) -> tuple[Queue, Queue, Queue]:
     """Return the queues of one pool: its tasks, those that wait, those given up."""
     return (

@@ -308,6 +308,8 @@ def _open_bucket(client: Any, bucket: str, *, create: bool) -> None:
         try:
             client.head_bucket(Bucket=bucket)
         except ClientError as error:
+            if status_of(error) == 403:  # who may not list may write all the same: it is tried next
+                return
             if status_of(error) != 404:
                 raise
             if not create:

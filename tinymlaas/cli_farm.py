@@ -21,6 +21,10 @@ PoolOption = Annotated[
         "--pool", metavar="NAME[=N]", help="A compiler, with N workers; repeatable. All by default."
     ),
 ]
+TenantsOption = Annotated[
+    list[str] | None,
+    typer.Option("--tenant", metavar="NAME", help="Who may use it; repeatable. Default: default."),
+]
 DEFAULT_STATE = Path("~/.local/state/tinymlaas/farm")
 
 
@@ -33,6 +37,7 @@ def up(
         Path, typer.Option(metavar="DIR", help="Where logs, env and private servers' data go.")
     ] = DEFAULT_STATE,
     pool: PoolOption = None,
+    tenant: TenantsOption = None,
 ) -> None:
     """Run a scheduler and a worker for each compiler until Ctrl-C."""
     from tinymlaas.farm import up as farm
@@ -43,7 +48,9 @@ def up(
         with contextlib.suppress(OSError):  # whoever read it has gone; the farm has not
             out.print(line, soft_wrap=True)
 
-    farm.up(farm.Wanted(state.expanduser(), private, farm.parse_workers(pool or ())), say)
+    tenants = farm.parse_tenants(tenant or ())
+    wanted = farm.Wanted(state.expanduser(), private, farm.parse_workers(pool or ()), tenants)
+    farm.up(wanted, say)
 
 
 @app.command("declare")

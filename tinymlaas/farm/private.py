@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinymlaas.services.rabbitmq import RabbitMQ
+from tinymlaas.farm.roles import Role
+from tinymlaas.services.rabbitmq import AMQP_VARIABLE, RabbitMQ
 from tinymlaas.services.seaweedfs import SeaweedFS
 
 # A user's own that would be taken for those of the private server.
@@ -40,10 +41,16 @@ class Server:
 
 @dataclass
 class Private:
-    """Both servers, and the variables that point at them."""
+    """Both servers, and the variables with which an operator uses them."""
 
     servers: tuple[Server, ...]
     variables: dict[str, str]
+    store: SeaweedFS
+    broker: RabbitMQ
+
+    def variables_of(self, role: str) -> dict[str, str]:
+        """Return the variables with which one of the roles uses both."""
+        return self.store.environment_of(role) | {AMQP_VARIABLE: self.broker.url_of(role)}
 
     def kill(self) -> None:
         """Kill both at once; what they hold is found again at the next start."""
@@ -52,15 +59,21 @@ class Private:
 
 
 @contextlib.contextmanager
-def private_servers(state: Path) -> Iterator[Private]:
-    """Run both below `state`.
+def private_servers(state: Path, roles: Mapping[str, Role]) -> Iterator[Private]:
+    """Run both below `state`, with a user for each of the `roles` besides the operator.
 
     Raises:
         Failure: one of them cannot be started.
     """
-    with SeaweedFS(state / "s3") as store, RabbitMQ(state / "rabbitmq") as broker:
+    in_bucket = {name: role.bucket for name, role in roles.items()}
+    on_broker = {name: role.broker for name, role in roles.items()}
+    with (
+        SeaweedFS(state / "s3", roles=in_bucket) as store,
+        RabbitMQ(state / "rabbitmq", on_broker) as broker,
+    ):
         servers = (Server("S3", store), Server("RabbitMQ", broker))
-        yield Private(servers, {**broker.environment, **store.environment})
+        variables = {**broker.environment, **store.environment}
+        yield Private(servers, variables, store, broker)
 
 
 def isolate(environment: MutableMapping[str, str] = os.environ) -> None:

@@ -12,7 +12,7 @@ from broker.consumer import Delivery as BrokerDelivery
 from broker.consumer import Token as BrokerToken
 from broker.farm import FarmPublisher, SchedulerSource
 from broker.publisher import Publisher
-from broker.topology import Names, sender
+from broker.topology import Names, sender, topology
 from scheduler.core import Core
 from scheduler.in_memory import SystemClock
 from scheduler.library import StoreLibrary
@@ -130,7 +130,8 @@ class _Scheduler:
             environment.http_port,
         )
         _log.info("metrics at %s/metrics; pools: %s", url, ", ".join(pools))
-        services = open_services(environment.farm, pools, stop)
+        wanted = topology(pools, Names(environment.farm.prefix))
+        services = open_services(environment.farm, wanted, stop)
         amqp = environment.farm.amqp_url
         self._publisher = Publisher(amqp, "scheduler")
         self._source = SchedulerSource(amqp, self._publisher, services.names, pools=pools)

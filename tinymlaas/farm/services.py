@@ -6,14 +6,15 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from broker.connecting import connect, pauses
-from broker.declaring import declare
+from broker.declaring import declare, find
+from broker.errors import NotAllowed
 from broker.link import Link
-from broker.topology import Names, Topology, topology
+from broker.topology import Names, Topology
 from storage.s3 import S3Store, open_s3
 from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.farm.process import Stop
@@ -39,7 +40,7 @@ class Services:
     wanted: Topology
 
 
-def open_services(farm: FarmSettings, pools: Iterable[str], stop: Stop) -> Services:
+def open_services(farm: FarmSettings, wanted: Topology, stop: Stop) -> Services:
     """Return store and topology once both are there; wait as long as they are not reached.
 
     Raises:
@@ -47,22 +48,24 @@ def open_services(farm: FarmSettings, pools: Iterable[str], stop: Stop) -> Servi
         BrokerError, StoreError: one of them refuses us or cannot be used.
     """
     names = Names(farm.prefix)
-    wanted = topology(pools, names)
     store = awaited(lambda: open_s3(farm.bucket, endpoint=farm.endpoint), stop)
     awaited(lambda: declare_all(farm.amqp_url, wanted), stop)
     return Services(names, store, wanted)
 
 
 def declare_all(url: str, wanted: Topology) -> None:
-    """Make the topology so, over a connection of its own.
+    """Make the topology so, over a connection of its own; or, where our user may not, see that it
+    is there.
 
     Raises:
-        BrokerUnavailable: the broker does not answer.
+        BrokerUnavailable: the broker does not answer, or lacks something that we may not make.
         BrokerError: it refuses.
     """
     connection = connect(url, "declare")
     try:
         declare(connection, wanted)
+    except NotAllowed:
+        find(connection, wanted)
     finally:
         with contextlib.suppress(Exception):  # it may be gone, which `declare` has told
             connection.close()

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.topology import Names
 from storage import files
 from tinymlaas import farm_settings, settings
 from tinymlaas.contract.errors import Failure, UsageError
@@ -25,12 +26,15 @@ from tinymlaas.farm.keeping import Keeper, Kept, Say
 from tinymlaas.farm.member import FarmMember
 from tinymlaas.farm.private import DIRECT, Private, isolate, private_servers
 from tinymlaas.farm.process import Stop
-from tinymlaas.keys import own_key
+from tinymlaas.farm.roles import SCHEDULER, Role, roles, tenant_role, worker_role
+from tinymlaas.farm_settings import checked_tenant
+from tinymlaas.keyrings import adopt
 from tinymlaas.services.process import NotReady
 from tinymlaas.services.state import locked
 from workers.compilers import registry
 
 ENV_FILE = "env"
+OPERATORS_ENV_FILE = "operator.env"
 METRICS_PREFIX = "TINYMLAAS_METRICS_"
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 10.0
@@ -41,7 +45,8 @@ _CLIENTS = (
     farm_settings.ENDPOINT_VARIABLE,
     farm_settings.BUCKET_VARIABLE,
     farm_settings.PREFIX_VARIABLE,
-    settings.KEYS_VARIABLE,
+    farm_settings.TENANT_VARIABLE,
+    settings.KEYRING_VARIABLE,
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -52,11 +57,14 @@ _CLIENTS = (
 
 @dataclass(frozen=True)
 class Wanted:
-    """What `farm up` is to run; `workers` is how many of each pool."""
+    """What `farm up` is to run; `workers` is how many of each pool, `tenants` who may use private
+    servers.
+    """
 
     state: Path
     private: bool
     workers: Mapping[str, int]
+    tenants: tuple[str, ...] = ()
 
 
 def parse_workers(pools: Sequence[str]) -> dict[str, int]:
@@ -79,6 +87,16 @@ def parse_workers(pools: Sequence[str]) -> dict[str, int]:
     return {PREPARE_POOL: 1, **wanted}
 
 
+def parse_tenants(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the tenants named, or the one of the environment.
+
+    Raises:
+        UsageError: none may be called so.
+    """
+    found = names or [os.environ.get(farm_settings.TENANT_VARIABLE) or "default"]
+    return tuple(dict.fromkeys(checked_tenant(name, "--tenant") for name in found))
+
+
 def up(wanted: Wanted, say: Say) -> None:
     """Run the farm until told to stop, then drain it; `say` gets lines for a person.
 
@@ -93,15 +111,16 @@ def up(wanted: Wanted, say: Say) -> None:
         if wanted.private:
             isolate()
             say(f"starting RabbitMQ and S3 below {state}")
-            private = stack.enter_context(private_servers(state))
+            private = stack.enter_context(private_servers(state, _roles(wanted)))
         environment = _environment(wanted, private)
         from_environment(environment)  # tells all that is missing or malformed
-        own_key(settings.from_environment(environment))
         for name, reason in sorted(registry.discover().unavailable.items()):
             say(f"compiler {name} is left out: {reason}")
         farm = _Farm(wanted, environment, private, say)
         farm.start()
-        with _env_file(state / ENV_FILE, environment, farm.members):
+        with contextlib.ExitStack() as written:
+            for path, variables in _env_files(wanted, environment, private, farm.keyring()):
+                written.enter_context(_env_file(path, variables, farm.members))
             farm.run()
 
 
@@ -114,6 +133,30 @@ def _state(state: Path) -> Iterator[None]:
             yield
     except BlockingIOError:  # pragma: no cover - `locked` tells it as a Failure
         raise Failure(f"a farm runs on {state} already") from None
+
+
+def _roles(wanted: Wanted) -> dict[str, Role]:
+    """Return the roles of a private farm."""
+    names = Names(farm_settings.prefix_from_environment())
+    return roles(wanted.workers, wanted.tenants, names)
+
+
+def _env_files(
+    wanted: Wanted, environment: Mapping[str, str], private: Private | None, keyring: Path
+) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """Yield the files to be written, with their variables: of the first tenant, of each other, and
+    of the operator, who may do everything.
+    """
+    state = wanted.state.absolute()
+    known = {**environment, settings.KEYRING_VARIABLE: str(keyring)}
+    if private is None:
+        yield state / ENV_FILE, known
+        return
+    yield state / OPERATORS_ENV_FILE, known
+    for number, tenant in enumerate(wanted.tenants):
+        own = private.variables_of(tenant_role(tenant))
+        name = f"{tenant}.{ENV_FILE}" if number else ENV_FILE
+        yield state / name, {**known, **own, farm_settings.TENANT_VARIABLE: tenant}
 
 
 def _environment(wanted: Wanted, private: Private | None) -> dict[str, str]:
@@ -138,9 +181,9 @@ class _Farm:
 
     def __post_init__(self) -> None:
         self._hurry = threading.Event()
-        self.scheduler = self._member("scheduler", ["scheduler"])
+        self.scheduler = self._member("scheduler", ["scheduler"], SCHEDULER)
         self.workers = [
-            self._member(f"worker {name}", ["workers", "--pool", pool])
+            self._member(f"worker {name}", ["workers", "--pool", pool], worker_role(pool))
             for pool, number in sorted(self.wanted.workers.items())
             for name in _numbered(pool, number)
         ]
@@ -188,8 +231,18 @@ class _Farm:
                 self.private.kill()
         self.say("stopped; what is unfinished goes on when the farm is up again")
 
-    def _member(self, name: str, arguments: list[str]) -> FarmMember:
-        return FarmMember(name, arguments, self.environment, self.wanted.state.absolute() / "log")
+    def keyring(self) -> Path:
+        """Return the keyring that names the keys of all pools, whose signers have made them.
+
+        Raises:
+            StoreError: it cannot be made.
+        """
+        return adopt(settings.from_environment(self.environment).keys)
+
+    def _member(self, name: str, arguments: list[str], role: str) -> FarmMember:
+        own = self.private.variables_of(role) if self.private is not None else {}
+        log = self.wanted.state.absolute() / "log"
+        return FarmMember(name, arguments, {**self.environment, **own}, log)
 
     def _await_ready(self) -> None:
         waiting = list(self.members)

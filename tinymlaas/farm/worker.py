@@ -23,6 +23,7 @@ from broker.consumer import Consumer, Delivery
 from broker.dramatiq_broker import QuorumBroker, finish, make_actor, make_worker
 from broker.farm import FarmPublisher, kills_of
 from broker.publisher import Publisher
+from broker.topology import Names, of_worker
 from storage import keys
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.errors import RetryableFailure, StoreError, TinymlaasError, UsageError
@@ -118,7 +119,7 @@ class _Worker:
         self._signer = _own_signer(pool, environment)
         socket = self._signer.ensure() if self._signer else environment.own.signer
         farm = environment.farm
-        services = open_services(farm, [pool], stop)
+        services = open_services(farm, of_worker(pool, Names(farm.prefix)), stop)
         self._turn = time.monotonic()  # it may have waited for long
         name = worker_name(pool)
         self._store = services.store
@@ -133,7 +134,7 @@ class _Worker:
         child.preload(*_PRELOADED)
         child.warm_up()
         self._kills = Consumer(farm.amqp_url, f"{name} kills", [kills_of(pool, services.names)])
-        self._broker = QuorumBroker(farm.amqp_url, name)
+        self._broker = QuorumBroker(farm.amqp_url, name, limited=True)
         queue = services.names.pool(pool)
         make_actor(self._broker, queue, self._work)
         self._pool = make_worker(self._broker, queue)
@@ -289,7 +290,9 @@ def _description(pool: str, environment: Environment) -> CompilerDescription | N
     """
     if pool == PREPARE_POOL:
         return None
-    return registry.one(pool, environment.own.compilers).describe()
+    compiler = registry.one(pool, environment.own.compilers)
+    compiler.warm_up()
+    return compiler.describe()
 
 
 def _own_signer(pool: str, environment: Environment) -> OwnSigner | None:

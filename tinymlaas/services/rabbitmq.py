@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
+from broker.powers import Power, definitions, operator
 from tinymlaas.contract.errors import Failure
 from tinymlaas.services.private import PrivateServer
 from tinymlaas.services.process import NotReady, ServerProcess
@@ -24,9 +28,7 @@ _ERLANG = "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none
 # not ours. The consumer timeout is raised over the half hour a compile may not pass otherwise.
 _CONFIGURATION = """\
 listeners.tcp.1 = 127.0.0.1:{port}
-default_user = {user}
-default_pass = {secret}
-default_vhost = /
+load_definitions = {users}
 loopback_users = none
 log.console = true
 log.console.level = warning
@@ -45,9 +47,10 @@ class RabbitMQ(PrivateServer):
     _PORTS = 3  # AMQP, Erlang distribution, Erlang port mapper
     _STOP_SECONDS = 30.0
 
-    def __init__(self, folder: Path) -> None:
-        """Choose where; nothing is started."""
+    def __init__(self, folder: Path, roles: Mapping[str, Power] | None = None) -> None:
+        """Choose where, and users besides the operator, by name; nothing is started."""
         super().__init__(folder)
+        self._roles = dict(roles or {})
         self._mapper: ServerProcess | None = None
 
     @property
@@ -57,8 +60,46 @@ class RabbitMQ(PrivateServer):
         Raises:
             Failure: it was never started.
         """
-        port, state = self._known.ports[0], self._known
-        return f"amqp://{state.user}:{state.secret}@127.0.0.1:{port}/%2F"
+        return self._url(self._known.user, self._known.secret)
+
+    def url_of(self, role: str) -> str:
+        """Return the AMQP URL with which one of the roles logs in.
+
+        Raises:
+            Failure: it was never started.
+        """
+        return self._url(role, self._known.secret_of(role))
+
+    def _url(self, user: str, secret: str) -> str:
+        return f"amqp://{user}:{secret}@127.0.0.1:{self._known.ports[0]}/%2F"
+
+    def allow(self, roles: Mapping[str, Power]) -> None:
+        """Have a running server know more roles, or other powers of the same.
+
+        Raises:
+            Failure: it cannot be told.
+        """
+        self._roles |= roles
+        path = self._write_users(self._known)
+        amqp, distribution, mapper = self._known.ports
+        told = subprocess.run(
+            [str(_PROGRAM.with_name("rabbitmqctl")), "import_definitions", str(path)],
+            env=_environment(self._folder, amqp, distribution, mapper),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if told.returncode:
+            raise Failure(f"RabbitMQ does not take its users: {told.stderr[-300:]}")
+
+    def _write_users(self, state: State) -> Path:
+        """Write operator and roles where RabbitMQ reads them at each start; return the path."""
+        users = {name: (state.secret_of(name), power) for name, power in self._roles.items()}
+        found = definitions({state.user: (state.secret, operator()), **users})
+        path = self._folder / "definitions.json"
+        path.touch(0o600)
+        path.write_text(json.dumps(found))
+        return path
 
     @property
     def environment(self) -> dict[str, str]:
@@ -75,9 +116,7 @@ class RabbitMQ(PrivateServer):
         (self._folder / "enabled_plugins").write_text("[].\n")
         configuration = self._folder / "rabbitmq.conf"
         configuration.touch(0o600)
-        configuration.write_text(
-            _CONFIGURATION.format(port=amqp, user=state.user, secret=state.secret)
-        )
+        configuration.write_text(_CONFIGURATION.format(port=amqp, users=self._write_users(state)))
         environment = _environment(self._folder, amqp, distribution, mapper)
         if self._mapper is None or not self._mapper.running:
             # In the foreground and ours: RabbitMQ would start one that outlives it.

@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from storage.powers import Power, operator, seaweedfs_actions
 from tinymlaas.contract.errors import Failure
 from tinymlaas.services.ports import COMPANION
 from tinymlaas.services.private import PrivateServer
@@ -31,10 +33,18 @@ class SeaweedFS(PrivateServer):
     _STOP_SECONDS = 20.0
     _COMPANIONS = True
 
-    def __init__(self, folder: Path, bucket: str = "tinymlaas") -> None:
-        """Choose where, and the bucket to create; nothing is started."""
+    def __init__(
+        self,
+        folder: Path,
+        bucket: str = "tinymlaas",
+        roles: Mapping[str, Power] | None = None,
+    ) -> None:
+        """Choose where, the bucket to create, and who may use it besides the operator, by name;
+        nothing is started.
+        """
         super().__init__(folder)
         self._bucket = bucket
+        self._roles = dict(roles or {})
 
     @property
     def endpoint(self) -> str:
@@ -60,11 +70,20 @@ class SeaweedFS(PrivateServer):
             "AWS_DEFAULT_REGION": REGION,
         }
 
+    def environment_of(self, role: str) -> dict[str, str]:
+        """Return the variables with which one of the roles uses this server and bucket.
+
+        Raises:
+            Failure: it was never started.
+        """
+        own = {"AWS_ACCESS_KEY_ID": role, "AWS_SECRET_ACCESS_KEY": self._known.secret_of(role)}
+        return self.environment | own
+
     def _launch(self, state: State) -> None:
         (self._folder / "data").mkdir(exist_ok=True)
         identities = self._folder / "s3.json"
         identities.touch(0o600)
-        identities.write_text(_identities(state))
+        identities.write_text(_identities(state, self._bucket, self._roles))
         self._tidy()
         self._server = ServerProcess(
             "seaweedfs", _command(state.ports), _environment(self._folder), self._folder
@@ -165,10 +184,14 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _identities(state: State) -> str:
-    identity = {
-        "name": state.user,
-        "credentials": [{"accessKey": state.user, "secretKey": state.secret}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    return json.dumps({"identities": [identity]})
+def _identities(state: State, bucket: str, roles: Mapping[str, Power]) -> str:
+    def identity(name: str, secret: str, power: Power) -> dict[str, object]:
+        return {
+            "name": name,
+            "credentials": [{"accessKey": name, "secretKey": secret}],
+            "actions": seaweedfs_actions(power, bucket),
+        }
+
+    found = [identity(state.user, state.secret, operator())]
+    found += [identity(name, state.secret_of(name), power) for name, power in roles.items()]
+    return json.dumps({"identities": found})

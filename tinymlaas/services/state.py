@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hmac
 import json
 import os
 import secrets
@@ -26,6 +27,10 @@ class State:
     ports: tuple[int, ...]
     user: str
     secret: str
+
+    def secret_of(self, role: str) -> str:
+        """Return the secret of a role besides the one that may do everything."""
+        return hmac.new(self.secret.encode(), role.encode(), "sha256").hexdigest()[:32]
 
 
 def remembered(folder: Path, count: int, *, companions: bool = False) -> State:

@@ -113,7 +113,8 @@ class Client:
         self.channel.confirm_delivery()
         self._prefix = env["TINYMLAAS_QUEUE_PREFIX"]
         self.queue = self.channel.queue_declare("", exclusive=True).method.queue
-        self.channel.queue_bind(self.queue, f"{self._prefix}tinymlaas.results", "#")
+        own = f"{env.get('TINYMLAAS_TENANT', 'default')}.#"
+        self.channel.queue_bind(self.queue, f"{self._prefix}tinymlaas.results", own)
 
     def submit(self, job: str, order: CompileOrder) -> None:
         body = CompileRequested(id=job, source="test", data=order).encoded()

@@ -12,7 +12,7 @@ from tests.integration.roots.running_up import Client, alive, family, farm_up
 from tests.services import stub_compiler
 from workers import guardian
 
-ARGUMENTS = ("--private", "--pool", "stub")
+ARGUMENTS = ("--private", "--pool", "stub", "--tenant", "acme")
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_a_farm_drains_goes_on_and_dies_without_a_trace() -> None:
 
 def _drains_goes_on_and_dies(folder: Path) -> None:
     stub = stub_compiler.install(folder / "stub")
-    variables = {"TINYMLAAS_COMPILERS": str(stub.folder)}
+    variables = {"TINYMLAAS_COMPILERS": str(stub.folder), "TINYMLAAS_UNSAFE_NO_SANDBOX": "1"}
     state = folder / "state"
     with farm_up(state, *ARGUMENTS, variables=variables) as up:
         first = up.env

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -20,7 +21,7 @@ from tests.unit.scaffold.project import ROOT
 from workers import guardian
 
 VARIABLES = ("TINYMLAAS_AMQP_URL", "TINYMLAAS_S3_ENDPOINT", "TINYMLAAS_S3_BUCKET",
-             "TINYMLAAS_KEYS", "TINYMLAAS_QUEUE_PREFIX", "AWS_ACCESS_KEY_ID",
+             "TINYMLAAS_KEYRING", "TINYMLAAS_TENANT", "TINYMLAAS_QUEUE_PREFIX", "AWS_ACCESS_KEY_ID",
              "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION",
              "no_proxy", "NO_PROXY", "TINYMLAAS_METRICS_SCHEDULER",
              "TINYMLAAS_METRICS_PREPARE", "TINYMLAAS_METRICS_STUB")  # fmt: skip
@@ -42,6 +43,7 @@ def up(folder: Path, stub: Stub) -> Iterator[Up]:
     """A farm for the tests of this file; SIGTERM must end it and all it has started."""
     variables = {
         "TINYMLAAS_COMPILERS": str(stub.folder),
+        "TINYMLAAS_UNSAFE_NO_SANDBOX": "1",  # the stub writes down what it is told to do
         # What a user may have about that must not get in the way:
         "http_proxy": "http://127.0.0.1:9",
         "AWS_SESSION_TOKEN": "of another session",
@@ -50,12 +52,13 @@ def up(folder: Path, stub: Stub) -> Iterator[Up]:
     }
     state = folder / "state"
     state.mkdir(mode=0o755)
-    with farm_up(state, "--private", "--pool", "stub", variables=variables) as running:
+    named = ("--pool", "stub", "--tenant", "acme", "--tenant", "rival")
+    with farm_up(state, "--private", *named, variables=variables) as running:
         yield running
         processes = family(running.process.pid)
         assert len(processes) > 5, "guardian, RabbitMQ, S3, scheduler, two workers"
         assert running.drain() == 0
-        assert not (state / "env").exists()
+        assert not list(state.glob("*env"))
         assert not alive(processes)
 
 
@@ -82,7 +85,40 @@ def test_the_env_file_has_all_a_client_needs(up: Up) -> None:
     sourced = subprocess.run(shell, env={}, capture_output=True, text=True, check=True).stdout
     exported = dict(line.split("=", 1) for line in sourced.splitlines() if "=" in line)
     assert {name: exported[name] for name in VARIABLES} == up.env
-    assert Path(up.env["TINYMLAAS_KEYS"]).is_relative_to(up.state)
+    assert Path(up.env["TINYMLAAS_KEYRING"]).is_relative_to(up.state)
+
+
+def test_each_tenant_has_a_file_and_a_user_of_its_own(up: Up) -> None:
+    def read(name: str) -> dict[str, str]:
+        assert stat.S_IMODE((up.state / name).stat().st_mode) == 0o600
+        words = [shlex.split(line)[1] for line in (up.state / name).read_text().splitlines()]
+        return dict(word.split("=", 1) for word in words)
+
+    rival, operator = read("rival.env"), read("operator.env")
+    assert (up.env["TINYMLAAS_TENANT"], rival["TINYMLAAS_TENANT"]) == ("acme", "rival")
+    for name in ("TINYMLAAS_AMQP_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert len({up.env[name], rival[name], operator[name]}) == 3
+
+
+def test_no_process_but_the_signer_has_the_key(up: Up) -> None:
+    """Neither in its environment, nor open; and the signer's memory is shut."""
+    worker = up.pids()["worker stub"]
+    below = family(worker)
+    signers = [pid for pid in below if b"tinymlaas.signer" in command_of(pid)]
+    assert len(signers) == 1
+    secret = next((up.state / "keys").glob("builder-stub.key")).read_bytes()
+    for pid in {worker, *below} - set(signers):
+        assert secret.splitlines()[1] not in Path(f"/proc/{pid}/environ").read_bytes()
+        opened = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir() if each.exists()]
+        assert not any(name.endswith(".key") for name in opened)
+    assert Path(f"/proc/{signers[0]}/mem").stat().st_uid == 0, "not dumpable: root's alone"
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_a_job_goes_through_and_is_counted(up: Up, stub: Stub) -> None:
