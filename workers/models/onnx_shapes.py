@@ -72,10 +72,13 @@ def infer(model: Any, *, forget: bool) -> Any:
         for value in copy.graph.output:
             if value.type.HasField("tensor_type"):
                 value.type.tensor_type.ClearField("shape")
-    inferred, settled = _settled(copy, propagate=False)
-    if not settled:
-        _refuse_rows(inferred.graph)
-        inferred, _ = _settled(copy, propagate=True)
+    row = _long_row(_infer(copy, propagate=False).graph)
+    inferred, settled = _settled(copy, propagate=row is None)
+    if row is not None and not settled:
+        raise UnsupportedModel(
+            f"{row!r} has more than {_LONGEST_ROW} elements in one dimension, which is too much "
+            "where other shapes have to be computed from values"
+        )
     inferred.graph.ClearField("node")
     inferred.graph.node.extend(model.graph.node)
     inferred.graph.ClearField("initializer")
@@ -100,16 +103,14 @@ def _settled(copy: Any, *, propagate: bool) -> tuple[Any, bool]:
     return inferred, False
 
 
-def _refuse_rows(graph: Any) -> None:
-    """Refuse what onnx's data propagation has no memory for: it keeps an object for each element
-    of whatever has one dimension, be it the largest activation.
+def _long_row(graph: Any) -> str | None:
+    """Return a value of one dimension for which onnx's data propagation has no memory, if any.
+
+    It keeps an object for each element of whatever has one dimension, be it the largest activation.
     """
-    for name, shape in static_shapes(graph).items():
-        if len(shape) == 1 and shape[0] > _LONGEST_ROW:
-            raise UnsupportedModel(
-                f"{name!r} has {shape[0]} elements in one dimension; up to {_LONGEST_ROW} are "
-                "taken where other shapes have to be computed"
-            )
+    shapes = static_shapes(graph).items()
+    long = (name for name, shape in shapes if len(shape) == 1 and shape[0] > _LONGEST_ROW)
+    return next(long, None)
 
 
 def static_shapes(graph: Any) -> dict[str, tuple[int, ...]]:

@@ -278,7 +278,7 @@ def test_shapes_are_inferred_without_an_object_for_each_element():
 def test_what_propagation_has_no_memory_for_is_refused():
     unknown = helper.make_node("FastGelu", ["c"], ["last"], domain="com.microsoft")
     reasons = refused(rows(1 << 40, unknown), kind=UnsupportedModel)
-    assert reasons[0].startswith("'c' has 1099511627776 elements in one dimension; up to 1048576")
+    assert reasons[0].startswith("'c' has more than 1048576 elements in one dimension")
 
 
 def test_constants_asked_for_in_three_numbers_are_not_computed():
