@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
@@ -56,9 +56,20 @@ class _Recent(Generic[T]):
 class StoreLibrary:
     """`scheduler.ports.Library` over an object store."""
 
-    def __init__(self, store: ObjectStore, now: Callable[[], float] = time.monotonic) -> None:
-        """Read and write `store`, which must be thread-safe."""
+    def __init__(
+        self,
+        store: ObjectStore,
+        now: Callable[[], float] = time.monotonic,
+        signers: Callable[[str], Collection[str]] | None = None,
+    ) -> None:
+        """Read and write `store`, which must be thread-safe.
+
+        `signers` gives the fingerprints of the keys by which a pool signs now: a module that none
+        of them has signed is no answer, for a worker of that pool has to sign it anew. Without it,
+        or for a pool of which it knows no key, any module is one.
+        """
         self._store = store
+        self._signers = signers
         self._files: _Recent[bool] = _Recent(_FILES, now)
         self._shared: _Recent[bool] = _Recent(_FILES, now)
         self._given: _Recent[bool] = _Recent(_FILES, now)
@@ -145,7 +156,7 @@ class StoreLibrary:
 
     def outcomes(self, actions: Mapping[str, str]) -> Mapping[str, Outcome]:
         """See `Library.outcomes`. One that is damaged, of something else than its place says, or
-        whose module is lost, counts as none.
+        whose module is lost or has to be signed anew, counts as none.
         """
         found = {action: self._outcome(pool, action) for action, pool in actions.items()}
         return {action: outcome for action, outcome in found.items() if outcome is not None}
@@ -162,10 +173,18 @@ class StoreLibrary:
         if not found.answers(pool, action):
             return None
         archive = found.archive_digest
-        if archive is not None and self._store.head(keys.module_archive(archive)) is None:
+        if archive is not None and not self._deliverable(pool, archive):
             return None
         self._outcomes.put(action, found)
         return found
+
+    def _deliverable(self, pool: str, archive: str) -> bool:
+        """Return whether a module is there, signed so that whoever fetches it can verify it."""
+        if self._store.head(keys.module_archive(archive)) is None:
+            return False
+        signers = self._signers(pool) if self._signers is not None else ()
+        places = [keys.module_envelope(archive, signer) for signer in signers]
+        return not places or any(self._store.head(place) is not None for place in places)
 
     def pools(self, names: Sequence[str]) -> Sequence[PoolDescription]:
         """See `Library.pools`. One that is damaged is not known."""

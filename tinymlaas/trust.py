@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from storage import key_folder
-from storage.keyring import MAX_KEYRING_BYTES, open_keyring
+from storage import files, key_folder
+from storage.keyring import MAX_KEYRING_BYTES, KeyStatus, open_keyring
 from storage.provenance import LOCAL_BUILDER, pool_builder
 from storage.seen import check_seen
 from storage.verify import TrustedKey, trusted_key
-from tinymlaas.contract.errors import UsageError
+from tinymlaas.contract.errors import StoreError, UsageError, VerificationError
 from tinymlaas.inputs import read_input
 from tinymlaas.keyrings import own_keyring
 from tinymlaas.settings import Settings
@@ -83,6 +83,37 @@ def keyring_trust(
             "with what its keeper says (--root checks it)",
         )
     return Trust(keyring.trusted(now or datetime.now(UTC)), keyring.threshold, remarks)
+
+
+def signers_of(settings: Settings) -> Callable[[str], frozenset[str]]:
+    """Return what gives the fingerprints of the keys by which a pool signs now, by its name.
+
+    They are what the keyring in `settings` names for the pool, but for those that retire: what
+    these have signed will soon be refused. The file is read each time, for it changes while we run.
+
+    The function raises StoreError where the keyring cannot be read or is not sound.
+    """
+
+    def signers(pool: str) -> frozenset[str]:
+        path = settings.keyring
+        if path is None:
+            return frozenset()
+        try:
+            keyring = open_keyring(files.read(path))
+        except OSError as error:
+            raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+        except VerificationError as error:
+            raise StoreError(f"{path}: {error}") from error
+        now = datetime.now(UTC)
+        return frozenset(
+            entry.fingerprint
+            for entry in keyring.keys
+            if pool_builder(pool) in entry.builders
+            and entry.status is KeyStatus.ACTIVE
+            and entry.refusal(now) is None
+        )
+
+    return signers
 
 
 def key_trust(path: Path, builders: Sequence[str] = ()) -> Trust:

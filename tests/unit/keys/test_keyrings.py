@@ -266,3 +266,21 @@ def test_the_environment_names_the_keyring() -> None:
     assert from_environment(home).keyring is None
     named = from_environment(home | {"TINYMLAAS_KEYRING": "/srv/keyring.json"})
     assert named.keyring == Path("/srv/keyring.json")
+
+
+def test_who_signs_for_a_pool_now_follows_the_file(tmp_path: Path) -> None:
+    assert trust.signers_of(_settings(tmp_path))("tvm") == frozenset()
+    ring = tmp_path / "keys" / "keyring.json"
+    signers = trust.signers_of(_settings(tmp_path, ring))
+    with pytest.raises(StoreError, match="cannot read"):
+        signers("tvm")
+    first = keyrings.new(tmp_path / "keys", TVM, None, NOW).keyring.keys[0]
+    assert signers("tvm") == {first.fingerprint}
+    assert signers("tflm") == frozenset()
+    second = keyrings.rotate(tmp_path / "keys", TVM, 1000 * DAY, None, NOW).keyring.keys[1]
+    assert signers("tvm") == {second.fingerprint}
+    keyrings.revoke(tmp_path / "keys", second.fingerprint, "lost", NOW)
+    assert signers("tvm") == frozenset()
+    ring.write_bytes(b"{}")
+    with pytest.raises(StoreError, match="malformed"):
+        signers("tvm")

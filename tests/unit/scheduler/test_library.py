@@ -8,8 +8,11 @@ from scheduler.library import StoreLibrary
 from storage import keys
 from storage.memory import MemoryStore
 from tests.unit.scheduler.world import SERVICE, request
+from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import StoreError
+from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import JobEnd, JobEnded, JobState
+from tinymlaas.contract.report import CandidateReport, CandidateStatus
 
 RECORD = JobEnded(
     id="end", source="test", data=JobEnd(tenant="a", job_id="1", state=JobState.CANCELLED)
@@ -38,3 +41,27 @@ def test_the_first_end_of_a_job_stands() -> None:
     assert library.save(RECORD) == RECORD
     other = RECORD.data.model_copy(update={"state": JobState.DONE})
     assert library.save(RECORD.model_copy(update={"data": other})) == RECORD
+
+
+def test_a_module_that_only_a_key_before_signed_is_given_to_a_worker_again() -> None:
+    """Else nobody could verify it any more: the worker signs it anew, and builds nothing."""
+    store, archive, old, new = MemoryStore(), b"archive", "0" * 64, "1" * 64
+    action, digest = "a" * 64, sha256(archive)
+    report = CandidateReport(
+        compiler="tvm", kernels="", status=CandidateStatus.VERIFIED, action_digest=action
+    )
+    outcome = Outcome(report=report, archive_digest=digest)
+    store.put_if_absent(keys.action_outcome("tvm", action), outcome.model_dump_json().encode())
+    store.put(keys.module_archive(digest), archive)
+    store.put_if_absent(keys.module_envelope(digest, old), b"by the old key")
+
+    def found(*signers: str) -> bool:
+        library = StoreLibrary(store, signers=lambda pool: signers if pool == "tvm" else ())
+        return action in library.outcomes({action: "tvm"})
+
+    assert action in StoreLibrary(store).outcomes({action: "tvm"})
+    assert found()  # no key of the pool is known
+    assert found(old)
+    assert not found(new)
+    store.put_if_absent(keys.module_envelope(digest, new), b"by the new key")
+    assert found(new)
