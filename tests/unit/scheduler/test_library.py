@@ -48,7 +48,11 @@ def test_a_module_that_only_a_key_before_signed_is_given_to_a_worker_again() -> 
     store, archive, old, new = MemoryStore(), b"archive", "0" * 64, "1" * 64
     action, digest = "a" * 64, sha256(archive)
     report = CandidateReport(
-        compiler="tvm", kernels="", status=CandidateStatus.VERIFIED, action_digest=action
+        compiler="tvm",
+        kernels="",
+        status=CandidateStatus.VERIFIED,
+        action_digest=action,
+        module_digest=digest,
     )
     outcome = Outcome(report=report, archive_digest=digest)
     store.put_if_absent(keys.action_outcome("tvm", action), outcome.model_dump_json().encode())
