@@ -14,7 +14,7 @@ from tinymlaas.contract.compiler import CompilerDescription, CompileTask, Estima
 from tinymlaas.contract.errors import CompilerCrashed, UsageError
 from workers import sandbox
 from workers.compilers.inside import Ended
-from workers.compilers.output import parse, read_compiled, read_unsupported
+from workers.compilers.output import parse, read_compiled, read_unsupported, shortened
 from workers.compilers.plugin import EXIT_UNSUPPORTED, Output, task_files
 from workers.sandbox import Step
 from workers.sandbox.files import Files
@@ -73,7 +73,8 @@ class CommandCompiler:
     def supports(self, task: CompileTask, model: bytes) -> Support:
         """Return the answer of ``supports TASK.json``."""
         answer = self._ask("supports", task_files(task, model))
-        return parse(Support, answer, f"{self.name}: supports")
+        found = parse(Support, answer, f"{self.name}: supports")
+        return Support(reasons=shortened(found.reasons))
 
     def estimate(self, task: CompileTask, model: bytes) -> Estimate | None:
         """Return the answer of ``estimate TASK.json``, if the compiler says it has one."""

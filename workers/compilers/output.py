@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,13 +15,14 @@ from tinymlaas.contract.compiler import (
     RelativePath,
     Unsupported,
 )
-from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel
+from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel, one_line
 from workers.compilers.plugin import COMPILED_FILE, UNSUPPORTED_FILE, Output
 from workers.sandbox.files import Files
 
 MAX_JSON_BYTES = 8 << 20
 MAX_OUTPUT_BYTES = 512 << 20
 MAX_OUTPUT_FILES = 20_000
+_MOST_REASONS, _LONGEST_REASON = 20, 400
 
 M = TypeVar("M", bound=Model)
 _PATH = TypeAdapter(RelativePath)
@@ -45,7 +47,13 @@ def parse(model: type[M], data: bytes, what: str) -> M:
 def read_unsupported(files: Files, name: str) -> UnsupportedModel:
     """Return the error that ``unsupported.json`` among `files` stands for."""
     what = f"{name}: {UNSUPPORTED_FILE}"
-    return UnsupportedModel(*parse(Unsupported, _file(files, UNSUPPORTED_FILE, what), what).reasons)
+    found = parse(Unsupported, _file(files, UNSUPPORTED_FILE, what), what)
+    return UnsupportedModel(*shortened(found.reasons))
+
+
+def shortened(reasons: Sequence[str]) -> tuple[str, ...]:
+    """Return `reasons` as they go into a report: it is kept, and shown, whoever has written it."""
+    return tuple(one_line(reason[:_LONGEST_REASON]) for reason in reasons[:_MOST_REASONS])
 
 
 def read_compiled(files: Files, description: CompilerDescription) -> Output:
