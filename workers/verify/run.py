@@ -26,7 +26,6 @@ from workers.verify.streams import Answer, Sample
 __all__ = ["CannotSimulate", "RunFailed", "RunResult", "run_module"]
 
 _DEFAULT_TIMEOUT = 300.0
-_LINK_SECONDS = 300.0
 
 
 class Boundary(Protocol):
@@ -53,7 +52,8 @@ def run_module(
 ) -> RunResult:
     """Run ``lib<name>.a`` on `samples`, each one array per input, with `target`'s core.
 
-    `timeout` (seconds) bounds the run of all samples; `cache` keeps harness objects between calls.
+    `timeout` (seconds) bounds one run of the program, the sandbox's limits bound all of it; `cache`
+    keeps harness objects between calls.
     Nothing is left behind, no process and no file.
 
     Raises:
@@ -78,7 +78,6 @@ def run_module(
         returns=Ran,
         step=Step.SIMULATE,
         what="running the module",
-        seconds=len(places) * timeout + _LINK_SECONDS,
     )
     return _result(ran, job)
 

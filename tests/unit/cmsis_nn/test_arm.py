@@ -26,6 +26,7 @@ from workers.compilers.cmsis_nn.arm_tree import ROOT_VARIABLE, ArmTree
 from workers.compilers.cmsis_nn.build import build
 from workers.compilers.cmsis_nn.options import AddOptions, FullyConnectedOptions, SoftmaxOptions
 from workers.compilers.cmsis_nn.switches import Switches
+from workers.compilers.registry import discover
 from workers.sandbox import files
 from workers.toolchains.library import build_library
 
@@ -147,6 +148,18 @@ def compile_with(
     compiled = plugin.compile(path, folder / "out")
     assert isinstance(compiled, Compiled)
     return compiled
+
+
+def test_the_sandbox_sees_the_tree_and_runs_its_size_functions(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYMLAAS_CMSIS_NN_ROOT", str(tree))
+    path = task_of(network().to_bytes(), tmp_path / "in", kernels="arm")
+    task = CompileTask.model_validate_json(path.read_bytes())
+    made = discover().get("cmsis-nn").compile(task, network().to_bytes())
+    here = compile_with(tree, tmp_path / "here", monkeypatch)
+    assert made.compiled == here
+    assert made.files == files.read(tmp_path / "here" / "out")
 
 
 @pytest.mark.parametrize("vectors", [False, True], ids=["plain", "mve"])

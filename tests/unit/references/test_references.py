@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,10 +13,13 @@ from tests.integration.build.compilers import Handmade
 from tests.integration.cli.models import small_onnx
 from tinymlaas.boards import catalog
 from tinymlaas.contract.digest import sha256
+from tinymlaas.contract.errors import CompilerCrashed
 from tinymlaas.contract.jobs import CandidateJob, Inspection
+from workers import sandbox
 from workers.golden import Golden
+from workers.models.golden import golden_inputs
 from workers.models.summary import inspect
-from workers.references import GOLDEN_SAMPLES, Reference, stored_reference
+from workers.references import GOLDEN_SAMPLES, Answers, Reference, reference_of, stored_reference
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +69,41 @@ def test_whatever_bit_of_a_directory_entry_flips_the_reference_is_computed_anew_
             assert (found.golden.outputs[0] == wanted.golden.outputs[0]).all()
             assert store.get(info.key) in (whole, bytes(damaged))
     assert asked > 1
+
+
+def _outputs(job: CandidateJob, count: int = GOLDEN_SAMPLES) -> list[list[np.ndarray]]:
+    specs = job.task.summary.outputs
+    return [[np.ones(spec.shape, spec.dtype.value) for spec in specs] for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda outputs: outputs[:-1], "other samples"),
+        (lambda outputs: [[], *outputs[1:]], "not those of the model"),
+        (lambda outputs: [[each[0].astype("f8")] for each in outputs], "not those of the model"),
+        (lambda outputs: [[each[0].reshape(-1)] for each in outputs], "not those of the model"),
+    ],
+)
+def test_a_job_that_was_led_astray_gives_no_reference(
+    job: CandidateJob, monkeypatch: pytest.MonkeyPatch, change: Any, said: str
+) -> None:
+    forged = Answers("one", change(_outputs(job)), exact=True)
+    monkeypatch.setattr(sandbox, "call", lambda *_, **__: forged)
+    with pytest.raises(CompilerCrashed, match=said):
+        reference_of(b"", job)
+
+
+def test_the_inputs_of_a_reference_are_not_the_jobs_to_choose(
+    job: CandidateJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Answers("one", _outputs(job), exact=True)
+    monkeypatch.setattr(sandbox, "call", lambda *_, **__: answers)
+    found = reference_of(b"", job).golden
+    ours = golden_inputs(job.task.summary, GOLDEN_SAMPLES)
+    np.testing.assert_array_equal(found.inputs[0], np.stack([each[0] for each in ours]))
+    for name in ("\x1b[31m", "", "n" * 101):
+        forged = Answers(name, _outputs(job), exact=True)
+        monkeypatch.setattr(sandbox, "call", lambda *_, forged=forged, **__: forged)
+        with pytest.raises(CompilerCrashed, match="a name that is none"):
+            reference_of(b"", job)
