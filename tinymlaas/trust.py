@@ -89,7 +89,8 @@ def signers_of(settings: Settings) -> Callable[[str], frozenset[str]]:
     """Return what gives the fingerprints of the keys by which a pool signs now, by its name.
 
     They are what the keyring in `settings` names for the pool, but for those that retire: what
-    these have signed will soon be refused. The file is read each time, for it changes while we run.
+    these have signed will soon be refused. The file is read each time, for it changes while we run;
+    of a pool that it does not name, and without the file, no key is known.
 
     The function raises StoreError where the keyring cannot be read or is not sound.
     """
@@ -100,6 +101,8 @@ def signers_of(settings: Settings) -> Callable[[str], frozenset[str]]:
             return frozenset()
         try:
             keyring = open_keyring(files.read(path))
+        except FileNotFoundError:  # a farm that is coming up writes it once all have their keys
+            return frozenset()
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
         except VerificationError as error:

@@ -27,6 +27,7 @@ from tinymlaas.farm.process import Stop, guarded, log_to_stderr
 from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
 from tinymlaas.farm.web import Health, Pages, serve
 from tinymlaas.telemetry import SchedulerMetrics
+from tinymlaas.trust import signers_of
 from workers.compilers import registry
 from workers.sources import service_digest
 
@@ -144,7 +145,7 @@ class _Scheduler:
             roles(services.names),
             sender,
             sender,
-            StoreLibrary(services.store),
+            StoreLibrary(services.store, signers=signers_of(environment.own)),
             clock,
         )
         self._clock = clock

@@ -28,7 +28,7 @@ from tinymlaas.farm.private import DIRECT, Private, isolate, private_servers
 from tinymlaas.farm.process import Stop
 from tinymlaas.farm.roles import SCHEDULER, Role, roles, tenant_role, worker_role
 from tinymlaas.farm_settings import checked_tenant
-from tinymlaas.keyrings import adopt
+from tinymlaas.keyrings import KEYRING_NAME, adopt
 from tinymlaas.services.process import NotReady
 from tinymlaas.services.state import locked
 from workers.compilers import registry
@@ -166,7 +166,9 @@ def _environment(wanted: Wanted, private: Private | None) -> dict[str, str]:
         environment |= private.variables
         keys = wanted.state.absolute() / "keys"
         environment.setdefault(settings.KEYS_VARIABLE, str(keys))
-    environment[settings.KEYS_VARIABLE] = str(settings.from_environment(environment).keys)
+    own = settings.from_environment(environment).keys
+    environment[settings.KEYS_VARIABLE] = str(own)
+    environment[settings.KEYRING_VARIABLE] = str(own / KEYRING_NAME)
     return environment
 
 
