@@ -162,11 +162,12 @@ class StoreLibrary:
         return {action: outcome for action, outcome in found.items() if outcome is not None}
 
     def _outcome(self, pool: str, action: str) -> Outcome | None:
-        found = self._outcomes.get(action)
+        key = keys.action_outcome(pool, action)
+        found = self._outcomes.get(key.path)
         if found is not None:
             return found
         try:
-            data = self._store.get(keys.action_outcome(pool, action))
+            data = self._store.get(key)
             found = Outcome.model_validate_json(data)
         except (ObjectNotFound, ValidationError):
             return None
@@ -175,7 +176,7 @@ class StoreLibrary:
         archive = found.archive_digest
         if archive is not None and not self._deliverable(pool, archive):
             return None
-        self._outcomes.put(action, found)
+        self._outcomes.put(key.path, found)
         return found
 
     def _deliverable(self, pool: str, archive: str) -> bool:
