@@ -120,7 +120,7 @@ class LocalService:
         return CompilerList(compilers=tuple(entries), unavailable=registry.unavailable)
 
     def inspect(self, path: Path, shapes: Shapes) -> Inspection:
-        """Inspect a model file in a child process, or take the result from the store.
+        """Inspect a model file in the sandbox, or take the result from the store.
 
         Raises:
             UsageError: there is no such file.

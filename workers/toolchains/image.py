@@ -8,10 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.constants import SH_FLAGS
-from elftools.elf.elffile import ELFFile
+from typing import Any, BinaryIO
 
 from tinymlaas.contract.errors import CompilerCrashed
 
@@ -21,8 +18,7 @@ _MAP_START = "Linker script and memory map"
 _MAP_LINE = re.compile(
     r"^ (\.\S+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+) (\S.*)$", re.MULTILINE | re.IGNORECASE
 )
-# pyelftools checks little of what it follows.
-_UNSOUND = (ELFError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
+_SHF_ALLOC, _SHF_EXECINSTR, _SHF_WRITE, _SHF_TLS = 0x2, 0x4, 0x1, 0x400  # gABI, sh_flags
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
 
@@ -54,6 +50,20 @@ class DamagedObject(CompilerCrashed):
     """What should be an ELF file cannot be read as one."""
 
 
+def _elf(file: BinaryIO) -> Any:
+    """Read `file` with pyelftools, which is loaded only where there is something to read."""
+    from elftools.elf.elffile import ELFFile
+
+    return ELFFile(file)
+
+
+def _unsound() -> tuple[type[Exception], ...]:
+    """Return what pyelftools trips over in a damaged file: it checks little of what it follows."""
+    from elftools.common.exceptions import ELFError
+
+    return (ELFError, ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
+
+
 def machine_of_object(path: Path) -> str | None:
     """Return the ELF header's machine (``EM_ARM``) of an object, or None if `path` is not ELF.
 
@@ -62,9 +72,9 @@ def machine_of_object(path: Path) -> str | None:
     """
     with path.open("rb") as file:
         try:
-            elf = ELFFile(file)
+            elf = _elf(file)
             machine = str(elf["e_machine"])
-        except _UNSOUND:
+        except _unsound():
             return None
         with _sound():
             list(_sections(elf))
@@ -74,16 +84,16 @@ def machine_of_object(path: Path) -> str | None:
 def sections(path: Path) -> tuple[Section, ...]:
     """Return every non-empty section of the executable `path` that takes memory."""
     with path.open("rb") as file:
-        return tuple(_sections(ELFFile(file)))
+        return tuple(_sections(_elf(file)))
 
 
-def _sections(elf: ELFFile) -> Iterator[Section]:
+def _sections(elf: Any) -> Iterator[Section]:
     segments = [segment for segment in elf.iter_segments() if segment["p_type"] == "PT_LOAD"]
     for section in elf.iter_sections():
         flags = section["sh_flags"]
         # .tbss takes no memory where it stands: it is the template of a thread's zeros.
-        takes_memory = flags & SH_FLAGS.SHF_ALLOC and section["sh_size"] > 0
-        thread_zeros = flags & SH_FLAGS.SHF_TLS and section["sh_type"] == "SHT_NOBITS"
+        takes_memory = flags & _SHF_ALLOC and section["sh_size"] > 0
+        thread_zeros = flags & _SHF_TLS and section["sh_type"] == "SHT_NOBITS"
         if not takes_memory or thread_zeros:
             continue
         address = section["sh_addr"]
@@ -97,9 +107,9 @@ def _sections(elf: ELFFile) -> Iterator[Section]:
             address=address,
             load=address + shift,
             size=section["sh_size"],
-            writable=bool(flags & SH_FLAGS.SHF_WRITE),
+            writable=bool(flags & _SHF_WRITE),
             stored=section["sh_type"] != "SHT_NOBITS",
-            executable=bool(flags & SH_FLAGS.SHF_EXECINSTR),
+            executable=bool(flags & _SHF_EXECINSTR),
         )
 
 
@@ -114,7 +124,7 @@ def object_sections(archive: bytes) -> tuple[Section, ...]:
     found: list[Section] = []
     with _sound():
         for member in _members(archive):
-            found.extend(_sections(ELFFile(io.BytesIO(member))))
+            found.extend(_sections(_elf(io.BytesIO(member))))
     return tuple(found)
 
 
@@ -123,7 +133,7 @@ def _sound() -> Iterator[None]:
     """Turn what pyelftools trips over into an error that can be told."""
     try:
         yield
-    except _UNSOUND as error:
+    except _unsound() as error:
         said = str(error)[:100] or type(error).__name__
         raise DamagedObject(f"it is no sound ELF file: {said}") from None
 
@@ -146,7 +156,7 @@ def _members(archive: bytes) -> Iterator[bytes]:
 def symbol_size(path: Path, name: str) -> int:
     """Return the size in bytes of the object `name` in the executable `path`, 0 if it has none."""
     with path.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
+        table = _elf(file).get_section_by_name(".symtab")
         found = table.get_symbol_by_name(name) if table is not None else None
         return int(found[0]["st_size"]) if found else 0
 
@@ -154,7 +164,7 @@ def symbol_size(path: Path, name: str) -> int:
 def function_at(path: Path, address: int) -> str | None:
     """Return the name of the function of the executable `path` that has code at `address`."""
     with path.open("rb") as file:
-        table = ELFFile(file).get_section_by_name(".symtab")
+        table = _elf(file).get_section_by_name(".symtab")
         for symbol in table.iter_symbols() if table is not None else ():
             start = symbol["st_value"] & ~1  # the lowest bit says Thumb
             if symbol["st_info"]["type"] == "STT_FUNC" and 0 <= address - start < symbol["st_size"]:
