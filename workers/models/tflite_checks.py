@@ -120,8 +120,12 @@ def _tensor(index: int, tensor: TfliteTensor, model: TfliteModel, limits: ModelL
     if (tensor.nbytes or tensor.size) > limits.tensor_bytes:
         raise InvalidModel(f"{where} of shape {tensor.shape} is larger than {limits.tensor_bytes}")
     _signature(where, tensor)
-    dense = tensor.data_bytes is not None and tensor.nbytes is not None and not tensor.sparse
-    if dense and tensor.data_bytes != tensor.nbytes:
+    if tensor.data_bytes is not None and tensor.nbytes is None:
+        raise InvalidModel(
+            f"{where} is a constant of type {tensor.type}, whose bytes say themselves where they "
+            "are: only numbers are taken"
+        )
+    if tensor.data_bytes not in (None, tensor.nbytes) and not tensor.sparse:
         raise _damaged(f"{where} needs {tensor.nbytes} bytes but has {tensor.data_bytes}")
     _quantization(where, tensor)
     if tensor.sparsity is not None:

@@ -37,7 +37,7 @@ def check_sparsity(where: str, tensor: TfliteTensor, sparsity: TfliteSparsity) -
         stored = _stored(where, stored, sizes[position], dimension)
         if stored > tensor.size:
             raise _damaged(where, "more elements than its shape")
-    if tensor.nbytes is not None and tensor.size:
+    if tensor.nbytes and tensor.size:
         width, odd = divmod(tensor.nbytes, tensor.size)
         if odd or tensor.data_bytes != stored * width:
             raise _damaged(where, f"{tensor.data_bytes} bytes for {stored} elements")

@@ -130,6 +130,8 @@ def test_a_vector_of_one_table_many_times_is_cheap_but_bounded():
         (lambda t: setattr(t.subgraphs[0].tensors[0], "shape", [1 << 30, 8]), "larger than"),
         (lambda t: setattr(t.subgraphs[0].tensors[1], "shape", [2, 3, 3, 2]), "needs 144 bytes"),
         (lambda t: setattr(t.subgraphs[0].tensors[0], "shapeSignature", [-1]), "signature"),
+        (lambda t: setattr(t.subgraphs[0].tensors[1], "type", 5), "constant of type STRING"),
+        (lambda t: setattr(t.subgraphs[0].tensors[1], "type", 99), "constant of type TYPE_99"),
         (lambda t: t.subgraphs[0].operators.reverse(), "before it is written"),
         (lambda t: t.subgraphs[0].operators.append(t.subgraphs[0].operators[0]), "already"),
         (lambda t: t.subgraphs[0].operators.pop(), "never written"),
