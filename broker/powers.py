@@ -79,11 +79,38 @@ def tenant(name: str, names: Names) -> Power:
     )
 
 
+def permissions(powers: Mapping[str, Power], vhost: str = "/") -> dict[str, Any]:
+    """Return the permissions of users, by name, as RabbitMQ's definitions have them."""
+    return {
+        "permissions": [
+            {
+                "user": name,
+                "vhost": vhost,
+                "configure": power.configure,
+                "write": power.write,
+                "read": power.read,
+            }
+            for name, power in powers.items()
+        ],
+        "topic_permissions": [
+            {
+                "user": name,
+                "vhost": vhost,
+                "exchange": topic.exchange,
+                "write": topic.write,
+                "read": topic.read,
+            }
+            for name, power in powers.items()
+            for topic in power.topics
+        ],
+    }
+
+
 def definitions(users: Mapping[str, tuple[str, Power]], vhost: str = "/") -> dict[str, Any]:
     """Return RabbitMQ's definitions of `users`, by name, each with its secret and power: what
     ``rabbitmqctl import_definitions`` and ``load_definitions`` read.
     """
-    return {
+    found = {
         "vhosts": [{"name": vhost}],
         "users": [
             {
@@ -94,28 +121,8 @@ def definitions(users: Mapping[str, tuple[str, Power]], vhost: str = "/") -> dic
             }
             for name, (secret, power) in users.items()
         ],
-        "permissions": [
-            {
-                "user": name,
-                "vhost": vhost,
-                "configure": power.configure,
-                "write": power.write,
-                "read": power.read,
-            }
-            for name, (_, power) in users.items()
-        ],
-        "topic_permissions": [
-            {
-                "user": name,
-                "vhost": vhost,
-                "exchange": topic.exchange,
-                "write": topic.write,
-                "read": topic.read,
-            }
-            for name, (_, power) in users.items()
-            for topic in power.topics
-        ],
     }
+    return found | permissions({name: power for name, (_, power) in users.items()}, vhost)
 
 
 def _hashed(secret: str) -> str:

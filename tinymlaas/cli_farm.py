@@ -1,8 +1,9 @@
-"""The commands `tinymlaas farm up` and `tinymlaas farm declare`."""
+"""The commands `tinymlaas farm up`, `tinymlaas farm declare` and `tinymlaas farm roles`."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -82,3 +83,21 @@ def declare(
         f"declared {len(wanted.exchanges)} exchanges, {len(wanted.queues)} queues, "
         f"{len(wanted.bindings)} bindings"
     )
+
+
+@app.command("roles")
+def show_roles(
+    pool: Annotated[
+        list[str] | None,
+        typer.Option("--pool", metavar="NAME", help="Pools; repeatable. All by default."),
+    ] = None,
+    tenant: TenantsOption = None,
+    bucket: Annotated[str, typer.Option(metavar="NAME", help="The bucket.")] = "tinymlaas",
+) -> None:
+    """Print what each role may do, as JSON: for RabbitMQ, AWS and SeaweedFS."""
+    from tinymlaas.farm import declare, up
+    from tinymlaas.farm.roles import roles, shown
+
+    names, pools = declare.named(pool or ())
+    found = roles(pools, up.parse_tenants(tenant or ()), names)
+    typer.echo(json.dumps(shown(found, bucket), indent=2))

@@ -47,16 +47,27 @@ class TopologyShown(Model):
     bindings: tuple[BindingShown, ...]
 
 
-def wanted(pools: Sequence[str]) -> Topology:
-    """Return the topology for `pools`, or those of the environment, or of what is installed.
+def named(pools: Sequence[str]) -> tuple[Names, tuple[str, ...]]:
+    """Return what all is called, and `pools`, or those of the environment, or of what is installed;
+    the one that prepares always.
 
     Raises:
         UsageError: a pool's name or the prefix is malformed.
     """
-    named = parse_pools(",".join(pools) or os.environ.get(POOLS_VARIABLE, ""))
-    found = named or tuple(registry.names(settings.from_environment().compilers))
-    prefix = farm_settings.prefix_from_environment()
-    return topology([*found, PREPARE_POOL], Names(prefix))
+    given = parse_pools(",".join(pools) or os.environ.get(POOLS_VARIABLE, ""))
+    found = given or tuple(registry.names(settings.from_environment().compilers))
+    names = Names(farm_settings.prefix_from_environment())
+    return names, tuple(dict.fromkeys((*found, PREPARE_POOL)))
+
+
+def wanted(pools: Sequence[str]) -> Topology:
+    """Return the topology for `pools`; see `named`.
+
+    Raises:
+        UsageError: a pool's name or the prefix is malformed.
+    """
+    names, found = named(pools)
+    return topology(found, names)
 
 
 def make(topology: Topology) -> None:

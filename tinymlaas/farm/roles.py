@@ -6,8 +6,9 @@ started the farm may do everything. `docs/farm.md` shows them in a table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from broker import powers as on_broker
 from broker.topology import Names
@@ -46,3 +47,21 @@ def roles(pools: Iterable[str], tenants: Iterable[str], names: Names) -> dict[st
         bucket = in_bucket.tenant(tenant)
         found[tenant_role(tenant)] = Role(on_broker.tenant(tenant, names), bucket)
     return found
+
+
+def shown(wanted: Mapping[str, Role], bucket: str) -> dict[str, Any]:
+    """Return what `tinymlaas farm roles` prints: the roles in the words of RabbitMQ (definitions,
+    users and their secrets left out), of AWS (a policy each) and of SeaweedFS (an identity each,
+    credentials left out).
+    """
+    in_buckets = {name: role.bucket for name, role in wanted.items()}
+    return {
+        "rabbitmq": on_broker.permissions({name: role.broker for name, role in wanted.items()}),
+        "aws": {name: in_bucket.aws_policy(each, bucket) for name, each in in_buckets.items()},
+        "seaweedfs": {
+            "identities": [
+                {"name": name, "actions": in_bucket.seaweedfs_actions(each, bucket)}
+                for name, each in in_buckets.items()
+            ]
+        },
+    }
