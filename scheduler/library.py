@@ -72,7 +72,8 @@ class StoreLibrary:
         self._signers = signers
         self._files: _Recent[bool] = _Recent(_FILES, now)
         self._shared: _Recent[bool] = _Recent(_FILES, now)
-        self._given: _Recent[bool] = _Recent(_FILES, now)
+        self._given: _Recent[int] = _Recent(_FILES, now)
+        self._rotations = 1
         self._reading = threading.Semaphore(_FILES_AT_ONCE)
         self._inspections: _Recent[Inspection] = _Recent(_INSPECTIONS, now)
         self._outcomes: _Recent[Outcome] = _Recent(_OUTCOMES, now)
@@ -185,7 +186,10 @@ class StoreLibrary:
             return False
         signers = self._signers(pool) if self._signers is not None else ()
         places = [keys.module_envelope(archive, signer) for signer in signers]
-        return not places or any(self._store.head(place) is not None for place in places)
+        if not places or any(self._store.head(place) is not None for place in places):
+            return True
+        self._rotations += 1  # what tenants have been given lacks the envelope that is made now
+        return False
 
     def pools(self, names: Sequence[str]) -> Sequence[PoolDescription]:
         """See `Library.pools`. One that is damaged is not known."""
@@ -250,7 +254,8 @@ class StoreLibrary:
         """
         archive = keys.module_archive(digest)
         own = keys.given(tenant, archive)
-        if self._given.get(own.path) is not None:
+        rotations = self._rotations
+        if self._given.get(own.path) == rotations:
             return
         with contextlib.suppress(ObjectNotFound, ObjectDamaged):
             for envelope in list(self._store.list(keys.envelopes(digest))):
@@ -259,7 +264,7 @@ class StoreLibrary:
                     self._store.put_if_absent(place, self._store.get(envelope.key))
             if self._store.head(own) is None:
                 self._store.put(own, self._store.get(archive))
-            self._given.put(own.path, True)
+            self._given.put(own.path, rotations)
 
     def _give_log(self, tenant: str, digest: str) -> None:
         with contextlib.suppress(ObjectNotFound, ObjectDamaged):

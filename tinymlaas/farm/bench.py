@@ -62,5 +62,4 @@ def open_bench(place: Place) -> Workbench:
         place.own.toolchain_cache,
         Silent(),
         builder=LOCAL_BUILDER if name is None else pool_builder(name),
-        sign_first=True,
     )

@@ -134,7 +134,7 @@ def test_a_model_goes_in_and_a_signed_module_comes_out(farm: Farm) -> None:
     assert result.chosen is not None
     digest = result.candidates[result.chosen].module_digest
     assert digest is not None
-    assert result.module == keys.module_archive(digest).path
+    assert result.module == keys.given("a", keys.module_archive(digest)).path
     key = farm.bench.signer.public_key
     archive = farm.bench.store.get(keys.module_archive(digest))
     envelope = farm.bench.store.get(keys.module_envelope(digest, key.fingerprint))

@@ -128,6 +128,26 @@ def test_an_ended_job_gives_its_tenant_module_provenance_and_log() -> None:
     assert not list(store.list("tenants/rival/"))
 
 
+def test_after_a_rotation_the_new_envelope_is_given_too() -> None:
+    store = MemoryStore()
+    signing = ["a" * 64]
+    library = StoreLibrary(store, signers=lambda pool: signing)
+    archive, digest = keys.module_archive(sha256(b"zip")), sha256(b"zip")
+    store.put(archive, b"zip")
+    store.put_if_absent(keys.module_envelope(digest, "a" * 64), b"old")
+    stored = outcome(module_digest=digest).model_copy(update={"archive_digest": digest})
+    place = keys.action_outcome("cc", "a" * 64)
+    store.put_if_absent(place, stored.model_dump_json().encode())
+    library.save(done("acme"))
+    signing[:] = ["b" * 64]
+    assert not library.outcomes({"a" * 64: "cc"}), "to be signed anew"
+    store.put_if_absent(keys.module_envelope(digest, "b" * 64), b"new")
+    assert library.outcomes({"a" * 64: "cc"})
+    library.save(done("acme").model_copy(update={"data": done("acme").data}))
+    given = keys.given("acme", keys.module_envelope(digest, "b" * 64))
+    assert store.get(given) == b"new"
+
+
 def test_a_module_that_was_lost_is_not_given_and_the_job_ends_all_the_same() -> None:
     store, library = uploaded()
     library.save(done("acme"))
