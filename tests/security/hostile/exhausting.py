@@ -119,10 +119,14 @@ def fork_bomb(place):
 
 @attack
 def disk(place):
-    with (place.out / "large").open("wb", buffering=0) as file:
-        for _ in range(MOST_BYTES // (16 * MIB)):
-            if file.write(b"d" * (16 * MIB)) < 16 * MIB:
-                raise Contained("short write")
+    path = place.out / "large"
+    try:
+        with path.open("wb", buffering=0) as file:
+            for _ in range(MOST_BYTES // (16 * MIB)):
+                if file.write(b"d" * (16 * MIB)) < 16 * MIB:
+                    raise Contained("no room for more")
+    finally:
+        path.unlink()  # else there is no room for what we have to say
     return f"{MOST_BYTES >> 20} MiB"
 
 

@@ -252,7 +252,7 @@ def answer_is_deep(place):
 def answer_is_huge(place):
     with (place.out / "compiled.json").open("w") as file:
         file.write('{"compiler": "')
-        for _ in range(64):
+        for _ in range(16):
             file.write("h" * (1 << 20))
         file.write('"}')
 

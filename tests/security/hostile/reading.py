@@ -45,7 +45,10 @@ def key_file_through_init(place):
 def key_file_by_link(place):
     link = place.out / "link"
     link.symlink_to(place.plan["secret"])
-    return _found(place, link)
+    try:
+        return _found(place, link)
+    finally:
+        link.unlink()
 
 
 @attack
@@ -112,7 +115,8 @@ def search(place):
     """Look for planted files wherever files of others would be."""
     name = place.plan["planted_name"]
     for root in place.plan["roots"]:
-        for folder, _, files in os.walk(root):
+        for folder, folders, files in os.walk(root):
+            folders[:] = [each for each in folders if f"{folder}/{each}" != sys.base_prefix]
             if name in files:
                 return f"{folder}/{name}"
     raise Contained("found nowhere")

@@ -10,11 +10,6 @@ def include_a_secret(place):
 
 
 @attack
-def include_the_environment(place):
-    written(place, {"m.c": '#include "/proc/self/environ"\n' + relu(place)})
-
-
-@attack
 def embed_a_secret(place):
     """The assembler copies any file into the object, and so into the module."""
     top = f'__asm__(".section .rodata\\n.incbin \\"{place.plan["secret"]}\\"\\n.text");'
@@ -150,15 +145,9 @@ def _semihosted(what, block):
     )
 
 
-# A number that is wrong wherever `said` tells that the request went well: then the module's
-# outputs differ from the reference's, by that.
-_TELL = "for (int i = 0; i < 4; i++) y[i] = said == {good} ? {got}.0f : y[i];"
-_TOP = "static volatile unsigned long said_ __attribute__((unused));"
-
-
-def _firmware(place, requests, end):
-    before = "unsigned long said = 0;"
-    written(place, {"m.c": relu(place, before=before, after=requests + end, top=_TOP)})
+def _firmware(place, request, end="y[0] = 1e9f;"):
+    """Make the request; the numbers are wrong then, so that the module is not taken either way."""
+    written(place, {"m.c": relu(place, before="unsigned long said = 0;", after=request + end)})
 
 
 def _opened(path, mode):
@@ -167,7 +156,7 @@ def _opened(path, mode):
 
 @attack
 def firmware_reads_a_file(place):
-    """SYS_OPEN of a secret; the outputs tell."""
+    """SYS_OPEN of a secret: never ends if that goes well."""
     request = _semihosted(1, _opened(place.plan["secret"], 1))
     _firmware(place, request, "if (said != 0xffffffffUL) { for (;;) { } } y[0] = 1e9f;")
 
@@ -175,14 +164,14 @@ def firmware_reads_a_file(place):
 @attack
 def firmware_writes_a_file(place):
     request = _semihosted(1, _opened(place.plan["written_path"], 5))
-    _firmware(place, request, "y[0] = 1e9f;")
+    _firmware(place, request)
 
 
 @attack
 def firmware_removes_a_file(place):
     path = place.plan["removable"]
     request = _semihosted(14, f'const void *block[2] = {{"{path}", (void *){len(path)}}};')
-    _firmware(place, request, "y[0] = 1e9f;")
+    _firmware(place, request)
 
 
 @attack
@@ -190,13 +179,13 @@ def firmware_runs_a_command(place):
     """SYS_SYSTEM, which the simulator hands to a shell."""
     command = f"echo hostile > {place.plan['written_path']}"
     block = f'const void *block[2] = {{"{command}", (void *){len(command)}}};'
-    _firmware(place, _semihosted(18, block), "y[0] = 1e9f;")
+    _firmware(place, _semihosted(18, block))
 
 
 @attack
 def firmware_ends_early(place):
     block = "const unsigned long block[2] = {0x20026, 0};"
-    _firmware(place, _semihosted(0x20, block), "")
+    _firmware(place, _semihosted(0x20, block))
 
 
 @attack
