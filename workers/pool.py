@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,7 +23,7 @@ from storage import keys
 from storage.port import ObjectNotFound, ObjectStore
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.digest import sha256
-from tinymlaas.contract.errors import StoreError, TinymlaasError
+from tinymlaas.contract.errors import RetryableFailure, StoreError, TinymlaasError
 from tinymlaas.contract.jobs import Outcome
 from tinymlaas.contract.messages import Event
 from tinymlaas.contract.pool_messages import (
@@ -106,14 +107,20 @@ class PoolWorker:
         store: ObjectStore,
         outbox: Outbox,
         limits: Limits = Limits(),
+        signer: Callable[[], str] | None = None,
     ) -> None:
-        """Look for outcomes in `store`; tasks open their own with `opener`."""
+        """Look for outcomes in `store`; tasks open their own with `opener`.
+
+        `signer` gives the fingerprint of the key that signs our modules: what only another one
+        has signed is a task like any other, of which nothing is left to do but to sign it.
+        """
         child.preload(*_PRELOADED)
         self._who = identity
         self._opener = opener
         self._store = store
         self._outbox = outbox
         self._limits = limits
+        self._signer = signer
         self._lock = threading.Lock()
         self._killed: OrderedDict[str, None] = OrderedDict()
         self._task: PoolTask | None = None
@@ -239,7 +246,7 @@ class PoolWorker:
             return end.model_copy(update={"status": TaskStatus.KILLED})
         try:
             outcome = self._stored(task)
-        except StoreError as error:
+        except (StoreError, RetryableFailure) as error:
             return end.model_copy(update={"status": TaskStatus.RETRY, "reasons": error.reasons})
         if outcome is not None:
             return end.model_copy(update={"outcome": outcome, "cached": True})
@@ -256,7 +263,7 @@ class PoolWorker:
             return task.task_id not in self._killed
 
     def _stored(self, task: PoolTask) -> Outcome | None:
-        """Return the stored outcome of a build if its module is there too."""
+        """Return the stored outcome of a build if its module is there too, signed by our key."""
         if not isinstance(task.work, BuildTask):
             return None
         try:
@@ -267,9 +274,14 @@ class PoolWorker:
         if not found.answers(task.work.job.compiler, task.action):
             return None
         archive = found.archive_digest
-        if archive is not None and self._store.head(keys.module_archive(archive)) is None:
-            return None
-        return found
+        return found if archive is None or self._is_signed(archive) else None
+
+    def _is_signed(self, archive: str) -> bool:
+        if self._store.head(keys.module_archive(archive)) is None:
+            return False
+        if self._signer is None:
+            return True
+        return self._store.head(keys.module_envelope(archive, self._signer())) is not None
 
     def _stale(self, task: PoolTask) -> str | None:
         """Say why our result would be another than the task's action names, if so."""

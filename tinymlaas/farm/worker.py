@@ -25,6 +25,7 @@ from broker.farm import FarmPublisher, kills_of
 from broker.publisher import Publisher
 from broker.topology import Names, of_worker
 from storage import keys
+from storage.remote_signer import RemoteSigner
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.errors import RetryableFailure, StoreError, TinymlaasError, UsageError
 from tinymlaas.contract.pool_messages import PREPARE_POOL, TaskEnd
@@ -130,6 +131,8 @@ class _Worker:
             services.store,
             BrokerOutbox(FarmPublisher(self._publisher, services.names, pool)),
             Limits(heartbeat_seconds=_HELLO_SECONDS),
+            # Asked each time: a signer that was started again may have another key.
+            (lambda: RemoteSigner(socket).public_key.fingerprint) if socket else None,
         )
         child.preload(*_PRELOADED)
         child.warm_up()

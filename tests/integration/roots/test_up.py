@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -9,15 +10,18 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from storage.provenance import pool_builder
 from tests.integration.roots.running_up import Client, Up, alive, family, farm_up, page
 from tests.services import stub_compiler
 from tests.services.stub_compiler import Stub
 from tests.unit.scaffold.project import ROOT
+from tinymlaas.keyrings import rotate
 from workers import guardian
 
 VARIABLES = ("TINYMLAAS_AMQP_URL", "TINYMLAAS_S3_ENDPOINT", "TINYMLAAS_S3_BUCKET",
@@ -186,3 +190,38 @@ def test_who_is_killed_is_started_again_and_works(up: Up, stub: Stub, member: st
     with Client(up.env) as client:
         client.submit(job, stub.order("acme", job))
         client.await_states({job: "done"})
+
+
+@pytest.mark.slow
+def test_after_a_rotation_what_was_built_is_signed_anew(up: Up, stub: Stub, tmp_path: Path) -> None:
+    """Without overlap: what only the old key has signed, nobody can verify any more."""
+
+    def job(name: str) -> dict[str, str]:
+        with Client(up.env) as client:
+            client.submit(name, stub.order("acme", "turned"))
+            client.await_states({name: "done"})
+        command = [sys.executable, "-m", "tinymlaas", "fetch", name, "--json", "-o"]
+        fetched = subprocess.run(
+            [*command, str(tmp_path / name)],
+            env={**os.environ, **up.env, "TINYMLAAS_KEYS": str(tmp_path / "mine")},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert fetched.returncode == 0, fetched.stdout
+        found: dict[str, str] = json.loads(fetched.stdout)
+        return found
+
+    before = job("before_rotation")
+    now = datetime.now(UTC)
+    rotated = rotate(up.state / "keys", pool_builder("stub"), timedelta(0), None, now)
+    again = "was killed by SIGKILL; starting it again"
+    known = up.said().count(again)
+    for member in ("scheduler", "worker stub"):  # what they remember is a minute old at most
+        os.kill(up.pids()[member], signal.SIGKILL)
+    up.until(lambda: up.said().count(again) == known + 2)
+    after = job("after_rotation")
+    assert before["signer"] != after["signer"] == rotated.keyring.keys[-1].fingerprint
+    assert Path(before["module"]).read_bytes() == Path(after["module"]).read_bytes()
+    assert stub.begun().count("turned") == 1

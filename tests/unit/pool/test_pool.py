@@ -279,6 +279,30 @@ def test_a_stored_outcome_without_its_module_does_not_count(bench: Bench) -> Non
     assert not bench.worker.handle(message(task)).cached
 
 
+def test_a_stored_module_that_another_key_signed_is_a_task_like_any_other(tmp_path: Path) -> None:
+    """After a rotation it has to be signed anew, else nobody could verify it any more."""
+    bench, task, archive = Bench(tmp_path), build_task("refuses"), b"archive"
+    digest, ours = sha256(archive), "1" * 64
+    report = CandidateReport(
+        compiler="refuses",
+        kernels="k",
+        status=CandidateStatus.VERIFIED,
+        action_digest=task.action,
+        module_digest=digest,
+    )
+    built = Outcome(report=report, archive_digest=digest)
+    place = keys.action_outcome("refuses", task.action)
+    bench.store.put_if_absent(place, built.model_dump_json().encode())
+    bench.store.put(keys.module_archive(digest), archive)
+    bench.store.put_if_absent(keys.module_envelope(digest, "0" * 64), b"by the key before")
+    identity = Identity("cc", "cc-1", "s", compiler("cc"))
+    opener = Opener(OPENER, str(tmp_path))
+    worker = PoolWorker(identity, opener, bench.store, Outbox(), signer=lambda: ours)
+    assert worker._stored(task) is None
+    bench.store.put_if_absent(keys.module_envelope(digest, ours), b"by ours")
+    assert worker.handle(message(task)).cached
+
+
 def test_a_model_is_inspected_or_refused(tmp_path: Path) -> None:
     bench = Bench(tmp_path, PREPARE_POOL)
     for number, (data, refused) in enumerate(((tiny_onnx(), False), (b"no model", True))):
