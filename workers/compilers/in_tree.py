@@ -75,6 +75,7 @@ class InTreeCompiler:
             what=f"{self._module.split('.')[-2]} estimate",
             readable=_folders(variables),
             preload=self._preload,
+            imports=(self._module,),
         )
         return found
 
@@ -92,6 +93,7 @@ class InTreeCompiler:
             what=f"{description.name} compile",
             readable=_folders(variables),
             preload=self._preload,
+            imports=(self._module,),
         )
         if UNSUPPORTED_FILE in files:
             raise read_unsupported(files, description.name)

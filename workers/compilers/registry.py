@@ -24,7 +24,16 @@ class _InTree:
 _IN_TREE = {
     "cmsis-nn": _InTree("workers.compilers.cmsis_nn.plugin", "tflite", "models"),
     "tflm": _InTree("workers.compilers.tflm.plugin", "tflite_micro", "tflm"),
-    "tvm": _InTree("workers.compilers.tvm.plugin", "tvm", "tvm", ("tvm",)),
+    "tvm": _InTree(
+        "workers.compilers.tvm.plugin",
+        "tvm",
+        "tvm",
+        (
+            "tvm",
+            "tvm.relax.frontend.onnx",
+            "workers.compilers.tvm.graph.build",
+        ),
+    ),
 }
 
 

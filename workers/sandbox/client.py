@@ -112,6 +112,7 @@ def call(
     seconds: float | None = None,
     readable: Sequence[Path] = (),
     preload: Sequence[str] = (),
+    imports: Sequence[str] = (),
 ) -> Any:
     """Call `function` ("module:name") with picklable `args` in a sandbox; return what it returns.
 
@@ -124,7 +125,8 @@ def call(
         log: file that gets what the job prints.
         seconds: wall-clock limit, where that is less than the step's.
         readable: folders that are visible inside.
-        preload: modules that the zygote imports once for all jobs that name the same.
+        preload: modules that make a zygote of their own, for all jobs that name the same.
+        imports: lighter modules, which whatever zygote it is imports before the first such job.
 
     Raises:
         TinymlaasError: what the function itself raised of that family (`workers.sandbox.errors`).
@@ -141,7 +143,8 @@ def call(
     connection, zygote = _zygotes.connect(base)
     with connection, _cancellable(connection), child.log_of(log).open("ab") as sink:
         with contextlib.suppress(OSError):  # what has gone wrong is told by the answer
-            send_modules(connection, (function.partition(":")[0], *_LIBRARIES.get(step, ())))
+            modules = (function.partition(":")[0], *imports, *_LIBRARIES.get(step, ()))
+            send_modules(connection, modules)
             send_order(connection, order)
         said = _Conversation(what, limits, sink).listen(connection)
     if said is None:
