@@ -48,7 +48,7 @@ def _part(options: argparse.Namespace) -> int:
             "target": target.name,
             "cases": tally.cases,
             "refused": tally.refused,
-            "crashed": tally.crashed,
+            "crashed": [[why, _kept(data)] for why, data in tally.crashed],
             "seconds": time.monotonic() - began,
             "found": [[why, _kept(data)] for why, data in tally.found],
         }
@@ -105,10 +105,11 @@ def _table(told: list[dict]) -> list[str]:
     print(f"{'target':24}{'cases':>8}{'refused':>9}{'crashed':>9}{'seconds':>9}")
     for name in dict.fromkeys(each["target"] for each in told):
         mine = [each for each in told if each["target"] == name]
-        sums = [sum(each[key] for each in mine) for key in ("cases", "refused", "crashed")]
-        print(
-            f"{name:24}{sums[0]:8,}{sums[1]:9,}{sums[2]:9,}{max(e['seconds'] for e in mine):9.1f}"
-        )
+        sums = [sum(each[key] for each in mine) for key in ("cases", "refused")]
+        crashed = [f"{why} ({path})" for each in mine for why, path in each["crashed"]]
+        seconds = max(each["seconds"] for each in mine)
+        print(f"{name:24}{sums[0]:8,}{sums[1]:9,}{len(crashed):9,}{seconds:9.1f}")
+        print(*crashed, sep="\n", end="\n" if crashed else "")
         found += [f"{name}: {why} ({path})" for each in mine for why, path in each["found"]]
     return found
 

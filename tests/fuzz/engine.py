@@ -34,11 +34,14 @@ class Found(AssertionError):
 
 @dataclass
 class Tally:
-    """Counts of one target; `found` are those that broke something, with what was broken."""
+    """Counts of one target; `found` are those that broke something, with what was broken.
+
+    `crashed` have killed the child that inspected them, and only that.
+    """
 
     cases: int = 0
     refused: int = 0
-    crashed: int = 0
+    crashed: list[tuple[str, bytes]] = field(default_factory=list)
     found: list[tuple[str, bytes]] = field(default_factory=list)
 
 
@@ -106,7 +109,8 @@ def run(target: Target, cases: int, number: int, last: Path | None = None) -> Ta
 def _inspect(batch: list[bytes], tally: Tally) -> None:
     for data, told in zip(batch, boxed.inspect_all(batch), strict=True):
         tally.refused += told != TAKEN
-        tally.crashed += told.startswith(boxed.CRASHED)
+        if told.startswith(boxed.CRASHED):
+            tally.crashed.append((told[:_SHOWN], data))
         if told.startswith(UNTYPED) or (told != TAKEN and not _sayable(told)):
             tally.found.append((told[:_SHOWN], data))
 
