@@ -4,6 +4,7 @@ The last line on stderr, with status 9, is ``<attack>: contained: …`` or ``<at
 The standard library alone, so that it runs wherever a Python does.
 """
 
+import importlib
 import json
 import pathlib
 import sys
@@ -12,27 +13,26 @@ import traceback
 FOLDER = pathlib.Path(__file__).parent
 sys.path.insert(0, str(FOLDER))  # -I leaves it out
 
-import exhausting  # noqa: E402, F401
-import kernel  # noqa: E402, F401
-import lasting  # noqa: E402, F401
-import network  # noqa: E402, F401
-import outputs  # noqa: E402, F401
-import reading  # noqa: E402, F401
-import sources  # noqa: E402, F401
-import writing  # noqa: E402, F401
 from elf import msp430_object  # noqa: E402
-from table import ATTACKS, Contained, Place, attack, relu, written  # noqa: E402
+from table import ATTACKS, Contained, Place, relu, written  # noqa: E402
 
+MODULES = ["exhausting", "kernel", "lasting", "network", "outputs", "reading", "sources", "writing"]
 CORES = ["cortex-m4", "msp430", "host"]
 
 
-@attack
 def work(place):
     """No attack: what a good compiler does."""
     if place.task["target"]["core"].startswith("msp430"):
         written(place, {"m.o": msp430_object(place.entry)})
     else:
         written(place, {"m.c": relu(place)})
+
+
+def attacks():
+    """Return all attacks; they are loaded only for this, as good work shall be done soon."""
+    for module in MODULES:
+        importlib.import_module(module)
+    return ATTACKS
 
 
 def describe():
@@ -42,14 +42,16 @@ def describe():
         "version": "1",
         "cores": CORES,
         "operators": [operators],
-        "options": {"does": sorted(ATTACKS)},
+        "options": {"does": sorted(["work", *attacks()])},
     }
 
 
 def tried(place):
     name = place.task["options"]["does"]
+    if name == "work":
+        return work(place)
     try:
-        got = ATTACKS[name](place)
+        got = attacks()[name](place)
     except (Contained, OSError, MemoryError) as error:
         return f"{name}: contained: {type(error).__name__} {error}"
     except Exception:
