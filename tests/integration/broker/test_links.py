@@ -211,7 +211,7 @@ def test_bad_requests_are_kept_with_their_reason(amqp_url: str, names: Names) ->
     with opened(amqp_url) as publisher:
         source = SchedulerSource(amqp_url, publisher, names)
         source.start(lambda delivery: source.dead_letter(delivery.token, "no JSON"))
-        publisher.publish_and_wait(Message(names.requests, "compile", b"\xff"), 30)
+        publisher.publish_and_wait(Message(names.requests, "compile.a", b"\xff"), 30)
         until(lambda: count(amqp_url, names.dead_letters) == 1)
         until(lambda: count(amqp_url, names.compile_requests) == 0)
         source.close()
