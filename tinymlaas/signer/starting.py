@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -118,14 +119,15 @@ class OwnersSigner:
     def __init__(self, settings: Settings) -> None:
         """Use the key that `settings` name, or the signer that runs elsewhere already."""
         self._settings = settings
-        self._own = None if settings.signer else OwnSigner(settings.keys)
+        self._own = None if settings.signer else _kept(settings.keys.absolute())
+        self._made: Ready | None = None
         self._remote = RemoteSigner(settings.signer) if settings.signer else None
         self._known: PublicKey | None = None
 
     @property
     def made(self) -> Ready | None:
         """What the process said of a key that it made just now; None if there was one."""
-        return self._own.ready if self._own is not None and self._own.ready.created else None
+        return self._made
 
     @property
     def public_key(self) -> PublicKey:
@@ -139,6 +141,9 @@ class OwnersSigner:
     def sign(self, data: bytes) -> bytes:
         """See `Signer.sign`."""
         signature = self._signer().sign(data)
+        if not self.public_key.verifies(signature, data) and self._own is not None:
+            self._own.close()  # the key was rotated since it began
+            signature = self._signer().sign(data)
         if not self.public_key.verifies(signature, data):
             raise Failure(
                 f"the public key in {self._settings.keys} is not that of the private key there"
@@ -152,7 +157,26 @@ class OwnersSigner:
 
     def _signer(self) -> RemoteSigner:
         if self._own is not None:
-            socket = self._own.ensure()
-            self._remote = self._remote or RemoteSigner(socket)
+            runs = self._own.pid is not None
+            self._remote = RemoteSigner(self._own.ensure())
+            if not runs and self._own.ready.created:
+                self._made = self._own.ready
         assert self._remote is not None  # noqa: S101 - either was given
         return self._remote
+
+
+_latest: dict[Path, OwnSigner] = {}
+
+
+def _kept(keys: Path) -> OwnSigner:
+    """Return this process's signer for a folder of keys: a start takes half a second.
+
+    One is kept, of the folder asked for last; another that is still used starts again.
+    """
+    if keys not in _latest:
+        for other in _latest.values():
+            other.close()
+        _latest.clear()
+        _latest[keys] = OwnSigner(keys)
+        atexit.register(_latest[keys].close)
+    return _latest[keys]
