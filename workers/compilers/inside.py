@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from tinymlaas.contract.compiler import Estimate
 from tinymlaas.contract.errors import CompilerCrashed
+from workers import guardian
 from workers.compilers.output import MAX_JSON_BYTES, MAX_OUTPUT_BYTES, MAX_OUTPUT_FILES
 from workers.compilers.plugin import TASK_FILE
 from workers.sandbox import files
@@ -70,11 +71,17 @@ def run_program(command: list[str], folder: str, verb: str, task: Files | None) 
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.PIPE,
+                start_new_session=True,
             )
         except OSError as error:
             raise CompilerCrashed(f"cannot be started: {error}") from None
     tail = _Tail(process.stderr)
-    status = process.wait()
+    # Where there is no sandbox, only this ends what the program starts, and it if we are killed.
+    with guardian.group(process.pid):
+        try:
+            status = process.wait()
+        finally:
+            guardian.kill_group(process.pid)
     complaint = tail.last_line()
     with answer.open("rb") as said:
         output_bytes = said.read(MAX_JSON_BYTES + 1)
