@@ -97,9 +97,7 @@ class Watch:
     tail_seconds: float = 1.0
 
 
-def run_task(
-    task: PoolTask, worker: str, opener: Opener, watch: Watch
-) -> tuple[TaskEnd, bytes]:
+def run_task(task: PoolTask, worker: str, opener: Opener, watch: Watch) -> tuple[TaskEnd, bytes]:
     """Do `task` in a process of its own; return how it ended, and the end of its log.
 
     Its jobs are forked from the zygotes of this process, which are warm.
