@@ -43,6 +43,7 @@ def command(program: Sequence[str], readable: Sequence[Path]) -> list[str]:
         # Each job does; only the zygote, which sees no input, sees this one.
         *("--bind", "/proc", "/proc"),
         *("--dev", "/dev"),
+        *("--dev-bind", "/dev/null", "/dev/zero"),  # which gives shared memory that nothing counts
         *("--tmpfs", "/tmp"),  # noqa: S108 - inside, and read-only in the end
         # For libraries that want a place for files when they are imported; jobs never see it.
         *("--size", _IMPORT_BYTES, "--tmpfs", JOB),

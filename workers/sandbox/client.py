@@ -141,6 +141,7 @@ def call(
     order = Order(function, limits, program, pickle.dumps(args, pickle.HIGHEST_PROTOCOL))
     base = Base(tuple(preload), tuple(readable))
     connection, zygote = _zygotes.connect(base)
+    connection.settimeout(limits.seconds)
     with connection, _cancellable(connection), child.log_of(log).open("ab") as sink:
         with contextlib.suppress(OSError):  # what has gone wrong is told by the answer
             modules = (function.partition(":")[0], *imports, *_LIBRARIES.get(step, ()))
@@ -176,7 +177,7 @@ class _Conversation:
     limits: Limits
     sink: Any
 
-    def listen(self, connection: socket.socket) -> bytes | None:
+    def listen(self, connection: socket.socket) -> bytearray | None:
         """Return the job's answer, None if whoever runs it has gone.
 
         Raises:
@@ -184,18 +185,16 @@ class _Conversation:
         """
         answer = bytearray()
         deadline = time.monotonic() + self.limits.seconds
-        last = b""
-        while True:
-            connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        last, printed = b"", 0
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
             try:
                 kind, data = receive(connection)
             except TimeoutError:
-                raise CompilerCrashed(
-                    f"{self.what} took longer than {self.limits.seconds} s and was stopped"
-                ) from None
+                break
             except Broken:
                 return None
-            if kind == LOG:
+            if kind == LOG and (printed := printed + len(data)) <= self.limits.log:
                 self.sink.write(data)
                 self.sink.flush()
                 last = (last + data)[-2048:]
@@ -205,9 +204,12 @@ class _Conversation:
                 answer += data
             elif kind == END:
                 self._check(data, last)
-                return bytes(answer)
+                return answer
             else:
                 raise CompilerCrashed(f"{self.what}: its sandbox says what is nothing")
+        raise CompilerCrashed(
+            f"{self.what} took longer than {self.limits.seconds} s and was stopped"
+        )
 
     def _note(self, data: bytes) -> None:
         number = int(data) if data.isdigit() and len(data) < 6 else -1
@@ -241,6 +243,7 @@ class _Conversation:
         told = {
             "memory": f"used more than {limits.memory // _MIB:,} MiB of memory and was stopped",
             "processes": f"started more than {limits.processes} processes and was stopped",
+            "threads": f"started more than {limits.threads} threads and was stopped",
             "answer": f"answered with more than {limits.answer // _MIB:,} MiB",
             "time": f"took longer than {limits.seconds} s and was stopped",
         }
@@ -256,17 +259,16 @@ def _killed(number: int, limits: Limits) -> str:
         return f"was killed by signal {number}"
 
 
-def _value(said: bytes, kind: Any, what: str) -> Any:
+def _value(said: bytearray, kind: Any, what: str) -> Any:
     from workers.sandbox import codec  # loads numpy, which not every process needs
 
     try:
         if said[:1] == VALUE:
-            return codec.decode(kind, said[1:])
+            return codec.decode(kind, memoryview(said)[1:])
         if said[:1] == ERROR:
             raise errors.decode(json.loads(said[1:]))
     except (codec.Malformed, ValueError, RecursionError) as error:
         raise CompilerCrashed(f"{what} answered with what is no answer: {error}") from None
+    except MemoryError:
+        raise CompilerCrashed(f"{what} answered with more than there is memory for") from None
     raise CompilerCrashed(f"{what} ended without an answer")
-
-
-__all__ = ["Settings", "Step", "call", "check", "configure", "prepare", "settings", "shared"]

@@ -25,7 +25,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 _LENGTH = struct.Struct("<I")
-_MOST_JSON = 64 << 20
+_MOST_JSON = 8 << 20  # in memory it takes up to thirty times that
 _MOST_PARTS = 65536
 _FAULTS = (
     ValueError,
@@ -79,7 +79,7 @@ def _plain(value: Any, parts: list[bytes]) -> Any:  # noqa: PLR0911 - one line a
     raise TypeError(f"a {type(value).__name__} cannot come out of a sandbox")
 
 
-def decode(kind: Any, data: bytes) -> Any:
+def decode(kind: Any, data: bytes | memoryview) -> Any:
     """Return the value of type `kind` in `data`.
 
     Raises:
@@ -89,9 +89,9 @@ def decode(kind: Any, data: bytes) -> Any:
         (length,) = _LENGTH.unpack_from(data)
         if length > _MOST_JSON:
             raise Malformed("its JSON is too long")
-        shown = json.loads(data[_LENGTH.size : _LENGTH.size + length])
+        shown = json.loads(bytes(data[_LENGTH.size : _LENGTH.size + length]))
         value, sizes = shown["value"], shown["sizes"]
-        return _typed(kind, value, _Parts(data, _LENGTH.size + length, sizes))
+        return _typed(kind, value, _Parts(memoryview(data), _LENGTH.size + length, sizes))
     except Malformed:
         raise
     except _FAULTS as error:
@@ -101,7 +101,7 @@ def decode(kind: Any, data: bytes) -> Any:
 class _Parts:
     """The bytes behind the JSON, each given once at most."""
 
-    def __init__(self, data: bytes, start: int, sizes: list[int]) -> None:
+    def __init__(self, data: memoryview, start: int, sizes: list[int]) -> None:
         if not isinstance(sizes, list) or len(sizes) > _MOST_PARTS:
             raise Malformed("too many parts")
         self._data, self._places = data, {}
@@ -113,7 +113,7 @@ class _Parts:
         if start != len(data):
             raise Malformed("its parts are not as long as it says")
 
-    def take(self, index: Any) -> bytes:
+    def take(self, index: Any) -> memoryview:
         if type(index) is not int or index not in self._places:
             raise Malformed("a part that is not there")
         start, end = self._places.pop(index)
@@ -130,7 +130,7 @@ def _typed(kind: Any, value: Any, parts: _Parts) -> Any:  # noqa: PLR0911 - one 
     if kind is np.ndarray or origin is np.ndarray:
         return _array(value, parts)
     if kind is bytes:
-        return parts.take(value)
+        return bytes(parts.take(value))
     if origin is not None:
         return _collection(origin, typing.get_args(kind), value, parts)
     if kind is None or kind is types.NoneType:
@@ -197,7 +197,7 @@ def _array(value: Any, parts: _Parts) -> Any:
     data = parts.take(index)
     if math.prod(shape) * dtype.itemsize != len(data):
         raise Malformed("an array that is not as long as its shape")
-    return np.frombuffer(data, dtype).reshape(shape).copy()
+    return np.frombuffer(bytearray(data), dtype).reshape(shape)  # one copy, and writable
 
 
 def _model(kind: Any, value: Any) -> Any:

@@ -14,7 +14,8 @@ VARIABLE = "TINYMLAAS_SANDBOX_LIMITS"
 _MIB, _GIB = 1 << 20, 1 << 30
 _UNITS = {"": 1, "K": 1 << 10, "M": _MIB, "G": _GIB}
 _VALUE = re.compile(r"(\d{1,9})(?:([KMG])i?B?)?")
-_LEAST = {"memory": 64 * _MIB, "files": 16 * _MIB}
+_LEAST = {"memory": 64 * _MIB, "files": 16 * _MIB, "descriptors": 256}
+_THREADS = 8  # of each process that there may be: libraries start one for each processor
 
 
 class Step(StrEnum):
@@ -45,16 +46,25 @@ class Limits:
     processes: int = 64
     cpu: int = 3600
     descriptors: int = 256
-    answer: int = 512 * _MIB
+    answer: int = 128 * _MIB
     log: int = 4 * _MIB
+
+    @property
+    def threads(self) -> int:
+        """How many threads all processes may have together."""
+        return _THREADS * self.processes
 
 
 DEFAULTS: Mapping[Step, Limits] = {
     Step.INSPECT: Limits(memory=3 * _GIB, files=256 * _MIB, seconds=120, cpu=240),
     Step.QUANTISE: Limits(memory=8 * _GIB, files=2 * _GIB, seconds=1800, processes=256),
     Step.ESTIMATE: Limits(memory=3 * _GIB, files=256 * _MIB, seconds=60, cpu=120),
-    Step.COMPILE: Limits(memory=6 * _GIB, files=1 * _GIB, seconds=600, cpu=1200, processes=128),
-    Step.LINK: Limits(memory=4 * _GIB, files=1 * _GIB, seconds=900, cpu=1200, processes=128),
+    Step.COMPILE: Limits(
+        memory=6 * _GIB, files=1 * _GIB, seconds=600, cpu=1200, processes=128, answer=512 * _MIB
+    ),
+    Step.LINK: Limits(
+        memory=4 * _GIB, files=1 * _GIB, seconds=900, cpu=1200, processes=128, answer=512 * _MIB
+    ),
     Step.REFERENCE: Limits(memory=4 * _GIB, files=256 * _MIB, seconds=300, cpu=600),
     Step.SIMULATE: Limits(memory=4 * _GIB, files=512 * _MIB, seconds=600, cpu=1200, processes=128),
 }

@@ -39,6 +39,7 @@ def perform(order: Order, folder: Path, ends: Ends, *, bare: bool) -> NoReturn:
     status = 1
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         linux.die_with_parent(signal.SIGKILL)
         _settle(folder)
         _limit(order.limits)
@@ -67,7 +68,7 @@ def _limit(limits: Limits) -> None:
     for kind, most in (
         (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_FSIZE, limits.files),
-        (resource.RLIMIT_NPROC, limits.processes + 3),  # the supervisor and its parent are two
+        (resource.RLIMIT_NPROC, limits.threads + 3),  # it counts threads; two are the supervisors'
         (resource.RLIMIT_CPU, limits.cpu),
         (resource.RLIMIT_NOFILE, limits.descriptors),
         (resource.RLIMIT_CORE, 0),

@@ -4,8 +4,8 @@ What is not on the list is refused with EPERM, and told to the job's supervisor,
 (SECCOMP_RET_USER_NOTIF, seccomp_unotify(2)). A program that asks for something odd in passing goes
 on without it. The lists were found by running every step with the calls logged; what they leave
 out on purpose: anything with sockets but a pair, namespaces, mounts, tracing, other processes'
-memory, keys, BPF, perf, io_uring, userfaultfd, modules, clocks, devices, memory without a limit
-(memfd, SysV).
+memory, keys, BPF, perf, io_uring, userfaultfd, modules, clocks, devices, memory that no limit
+counts (memfd, SysV, shared without a name).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Profile(StrEnum):
 
 
 _MEMORY = (
-    "brk mmap munmap mremap mprotect madvise mincore msync mlock munlock membarrier pkey_mprotect "
+    "brk munmap mremap mprotect madvise mincore msync mlock munlock membarrier pkey_mprotect "
     "pkey_alloc pkey_free get_mempolicy"
 )
 _FILES = (
@@ -70,6 +70,7 @@ _TOOLS = "execve execveat"
 _UNKNOWN = "clone3 statmount listmount map_shadow_stack cachestat fchmodat2 mseal"
 _NAMESPACES = linux.ALL_NAMESPACES | linux.CLONE_NEWTIME
 _AF_UNIX = 1
+_MAP_SHARED, _MAP_ANONYMOUS = 0x01, 0x20
 
 
 @functools.cache
@@ -93,6 +94,9 @@ def compiled(profile: Profile) -> bytes:
     # Threads and forks, but no namespaces; pairs of Unix sockets, but none that leads anywhere.
     no_namespace = libseccomp.Arg(0, libseccomp.MASKED_EQ, _NAMESPACES, 0)
     rules.add_rule(libseccomp.ALLOW, "clone", no_namespace)
+    # No shared memory without a name: no limit counts it once its pages are given back (madvise).
+    for bit in (_MAP_ANONYMOUS, _MAP_SHARED):
+        rules.add_rule(libseccomp.ALLOW, "mmap", libseccomp.Arg(3, libseccomp.MASKED_EQ, bit, 0))
     unix = libseccomp.Arg(0, libseccomp.EQ, _AF_UNIX)
     rules.add_rule(libseccomp.ALLOW, "socketpair", unix)
     for name in _UNKNOWN.split():

@@ -14,6 +14,7 @@ import select
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -37,6 +38,7 @@ _LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 10  # the outside ends what is late; this is for an outside that is stopped
 _INODES_PER_MIB = 64
 _SHARED_MEMORY = 64 << 20
+_PIPE_BYTES = 2 << 20  # twice what a pipe holds at most without privileges
 _SHM = "/dev/shm"  # noqa: S108 - the job's own
 _LEAST_PIDS = 301  # the kernel takes no smaller kernel.pid_max
 _NOTHING = linux.MS_NOSUID | linux.MS_NODEV
@@ -46,7 +48,7 @@ def supervise(connection: socket.socket, bare: Path | None) -> NoReturn:
     """Do one job; `bare` is its folder where there are no namespaces. Ends the process."""
     linux.die_with_parent(signal.SIGKILL)
     linux.be_opaque()
-    with contextlib.suppress(Broken, OSError):  # whoever asked has gone
+    try:
         order = receive_order(connection)
         try:
             folder = bare or _prepare(order.limits)
@@ -54,7 +56,16 @@ def supervise(connection: socket.socket, bare: Path | None) -> NoReturn:
             _end(connection, {"reason": "setup", "said": str(error)})
         else:
             _Job(connection, order, folder, bare is not None).run()
-    os._exit(0)
+    except (Broken, OSError):  # whoever asked has gone
+        pass
+    except (
+        BaseException
+    ):  # no job makes us fall, but if one did, that would be its end and not ours
+        traceback.print_exc()
+        with contextlib.suppress(OSError):
+            _end(connection, {"reason": "supervisor"})
+    finally:
+        os._exit(0)
 
 
 def enter_namespaces() -> None:
@@ -76,7 +87,7 @@ def _prepare(limits: Limits) -> Path:
     linux.mount("proc", "/proc", _NOTHING | linux.MS_NOEXEC)
     if linux.pids_have_a_limit_of_their_own():
         with contextlib.suppress(OSError):  # a second wall only: we count them as well
-            Path("/proc/sys/kernel/pid_max").write_text(str(max(limits.processes, _LEAST_PIDS)))
+            Path("/proc/sys/kernel/pid_max").write_text(str(max(limits.threads, _LEAST_PIDS)))
     # Read-only, for /proc/sys of a root user's machine is root's to write.
     linux.mount("proc", "/proc", _NOTHING | linux.MS_NOEXEC | linux.MS_RDONLY | linux.MS_REMOUNT)
     inodes = limits.files // (1 << 20) * _INODES_PER_MIB
@@ -179,9 +190,16 @@ class _Job:
     def _ended(self) -> None:
         """Pass on what is left in the pipes of a job that has ended, and say how it did."""
         _, status = os.waitpid(self._pid, 0)
+        if not self._bare:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(
+                    -1, signal.SIGKILL
+                )  # all but us: nobody fills the pipes while we empty them
         for pipe in self._pipes:
+            left = self._left[self._pipes[pipe]]
             while self._has_more(pipe) and self._hand_on(pipe):
-                pass
+                if self._left[self._pipes[pipe]] < left - _PIPE_BYTES:
+                    break  # a process outside of any namespace still writes
         _end(self._connection, {"status": os.waitstatus_to_exitcode(status)})
 
     @staticmethod
@@ -195,15 +213,18 @@ class _Job:
             return "time"
         if self._bare:
             return ""
-        processes = memory = 0
-        for size in _processes():
+        processes = threads = memory = 0
+        for count, size in _processes():
             processes += 1
+            threads += count
             memory += size
         for place in (JOB, _SHM):
             facts = os.statvfs(place)
             memory += (facts.f_blocks - facts.f_bfree) * facts.f_frsize
         if processes > self._limits.processes:
             return "processes"
+        if threads > self._limits.threads:
+            return "threads"
         return "memory" if memory > self._limits.memory else ""
 
     def _reap(self) -> None:
@@ -218,13 +239,20 @@ class _Job:
             os.waitpid(found.si_pid, 0)
 
 
-def _processes() -> Iterator[int]:
-    """Yield the memory of each process but ours that is in no file, in bytes (proc(5), status)."""
+def _processes() -> Iterator[tuple[int, int]]:
+    """Yield the threads of each process but ours, and its memory that is in no file, in bytes.
+
+    Source: proc(5), status. Its first line is a name that the process chooses: lines end at a line
+    feed and nowhere else, and ours are told by how they begin.
+    """
     for name in os.listdir("/proc"):
         if not name.isdecimal() or name == "1":
             continue
         with contextlib.suppress(OSError):
-            text = Path(f"/proc/{name}/status").read_text(errors="replace")
-            lines = (line.split() for line in text.splitlines())
-            kinds = ("RssAnon:", "RssShmem:")
-            yield sum(int(line[1]) << 10 for line in lines if line and line[0] in kinds)
+            threads = memory = 0
+            for line in Path(f"/proc/{name}/status").read_bytes().split(b"\n"):
+                if line.startswith(b"Threads:"):
+                    threads = int(line.split()[1])
+                elif line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
+                    memory += int(line.split()[1]) << 10
+            yield threads, memory

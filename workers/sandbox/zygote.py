@@ -23,7 +23,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.sandbox import supervise
+from workers.sandbox import linux, supervise
 from workers.sandbox.frames import END, Broken, frame, receive_modules
 
 _PATIENCE_SECONDS = 5.0
@@ -65,8 +65,9 @@ def _serve(listener: socket.socket, bare: Path | None) -> None:
         for descriptor, _ in poll.poll():
             if descriptor == listener.fileno():
                 job = _begin(listener, bare)
-                running[job.connection.fileno()] = job
-                poll.register(job.connection, select.POLLRDHUP)
+                if job is not None:
+                    running[job.connection.fileno()] = job
+                    poll.register(job.connection, select.POLLRDHUP)
             elif descriptor == _LIFELINE:
                 return
             elif descriptor == ended.fileno():
@@ -85,11 +86,17 @@ def _serve(listener: socket.socket, bare: Path | None) -> None:
                     shutil.rmtree(job.folder, ignore_errors=True)
 
 
-def _begin(listener: socket.socket, bare: Path | None) -> _Running:
+def _begin(listener: socket.socket, bare: Path | None) -> _Running | None:
+    """Take one connection and fork its job; None, and the other side told, if that fails."""
     connection, _ = listener.accept()
     _import(connection)
-    folder = None if bare is None else Path(tempfile.mkdtemp(prefix="job-", dir=bare))
-    pid = os.fork()
+    try:
+        folder = None if bare is None else Path(tempfile.mkdtemp(prefix="job-", dir=bare))
+        pid = os.fork()
+    except OSError as error:  # no process, no room: another time perhaps
+        _say_setup_failed(connection, error)
+        connection.close()
+        return None
     if pid == 0:
         _first(connection, folder)
     return _Running(pid, connection, folder)
@@ -105,7 +112,7 @@ def _import(connection: socket.socket) -> None:
     finally:
         connection.settimeout(None)
     for name in missing:
-        with contextlib.suppress(ImportError):  # the job itself says what it lacks
+        with contextlib.suppress(Exception):  # the job itself says what it lacks
             importlib.import_module(name)
     if missing:
         gc.collect()
@@ -118,6 +125,8 @@ def _first(connection: socket.socket, bare: Path | None) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a job to the first process: no matter
+        linux.die_with_parent(signal.SIGKILL)
         for descriptor in map(int, os.listdir("/proc/self/fd")):
             if descriptor not in (1, 2) and descriptor != connection.fileno():
                 with contextlib.suppress(OSError):
@@ -130,11 +139,15 @@ def _first(connection: socket.socket, bare: Path | None) -> None:
         os.waitpid(pid, 0)
         status = 0
     except OSError as error:
-        said = {"reason": "setup", "said": str(error)}
-        with contextlib.suppress(OSError):
-            connection.sendall(frame(END, json.dumps(said).encode()))
+        _say_setup_failed(connection, error)
     finally:
         os._exit(status)
+
+
+def _say_setup_failed(connection: socket.socket, error: OSError) -> None:
+    said = {"reason": "setup", "said": str(error)}
+    with contextlib.suppress(OSError):
+        connection.sendall(frame(END, json.dumps(said).encode()))
 
 
 if __name__ == "__main__":

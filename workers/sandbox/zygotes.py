@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -148,7 +148,14 @@ class _Zygote:
         folder = str(path.with_suffix(".jobs")) if bare else ""
         if bare:
             path.with_suffix(".jobs").mkdir(exist_ok=True)
-        program = [sys.executable, "-m", "workers.sandbox.zygote", str(listener.fileno()), folder]
+        program = [
+            sys.executable,
+            "-P",
+            "-m",
+            "workers.sandbox.zygote",
+            str(listener.fileno()),
+            folder,
+        ]
         program += base.preload
         argv = program if bare else bubblewrap.command(program, base.readable)
         begun = threading.Event()
@@ -222,14 +229,3 @@ def _connected(path: Path) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-@contextlib.contextmanager
-def configured(zygotes: Zygotes, settings: Settings) -> Iterator[None]:
-    """Have `settings` for the duration."""
-    before = zygotes.settings
-    zygotes.configure(settings)
-    try:
-        yield
-    finally:
-        zygotes.configure(before)

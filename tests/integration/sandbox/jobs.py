@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from tinymlaas.contract.errors import UnsupportedModel
 
 _MIB = 1 << 20
 counted = [0]
+_kept: list[mmap.mmap] = []
 
 
 def facts() -> dict[str, str]:
@@ -97,3 +101,45 @@ def wrong() -> str:
 
 def daemon() -> None:
     subprocess.Popen(["sleep", "618"], start_new_session=True)
+
+
+def hidden_hunger() -> str:
+    """Take memory that the process's own size does not show: shared, and given back."""
+    for _ in range(40):
+        try:
+            memory = mmap.mmap(-1, 16 * _MIB, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            return str(error.errno)
+        for page in range(0, 16 * _MIB, 4096):
+            memory[page] = 1
+        memory.madvise(mmap.MADV_DONTNEED)
+        _kept.append(memory)
+    return "as much as it likes"
+
+
+def interrupt_supervisor() -> None:
+    for number in range(1, 32):
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            os.kill(1, number)
+    time.sleep(0.3)
+
+
+def lie_about_size() -> None:
+    """Call this process something that reads as a line of its status, and take memory."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(15, b"\x0bRssAnon: -9999", 0, 0, 0)
+    kept = []
+    while True:
+        kept.append(b"x" * _MIB)
+        time.sleep(0.0005)
+
+
+def many_threads() -> None:
+    for _ in range(5000):
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+
+
+def leave_noise() -> None:
+    """End while children still write as fast as they can."""
+    for _ in range(4):
+        subprocess.Popen([sys.executable, "-S", "-c", "while True: print('y' * 9999)"])

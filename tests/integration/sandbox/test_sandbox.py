@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -101,6 +102,25 @@ def test_memory_has_an_end(small: None) -> None:
         job("share_hunger")
     with pytest.raises(CompilerCrashed, match="No space left on device"):
         job("fill")
+
+
+def test_memory_that_no_size_shows_is_not_given(small: None) -> None:
+    assert job("hidden_hunger", returns=str) == str(errno.EPERM)
+    with pytest.raises(CompilerCrashed, match=r"ran out of memory|more than 256 MiB of memory"):
+        job("lie_about_size")
+
+
+def test_threads_are_counted(small: None) -> None:
+    with pytest.raises(CompilerCrashed, match=r"more than 1024 threads|can't start new thread"):
+        job("many_threads")
+
+
+def test_no_signal_of_a_job_reaches_its_supervisor(small: None) -> None:
+    job("interrupt_supervisor")
+
+
+def test_noise_that_outlives_a_job_does_not_keep_it(small: None) -> None:
+    job("leave_noise", seconds=15)
 
 
 def sleeping(seconds: int) -> list[str]:
