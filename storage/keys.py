@@ -2,10 +2,10 @@
 
     blobs/sha256/ab/<sha256>                        any bytes: models, firmware, logs
     models/<model sha256>/summary/<inspector>.json  what inspecting the model found
-    models/<model sha256>/reference/<facts>.npz     what the reference makes of golden inputs
     actions/<pool>/<action digest>/outcome.json     what became of one compile action
     quantisations/<request digest>/outcome.json     what became of one quantisation
-    accuracies/<request digest>/outcome.json        how often a module is right on labelled samples
+    references/<pool>/<model sha256>/<facts>.npz    what the reference makes of golden inputs
+    accuracies/<pool>/<request digest>/outcome.json how often a module is right on labelled samples
     races/<core digest>/<00 to ff>.json             what came of some model's candidates on a core
     modules/<archive sha256>/module.zip             the module archive itself
     modules/<archive sha256>/provenance/<key fingerprint>.intoto.jsonl
@@ -15,6 +15,8 @@
     tenants/<tenant>/logs/<sha256>                  the logs that records of its jobs name
     jobs/<tenant>/<job id>/result.json              the record of how a job ended
 
+What no digest of its content names, a worker has below its pool's name: another pool's would be
+believed. On a laptop all candidates share one pool's.
 What a tenant may see is below two prefixes with its name. All else is shared, and shown to none of
 them: a tenant has what its own jobs gave, never what it can name.
 A `Key` can only be made for a path of this layout, so no adapter ever sees a path that leaves its
@@ -38,10 +40,10 @@ _LAYOUT = tuple(
     for pattern in (
         r"blobs/sha256/(?P<shard>[0-9a-f]{2})/(?P<sha256>(?P=shard)[0-9a-f]{62})",
         rf"models/{_DIGEST}/summary/[a-z0-9][a-z0-9.-]{{0,47}}\.json",
-        rf"models/{_DIGEST}/reference/{_DIGEST}\.npz",
         rf"actions/{_POOL}/{_DIGEST}/outcome\.json",
         rf"quantisations/{_DIGEST}/outcome\.json",
-        rf"accuracies/{_DIGEST}/outcome\.json",
+        rf"references/{_POOL}/{_DIGEST}/{_DIGEST}\.npz",
+        rf"accuracies/{_POOL}/{_DIGEST}/outcome\.json",
         rf"races/{_DIGEST}/[0-9a-f]{{2}}\.json",
         rf"modules/(?P<sha256>{_DIGEST})/module\.zip",
         rf"modules/{_DIGEST}/provenance/{_DIGEST}\.intoto\.jsonl",
@@ -114,10 +116,13 @@ def model_summary(model_digest: str, inspector: str) -> Key:
     return Key(f"models/{checked_digest(model_digest)}/summary/{inspector}.json")
 
 
-def model_reference(model_digest: str, facts_digest: str) -> Key:
-    """Key of a static model's golden vectors, by the digest of all else they depend on."""
+def model_reference(pool: str, model_digest: str, facts_digest: str) -> Key:
+    """Key of a static model's golden vectors, by the digest of all else they depend on.
+
+    By them a worker of `pool` judges what it signs, so nobody else writes there.
+    """
     facts = checked_digest(facts_digest)
-    return Key(f"models/{checked_digest(model_digest)}/reference/{facts}.npz")
+    return Key(f"references/{pool}/{checked_digest(model_digest)}/{facts}.npz")
 
 
 def action_outcome(pool: str, action_digest: str) -> Key:
@@ -130,9 +135,9 @@ def quantisation_outcome(request_digest: str) -> Key:
     return Key(f"quantisations/{checked_digest(request_digest)}/outcome.json")
 
 
-def accuracy(request_digest: str) -> Key:
-    """Key of how often one module is right on one file of labelled samples."""
-    return Key(f"accuracies/{checked_digest(request_digest)}/outcome.json")
+def accuracy(pool: str, request_digest: str) -> Key:
+    """Key of how often one module is right on one file of labelled samples, as `pool` found."""
+    return Key(f"accuracies/{pool}/{checked_digest(request_digest)}/outcome.json")
 
 
 def races(core_digest: str) -> str:

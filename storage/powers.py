@@ -36,11 +36,9 @@ def scheduler() -> Power:
 
 def worker(pool: str) -> Power:
     """Of a compiler's pool: models in, its own outcomes and modules out; nothing of a tenant's."""
-    results = (f"actions/{pool}/*", "modules/*", "accuracies/*")
-    shared = ("blobs/*", "models/*/reference/*", _PROBE)
-    return Power((*results, "blobs/*", "models/*", _PROBE), (*results, *shared), (), (
-        f"actions/{pool}/*", _PROBE,
-    ))  # fmt: skip
+    own = tuple(f"{kind}/{pool}/*" for kind in ("actions", "references", "accuracies"))
+    write = (*own, "modules/*", "blobs/*", _PROBE)
+    return Power((*write, "models/*"), write, (), (*own, _PROBE))
 
 
 def preparer() -> Power:

@@ -99,7 +99,7 @@ def run(steps: Sequence[Step], rules: Rules, bench: Workbench, service: str) -> 
         stopping.append(True)
         scope.kill_all()
 
-    known, unjudged = _stored(jobs, rules, bench.store, service) if hurry.any else ([], [])
+    known, unjudged = _stored(jobs, rules, bench, service) if hurry.any else ([], [])
     outcomes |= zip(known, run_all(known, handle, _THREADS), strict=True)
     left = {index: job for index, job in jobs.items() if index not in outcomes}
     if not any(hurry.enough(outcomes[index].report) for index in known):
@@ -145,10 +145,17 @@ def _judged(
     """Return `report` with its accuracy; a module that breaks on a sample has failed."""
     from workers.accuracy import accuracy_of
 
-    data = (labelled.data, labelled.name)
     bench.progress.stage(report.compiler, "running labelled samples")
     try:
-        found = accuracy_of(module, *data, bench.store, bench.toolchain_cache, service)
+        found = accuracy_of(
+            module,
+            labelled.data,
+            labelled.name,
+            bench.store,
+            bench.toolchain_cache,
+            service,
+            bench.pool,
+        )
     except Failure as error:
         failed = {"status": CandidateStatus.FAILED, "reasons": error.reasons}
         return report.model_copy(update=failed)
@@ -156,28 +163,30 @@ def _judged(
 
 
 def _stored(
-    jobs: Mapping[int, CandidateJob], rules: Rules, store: ObjectStore, service: str
+    jobs: Mapping[int, CandidateJob], rules: Rules, bench: Workbench, service: str
 ) -> tuple[list[int], list[int]]:
     """Return the indices of jobs of which the store knows all, and of those it knows but how often
     they are right.
     """
-    found = StoreLibrary(store).outcomes({job.action_digest: job.compiler for job in jobs.values()})
+    actions = {job.action_digest: job.compiler for job in jobs.values()}
+    found = StoreLibrary(bench.store).outcomes(actions)
     known, unjudged = list[int](), list[int]()
     for index, job in jobs.items():
         if (outcome := found.get(job.action_digest)) is not None:
-            whole = not _to_judge(outcome, rules, store, service)
+            whole = not _to_judge(outcome, rules, bench, service)
             (known if whole else unjudged).append(index)
     return known, unjudged
 
 
-def _to_judge(outcome: Outcome, rules: Rules, store: ObjectStore, service: str) -> bool:
+def _to_judge(outcome: Outcome, rules: Rules, bench: Workbench, service: str) -> bool:
     """Return whether a built candidate is to be run on labelled samples that it never ran on."""
     from workers.accuracy import known_accuracy
 
     module, verified = outcome.archive_digest, outcome.report.status is CandidateStatus.VERIFIED
     if rules.labelled is None or module is None or not verified:
         return False
-    return known_accuracy(module, rules.labelled.data, store, service) is None
+    data = rules.labelled.data
+    return known_accuracy(module, data, bench.store, service, bench.pool) is None
 
 
 def _ordered(jobs: Mapping[int, CandidateJob], rules: Rules, store: ObjectStore) -> list[int]:

@@ -29,16 +29,16 @@ class Accuracy(Model):
 
 
 def accuracy_of(
-    module: str, data: bytes, name: str, store: ObjectStore, cache: Path, service: str
+    module: str, data: bytes, name: str, store: ObjectStore, cache: Path, service: str, pool: str
 ) -> Accuracy:
-    """Run the stored module of digest `module` on the npz file `data`, or take what is known.
+    """Run the stored module of digest `module` on the npz file `data`, or take what `pool` knows.
 
     Raises:
         UsageError: the file holds no labels, or its samples do not go with the module.
         StoreError: the store lost the module.
         Failure: the module faulted, or a tool is missing or failed.
     """
-    known = known_accuracy(module, data, store, service)
+    known = known_accuracy(module, data, store, service, pool)
     if known is not None:
         return known
     archive = read_archive(store.get(keys.module_archive(module)))
@@ -49,7 +49,7 @@ def accuracy_of(
     found = Accuracy(
         module=module, data=sha256(data), samples=len(loaded.samples), accuracy=share or 0.0
     )
-    store.put_if_absent(_key(module, data, service), found.model_dump_json().encode())
+    store.put_if_absent(_key(module, data, service, pool), found.model_dump_json().encode())
     return found
 
 
@@ -71,13 +71,15 @@ def labelled_samples(
     return loaded
 
 
-def known_accuracy(module: str, data: bytes, store: ObjectStore, service: str) -> Accuracy | None:
-    """Return what is stored if it is whole; what is damaged is dropped.
+def known_accuracy(
+    module: str, data: bytes, store: ObjectStore, service: str, pool: str
+) -> Accuracy | None:
+    """Return what `pool` has stored if it is whole; what is damaged is dropped.
 
     Raises:
         StoreError: the store does not answer.
     """
-    key = _key(module, data, service)
+    key = _key(module, data, service, pool)
     try:
         return Accuracy.model_validate_json(store.get(key))
     except ObjectNotFound:
@@ -87,5 +89,6 @@ def known_accuracy(module: str, data: bytes, store: ObjectStore, service: str) -
         return None
 
 
-def _key(module: str, data: bytes, service: str) -> keys.Key:
-    return keys.accuracy(digest_of({"module": module, "data": sha256(data), "service": service}))
+def _key(module: str, data: bytes, service: str, pool: str) -> keys.Key:
+    facts = {"module": module, "data": sha256(data), "service": service}
+    return keys.accuracy(pool, digest_of(facts))

@@ -25,6 +25,8 @@ from workers.compilers.registry import Registry
 if TYPE_CHECKING:  # the stages and all they need are loaded when something is built, not before
     from workers.stages import Product
 
+LOCAL_POOL = "local"
+
 
 @dataclass(frozen=True)
 class Workbench:
@@ -32,6 +34,7 @@ class Workbench:
 
     `builder` is who the provenance says has built. With `sign_first` no outcome is stored before
     its module is signed: whoever finds the one finds the other, whenever we are killed.
+    `pool` is below whose name references and accuracies are kept; a laptop has one for all.
     """
 
     compilers: Registry
@@ -40,6 +43,7 @@ class Workbench:
     toolchain_cache: Path
     progress: Progress
     builder: str = LOCAL_BUILDER
+    pool: str = LOCAL_POOL
     sign_first: bool = False
 
 
@@ -151,7 +155,7 @@ def _built(job: CandidateJob, bench: Workbench, expected: tuple[str, str] | None
         if (found.version, found.build) != expected:
             raise OtherCompiler(f"{job.compiler} was changed since this worker began")
     data = bench.store.get(keys.blob(job.static_digest))
-    stages = Stages(job, compiler, bench.store, bench.toolchain_cache, bench.progress)
+    stages = Stages(job, compiler, bench.store, bench.toolchain_cache, bench.progress, bench.pool)
     try:
         product = stages.run(data)
     except DoesNotFit as error:

@@ -1,4 +1,7 @@
-"""Golden inputs and what the reference makes of them, once a model and not once a candidate."""
+"""Golden inputs and what the reference makes of them, once a model and not once a candidate.
+
+Each pool has its own: by these outputs its workers judge what they sign.
+"""
 
 from __future__ import annotations
 
@@ -99,14 +102,14 @@ def _stacked(samples: list[list[Array]]) -> tuple[Array, ...]:
 
 
 def stored_reference(
-    job: CandidateJob, store: ObjectStore, compute: Callable[[], Reference]
+    job: CandidateJob, pool: str, store: ObjectStore, compute: Callable[[], Reference]
 ) -> Reference:
-    """Return what the store has of the job's model, else what `compute` returns, and keep that.
+    """Return what `pool` has stored of the job's model, else what `compute` gives, and keep that.
 
     Raises:
         StoreError: the store fails.
     """
-    key = _key(job)
+    key = _key(job, pool)
     try:
         return _decoded(store.get(key), job)
     except ObjectNotFound:
@@ -118,14 +121,14 @@ def stored_reference(
     return found
 
 
-def _key(job: CandidateJob) -> keys.Key:
+def _key(job: CandidateJob, pool: str) -> keys.Key:
     facts = {
         "service": service_digest(),
         "samples": GOLDEN_SAMPLES,
         "summary": job.task.summary.model_dump(mode="json"),
         "libraries": {name: _version(name) for name in _LIBRARIES},
     }
-    return keys.model_reference(job.static_digest, digest_of(facts))
+    return keys.model_reference(pool, job.static_digest, digest_of(facts))
 
 
 def _version(distribution: str) -> str:

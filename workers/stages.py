@@ -84,14 +84,16 @@ class Stages:
         store: ObjectStore,
         cache: Path,
         progress: Progress,
+        pool: str,
     ) -> None:
-        """Prepare; `store` keeps what the reference said, `cache` toolchain objects."""
+        """Prepare; `store` keeps what the reference said to `pool`, `cache` toolchain objects."""
         self._job = job
         self._task = job.task
         self._compiler = compiler
         self._store = store
         self._cache = cache
         self._progress = progress
+        self._pool = pool
         self.estimate: Estimate | None = None
 
     def run(self, data: bytes) -> Product:
@@ -196,7 +198,9 @@ class Stages:
 
     def _reference(self, data: bytes) -> Reference:
         self._say("running the reference")
-        return stored_reference(self._job, self._store, lambda: reference_of(data, self._job))
+        return stored_reference(
+            self._job, self._pool, self._store, lambda: reference_of(data, self._job)
+        )
 
     def _verify(
         self, data: bytes, compiled: Compiled, library: Library, reference: Reference

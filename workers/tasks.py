@@ -161,8 +161,16 @@ def _judge(work: JudgeTask, service: str, bench: Workbench) -> float:
     from workers.accuracy import accuracy_of
 
     bench.progress.stage(work.module[:12], "running labelled samples")
-    samples = (_read(work.samples, bench.store), work.samples.filename)
-    return accuracy_of(work.module, *samples, bench.store, bench.toolchain_cache, service).accuracy
+    found = accuracy_of(
+        work.module,
+        _read(work.samples, bench.store),
+        work.samples.filename,
+        bench.store,
+        bench.toolchain_cache,
+        service,
+        bench.pool,
+    )
+    return found.accuracy
 
 
 def _read(file: ModelFile, store: ObjectStore) -> bytes:

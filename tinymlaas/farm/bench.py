@@ -17,7 +17,7 @@ from storage.signing import PublicKey
 from tinymlaas.contract.errors import Failure
 from tinymlaas.contract.progress import Silent
 from tinymlaas.settings import Settings
-from workers.build import Workbench
+from workers.build import LOCAL_POOL, Workbench
 from workers.compilers import registry
 
 
@@ -62,4 +62,5 @@ def open_bench(place: Place) -> Workbench:
         place.own.toolchain_cache,
         Silent(),
         builder=LOCAL_BUILDER if name is None else pool_builder(name),
+        pool=LOCAL_POOL if name is None else name,
     )

@@ -183,7 +183,7 @@ def test_golden_vectors_that_were_changed_are_noticed(bench: Bench) -> None:
 def test_the_reference_is_run_once_for_all_candidates_of_a_model(bench: Bench) -> None:
     """What the store has is what the next candidate is judged by, unless it is damaged."""
     assert bench.build()[0].report.status is CandidateStatus.VERIFIED
-    (info,) = bench.store.list("models/")
+    (info,) = bench.store.list("references/")
     with np.load(io.BytesIO(bench.store.get(info.key))) as file:
         arrays = dict(file)
     changed = io.BytesIO()

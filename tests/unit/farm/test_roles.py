@@ -70,10 +70,10 @@ def one_of_each(tenant: str, pool: str) -> dict[str, keys.Key]:
     return {
         "blob": keys.blob(DIGEST),
         "summary": keys.model_summary(DIGEST, "v1"),
-        "reference": keys.model_reference(DIGEST, DIGEST),
+        "reference": keys.model_reference(pool, DIGEST, DIGEST),
         "outcome": keys.action_outcome(pool, DIGEST),
         "quantisation": keys.quantisation_outcome(DIGEST),
-        "accuracy": keys.accuracy(DIGEST),
+        "accuracy": keys.accuracy(pool, DIGEST),
         "race": keys.race(DIGEST, DIGEST),
         "module": module,
         "envelope": envelope,
@@ -129,6 +129,7 @@ def test_names_that_begin_alike_are_others() -> None:
     assert not may(topics[Names().results].read, "acme-2.job.done")
     worker = FOUND["worker-tvm"]
     assert not by_policy(worker, "s3:PutObject", keys.action_outcome("tvm-2", DIGEST).path)
+    assert not by_policy(worker, "s3:PutObject", keys.accuracy("tvm-2", DIGEST).path)
     assert not may(worker.broker.read, Names().pool("tvm-2"))
 
 

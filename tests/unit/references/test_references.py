@@ -54,7 +54,7 @@ def test_whatever_bit_of_a_directory_entry_flips_the_reference_is_computed_anew_
         asked += 1
         return wanted
 
-    stored_reference(job, store, compute)
+    stored_reference(job, "tvm", store, compute)
     (info,) = store.list("")
     whole = store.get(info.key)
     start = whole.index(b"PK\x01\x02")  # of the first entry: versions, flags, method, sizes, name
@@ -64,11 +64,21 @@ def test_whatever_bit_of_a_directory_entry_flips_the_reference_is_computed_anew_
             damaged[place] ^= 1 << bit
             store.delete(info.key)
             store.put_if_absent(info.key, bytes(damaged))
-            found = stored_reference(job, store, compute)
+            found = stored_reference(job, "tvm", store, compute)
             assert (found.name, found.exact) == (wanted.name, wanted.exact)
             assert (found.golden.outputs[0] == wanted.golden.outputs[0]).all()
             assert store.get(info.key) in (whole, bytes(damaged))
     assert asked > 1
+
+
+def test_what_another_pool_has_stored_is_not_believed(job: CandidateJob) -> None:
+    """Who took over one pool's worker would choose what another pool signs as verified."""
+    store, ours = MemoryStore(), reference(job)
+    golden = Golden(ours.golden.inputs, tuple(7 * each for each in ours.golden.outputs))
+    stored_reference(job, "tflm", store, lambda: Reference("forged", golden))
+    found = stored_reference(job, "tvm", store, lambda: ours)
+    assert (found.name, found.golden.outputs[0].max()) == (ours.name, 1)
+    assert stored_reference(job, "tvm", store, pytest.fail).name == ours.name
 
 
 def _outputs(job: CandidateJob, count: int = GOLDEN_SAMPLES) -> list[list[np.ndarray]]:

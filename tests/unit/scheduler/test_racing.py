@@ -60,12 +60,12 @@ class Race:
         """Have the store know how often a module is right."""
         facts = {"module": sha256(name.encode()), "data": sha256(DATA), "service": "s"}
         found = accuracy.Accuracy(module=facts["module"], data=facts["data"], samples=1, accuracy=1)
-        self._put(keys.accuracy(digest_of(facts)), found.model_dump_json())
+        self._put(keys.accuracy(self.bench.pool, digest_of(facts)), found.model_dump_json())
 
     def judge(
-        self, module: str, data: bytes, _: str, store: MemoryStore, __: Path, service: str
+        self, module: str, data: bytes, _: str, store: MemoryStore, __: Path, *who: str
     ) -> accuracy.Accuracy:
-        known = accuracy.known_accuracy(module, data, store, service)
+        known = accuracy.known_accuracy(module, data, store, *who)
         if known is not None:
             return known
         with self.guard:
@@ -81,6 +81,14 @@ class Race:
         rules = racing.Rules(Objective.LATENCY, labelled=labelled, **hurry)
         steps = [racing.Step(Form(Path("m.onnx")), job) for job in self.jobs]
         return [outcome.report for outcome in racing.run(steps, rules, self.bench, "s")]
+
+
+def test_how_often_another_pool_found_a_module_right_is_not_believed() -> None:
+    store, found = MemoryStore(), accuracy.Accuracy(module="m", data="d", samples=1, accuracy=1)
+    digest = digest_of({"module": "m", "data": sha256(DATA), "service": "s"})
+    store.put_if_absent(keys.accuracy("tflm", digest), found.model_dump_json().encode())
+    assert accuracy.known_accuracy("m", DATA, store, "s", "tvm") is None
+    assert accuracy.known_accuracy("m", DATA, store, "s", "tflm") == found
 
 
 def test_the_first_stored_one_that_is_judged_ends_the_race(

@@ -14,6 +14,9 @@ DIGEST = "0123456789abcdef" * 4
 def test_layout() -> None:
     assert keys.blob(DIGEST).path == f"blobs/sha256/01/{DIGEST}"
     assert keys.action_outcome("cc", DIGEST).path == f"actions/cc/{DIGEST}/outcome.json"
+    assert keys.accuracy("cc", DIGEST).path == f"accuracies/cc/{DIGEST}/outcome.json"
+    reference = keys.model_reference("cc", DIGEST, "f" * 64)
+    assert reference.path == f"references/cc/{DIGEST}/{'f' * 64}.npz"
     assert keys.module_archive(DIGEST).path == f"modules/{DIGEST}/module.zip"
     assert keys.model_summary(DIGEST, "v1").path == f"models/{DIGEST}/summary/v1.json"
     envelope = keys.module_envelope(DIGEST, "f" * 64)
