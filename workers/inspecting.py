@@ -10,10 +10,12 @@ from pydantic import ValidationError
 from storage import keys
 from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
 from tinymlaas.contract.digest import digest_of, sha256
+from tinymlaas.contract.errors import CompilerCrashed, UnsupportedModel
 from tinymlaas.contract.jobs import Inspection
+from tinymlaas.contract.model import ModelSummary
 from tinymlaas.contract.progress import Progress
 from workers import guardian, sandbox
-from workers.models.summary import Inspected
+from workers.models.summary import Inspected, check_reasonable
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def inspect_stored(
 
     Raises:
         Rejection: the model is not accepted; see `workers.models.summary.inspect`.
+        CompilerCrashed: what came out of the sandbox cannot be what was found in the model.
         StoreError: the store fails, or lacks a model that is read from it.
     """
     facts = {"shapes": {k: list(v) for k, v in shapes.items()}, "service": service}
@@ -58,6 +61,7 @@ def inspect_stored(
             log=scratch / "log",
             what="inspecting the model",
         )
+    _check(found)
     progress.end("model", "inspected")
     store.put(keys.blob_of(found.model), found.model)
     inspection = Inspection(
@@ -65,6 +69,26 @@ def inspect_stored(
     )
     store.put_if_absent(key, inspection.model_dump_json().encode())
     return inspection
+
+
+def check_boundary(summary: ModelSummary) -> None:
+    """Refuse a summary by which nothing must be allocated.
+
+    An honest inspection has ended before, with what was refused; so this one was led astray.
+
+    Raises:
+        CompilerCrashed: its inputs and outputs, or its costs, are beyond what is taken.
+    """
+    try:
+        check_reasonable(summary)
+    except UnsupportedModel as error:
+        raise CompilerCrashed(f"inspecting the model gave what is never given: {error}") from error
+
+
+def _check(found: Inspected) -> None:
+    check_boundary(found.summary)
+    if (found.summary.digest, found.summary.format) != (sha256(found.model), found.format):
+        raise CompilerCrashed("inspecting the model gave a summary of another model")
 
 
 def _stored(key: keys.Key, store: ObjectStore) -> Inspection | None:

@@ -22,6 +22,7 @@ from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.tensors import TensorSpec
 from workers import sandbox
 from workers.golden import Golden
+from workers.inspecting import check_boundary
 from workers.sandbox import Step
 from workers.sources import service_digest
 
@@ -58,11 +59,13 @@ def reference_of(data: bytes, job: CandidateJob) -> Reference:
 
     Raises:
         UnsupportedModel: the reference lacks an operator, or refuses the model.
-        CompilerCrashed: it crashed, or gave what cannot be the model's outputs.
+        CompilerCrashed: it crashed, or gave what cannot be the model's outputs; or the summary
+            that the job came with is beyond what is taken.
     """
     from workers.models.golden import golden_inputs
 
     summary = job.task.summary
+    check_boundary(summary)
     inputs = golden_inputs(summary, GOLDEN_SAMPLES)
     answers: Answers = sandbox.call(
         "workers.references:answers_of",

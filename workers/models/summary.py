@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import UnsupportedModel
 from tinymlaas.contract.model import ModelFormat, ModelSummary, OperatorUse
-from tinymlaas.contract.tensors import DType
+from tinymlaas.contract.tensors import DType, TensorSpec
 from workers.models.hygiene import sniff
 from workers.models.limits import DEFAULT_LIMITS, ModelLimits
 from workers.models.shapes import Shapes, fix_shapes
@@ -43,11 +44,18 @@ def inspect(
     format = sniff(data, name, limits)
     model = fix_shapes(data, format, shapes or {})
     summary = summarise(model, format)
-    _reasonable(summary, limits)
+    check_reasonable(summary, limits)
     return Inspected(format, model, summary)
 
 
-def _reasonable(summary: ModelSummary, limits: ModelLimits) -> None:
+def check_reasonable(summary: ModelSummary, limits: ModelLimits = DEFAULT_LIMITS) -> None:
+    """Refuse a model that says of itself that it is larger than any that we take.
+
+    A summary may have been forged: no number in it is multiplied, or shown, before it is bounded.
+
+    Raises:
+        UnsupportedModel: it needs more than `limits` allow.
+    """
     bounds = (
         ("bytes of activations", summary.estimated_ram_bytes, limits.activation_bytes),
         ("multiply-accumulates", summary.macs, limits.macs),
@@ -55,12 +63,26 @@ def _reasonable(summary: ModelSummary, limits: ModelLimits) -> None:
     for what, needed, limit in bounds:
         if needed > limit:
             raise UnsupportedModel(f"the model needs {needed} {what}; up to {limit} are taken")
+    boundary = (*summary.inputs, *summary.outputs)
+    if any(len(spec.shape) > limits.rank for spec in boundary):
+        raise UnsupportedModel(
+            f"an input or output has more dimensions than the {limits.rank} that are taken"
+        )
+    if sum(map(_stored_bytes, boundary)) > limits.activation_bytes:
+        raise UnsupportedModel(
+            f"inputs and outputs take more than {limits.activation_bytes} bytes together"
+        )
     told = len(summary.model_dump_json().encode())
     if told > limits.summary_bytes:
         raise UnsupportedModel(
             f"the model's summary has {told} bytes, up to {limits.summary_bytes} are taken: "
             "give its inputs, outputs and operators shorter names"
         )
+
+
+def _stored_bytes(spec: TensorSpec) -> int:
+    """Return the bytes of `spec`, a dimension of 0 counted as 1: numpy multiplies the others."""
+    return prod(max(dim, 1) for dim in spec.shape) * spec.dtype.itemsize
 
 
 def summarise(model: bytes, format: ModelFormat) -> ModelSummary:

@@ -104,6 +104,19 @@ def test_a_job_that_was_led_astray_gives_no_reference(
         reference_of(b"", job)
 
 
+def test_nothing_is_allocated_by_a_summary_that_is_out_of_all_bounds(
+    job: CandidateJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "call", lambda *_, **__: pytest.fail("it was run"))
+    (first,) = job.task.summary.inputs
+    vast = job.task.summary.model_copy(
+        update={"inputs": (first.model_copy(update={"shape": (2**36,)}),)}
+    )
+    forged = job.model_copy(update={"task": job.task.model_copy(update={"summary": vast})})
+    with pytest.raises(CompilerCrashed, match="inputs and outputs take more than"):
+        reference_of(b"", forged)
+
+
 def test_the_inputs_of_a_reference_are_not_the_jobs_to_choose(
     job: CandidateJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
