@@ -9,25 +9,31 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from storage import keys
 from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
+from tinymlaas.contract.base import Model
 from tinymlaas.contract.digest import digest_of
-from tinymlaas.contract.errors import CompilerCrashed
+from tinymlaas.contract.errors import CompilerCrashed, UsageError
 from tinymlaas.contract.jobs import CandidateJob
 from tinymlaas.contract.tensors import TensorSpec
 from workers import sandbox
 from workers.golden import Golden
 from workers.inspecting import check_boundary
+from workers.npz import Npz
 from workers.sandbox import Step
 from workers.sources import service_digest
+from workers.zips import ZipLimits
 
 GOLDEN_SAMPLES = 3
 _LONGEST_NAME = 100
+_NAME = "name"
+_BESIDES_BYTES = 2048  # of each array in the file: its header, its entries, and all of `_Name`
 _LIBRARIES = ("onnxruntime", "ai-edge-litert", "tflite-micro", "numpy")  # their versions decide
 
 Array = NDArray[Any]
@@ -114,7 +120,7 @@ def stored_reference(
     """
     key = _key(job, pool)
     try:
-        return _decoded(store.get(key), job)
+        return _stored(key, job, store)
     except ObjectNotFound:
         pass
     except (ObjectDamaged, ValueError):
@@ -141,28 +147,60 @@ def _version(distribution: str) -> str:
         return ""
 
 
+class _Name(Model):
+    """Who has computed the outputs, as it stands in a stored reference."""
+
+    name: Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME)]
+    exact: bool
+
+
 def _encoded(reference: Reference) -> bytes:
     arrays = {f"input_{i}": array for i, array in enumerate(reference.golden.inputs)}
     arrays |= {f"output_{i}": array for i, array in enumerate(reference.golden.outputs)}
+    name = _Name(name=reference.name, exact=reference.exact).model_dump_json().encode()
     file = io.BytesIO()
-    np.savez(file, name=np.array(reference.name), exact=np.array(reference.exact), **arrays)
+    np.savez(file, **{_NAME: np.frombuffer(name, np.uint8)}, **arrays)
     return file.getvalue()
 
 
-def _decoded(data: bytes, job: CandidateJob) -> Reference:
-    """Return the reference in `data`; raises `ValueError` if it is not whole."""
+def _stored(key: keys.Key, job: CandidateJob, store: ObjectStore) -> Reference:
+    """Return the stored reference; nothing is read that is larger than one of this job's is.
+
+    Raises:
+        ObjectNotFound: there is none.
+        ValueError: it is not whole, or not of this job.
+    """
+    summary = job.task.summary
+    specs = (*summary.inputs, *summary.outputs)
+    members = len(specs) + 1
+    bound = GOLDEN_SAMPLES * sum(spec.nbytes for spec in specs) + members * _BESIDES_BYTES
+    found = store.head(key)
+    if found is None:
+        raise ObjectNotFound(f"{key.path} is not there")
+    if found.size > bound:
+        raise ValueError(f"no reference: {found.size} bytes")
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            inputs = _tensors(file, "input", job.task.summary.inputs)
-            outputs = _tensors(file, "output", job.task.summary.outputs)
-            return Reference(str(file["name"]), Golden(inputs, outputs), bool(file["exact"]))
-    except Exception as error:  # whatever zlib, zipfile and numpy trip over, the bytes are damaged
+        file = Npz(store.get(key), key.path, ZipLimits(members=members, unpacked_bytes=bound))
+        name = _Name.model_validate_json(_array(file, _NAME).tobytes())
+        inputs = _tensors(file, "input", summary.inputs)
+        outputs = _tensors(file, "output", summary.outputs)
+    except UsageError as error:
         raise ValueError(f"no reference: {error}") from error
+    if not name.name.isprintable():
+        raise ValueError("no reference: its name is none")
+    return Reference(name.name, Golden(inputs, outputs), name.exact)
 
 
-def _tensors(file: Any, side: str, specs: Sequence[TensorSpec]) -> tuple[Array, ...]:
-    found = tuple(file[f"{side}_{i}"] for i in range(len(specs)))
+def _tensors(file: Npz, side: str, specs: Sequence[TensorSpec]) -> tuple[Array, ...]:
+    found = tuple(_array(file, f"{side}_{i}") for i in range(len(specs)))
     for array, spec in zip(found, specs, strict=True):
         if array.dtype != spec.dtype.value or array.shape != (GOLDEN_SAMPLES, *spec.shape):
             raise ValueError(f"{side} {spec.name!a} is {array.dtype} {array.shape}")
     return found
+
+
+def _array(file: Npz, name: str) -> Array:
+    array = file.get(name)
+    if array is None:
+        raise ValueError(f"no reference: {name} is missing")
+    return array

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import tracemalloc
+import zipfile
 from typing import Any
 
 import numpy as np
 import pytest
 
 from scheduler.candidates import Candidate, job_for
+from storage.keys import Key
 from storage.memory import MemoryStore
 from tests.integration.build.compilers import Handmade
 from tests.integration.cli.models import small_onnx
@@ -69,6 +73,65 @@ def test_whatever_bit_of_a_directory_entry_flips_the_reference_is_computed_anew_
             assert (found.golden.outputs[0] == wanted.golden.outputs[0]).all()
             assert store.get(info.key) in (whole, bytes(damaged))
     assert asked > 1
+
+
+def bomb() -> bytes:
+    """A file of 64 KiB whose one output has 64 MiB."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as file:
+        array = io.BytesIO()
+        np.lib.format.write_array(array, np.zeros(64 << 20, np.uint8))
+        for member in ("input_0", "output_0", "name"):
+            file.writestr(f"{member}.npy", array.getvalue())
+    return sink.getvalue()
+
+
+def _replaced(store: MemoryStore, key: Key, data: bytes) -> None:
+    store.delete(key)
+    assert store.put_if_absent(key, data)
+
+
+@pytest.mark.parametrize("forged", [bomb(), bytes(64 << 20)], ids=["a bomb", "too large"])
+def test_what_cannot_be_a_reference_is_not_unpacked_here(job: CandidateJob, forged: bytes) -> None:
+    store, wanted = MemoryStore(), reference(job)
+    stored_reference(job, "tvm", store, lambda: wanted)
+    (info,) = store.list("")
+    whole = store.get(info.key)
+    _replaced(store, info.key, forged)
+    tracemalloc.start()
+    try:
+        assert stored_reference(job, "tvm", store, lambda: wanted) is wanted, "computed anew"
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+    assert store.get(info.key) == whole
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        np.frombuffer(b'{"name":"\\u001b[31m","exact":true}', np.uint8),
+        np.frombuffer(b'{"name":"","exact":true}', np.uint8),
+        np.frombuffer(b"[" * 1500, np.uint8),
+        np.array("an implementation"),
+    ],
+    ids=["escapes", "empty", "deep", "text"],
+)
+def test_a_reference_whose_name_is_none_is_computed_anew(job: CandidateJob, name: Any) -> None:
+    store, wanted = MemoryStore(), reference(job)
+    stored_reference(job, "tvm", store, lambda: wanted)
+    (info,) = store.list("")
+    with np.load(io.BytesIO(store.get(info.key))) as file:
+        arrays = dict(file)
+    changed = io.BytesIO()
+    np.savez(changed, **arrays)
+    _replaced(store, info.key, changed.getvalue())
+    assert stored_reference(job, "tvm", store, pytest.fail).name == wanted.name
+    changed = io.BytesIO()
+    np.savez(changed, **arrays | {"name": name})
+    _replaced(store, info.key, changed.getvalue())
+    assert stored_reference(job, "tvm", store, lambda: wanted) is wanted
 
 
 def test_what_another_pool_has_stored_is_not_believed(job: CandidateJob) -> None:
