@@ -127,6 +127,8 @@ def rotate(
 ) -> Changed:
     """Put a new key in the place of the builder's; what the old signed is accepted for `overlap`.
 
+    Other keys that sign for the builder, those of a second signer elsewhere, go on as they are.
+
     Raises:
         UsageError: the builder has no key.
         StoreError: see `adopt`.
@@ -134,12 +136,14 @@ def rotate(
     with _locked(folder):
         if not key_folder.private_path(folder, builder).exists():
             raise UsageError(f"{builder} has no key here: 'tinymlaas keys new' makes one")
-        key_folder.signing_key(folder, builder)  # its public file may be behind
+        # Read by its private half: its public file may be behind.
+        replaced = key_folder.signing_key(folder, builder).signer.public_key.fingerprint
         keyring = _adopted(folder, now)
         fresh = key_folder.next_key(folder, builder).signer.public_key
         if keyring.entry(fresh.fingerprint) is None:
             end = whole_second(now + overlap)
-            old = [_retiring(entry, end) for entry in _active(keyring, builder)]
+            active = [each for each in keyring.keys if each.status is KeyStatus.ACTIVE]
+            old = [_retiring(each, end) for each in active if each.fingerprint == replaced]
             keyring = merged(keyring, [*old, _entry(fresh, builder, now, valid)], now)
             _save(folder, keyring)
         key_folder.put_next_in_place(folder, builder)
@@ -170,6 +174,7 @@ def revoke(folder: Path, fingerprint: str, reason: str, now: datetime) -> Change
             keyring = merged(keyring, [entry], now)
             _save(folder, keyring)
         done = [f"revoked key {entry.fingerprint[:16]}… of {', '.join(entry.builders)}"]
+        done += [said for builder in entry.builders if (said := _too_few(keyring, builder, now))]
         for builder, public in key_folder.public_keys(folder).items():
             if public.fingerprint == entry.fingerprint:
                 key_folder.remove_private(folder, builder)
@@ -240,8 +245,18 @@ def _entry(key: PublicKey, builder: str, now: datetime, valid: timedelta | None)
     )
 
 
-def _active(keyring: Keyring, builder: str) -> list[KeyEntry]:
-    return [e for e in keyring.keys if e.status is KeyStatus.ACTIVE and builder in e.builders]
+def _too_few(keyring: Keyring, builder: str, now: datetime) -> str:
+    """Return what to say where fewer keys sign for `builder` than are asked for; empty if not."""
+    signing = sum(
+        builder in each.builders and each.status is KeyStatus.ACTIVE and each.refusal(now) is None
+        for each in keyring.keys
+    )
+    if signing >= keyring.threshold:
+        return ""
+    return (
+        f"warning: for {builder} sign {signing} keys, and a module needs {keyring.threshold}: what "
+        "it builds is refused until 'tinymlaas keys new' or 'keys add' names more"
+    )
 
 
 def _retiring(entry: KeyEntry, end: datetime) -> KeyEntry:

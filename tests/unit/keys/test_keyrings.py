@@ -52,6 +52,41 @@ def test_rotation_with_overlap(tmp_path: Path) -> None:
         keyrings.rotate(tmp_path, pool_builder("tflm"), DAY, None, NOW)
 
 
+def test_rotation_leaves_the_second_signer_alone(tmp_path: Path) -> None:
+    """Its private half lies elsewhere: nothing has taken its place, and a threshold counts it."""
+    own = keyrings.new(tmp_path, TVM, None, NOW).keyring.keys[0]
+    other = LocalSigner.generate().public_key
+    keyrings.add(tmp_path, other, TVM, None, NOW)
+    keyrings.set_threshold(tmp_path, 2, NOW)
+    turned = keyrings.rotate(tmp_path, TVM, 30 * DAY, None, NOW + DAY).keyring
+    status = {each.fingerprint: each.status for each in turned.keys}
+    fresh = key_folder.signing_key(tmp_path, TVM).signer.public_key.fingerprint
+    assert status == {
+        own.fingerprint: KeyStatus.RETIRING,
+        other.fingerprint: KeyStatus.ACTIVE,
+        fresh: KeyStatus.ACTIVE,
+    }
+
+
+def test_revoking_says_for_whom_too_few_keys_sign_from_now_on(tmp_path: Path) -> None:
+    own = keyrings.new(tmp_path, TVM, None, NOW).keyring.keys[0]
+    keyrings.new(tmp_path, pool_builder("tflm"), None, NOW)
+    other, third = (LocalSigner.generate().public_key for _ in range(2))
+    for key in (other, third):
+        keyrings.add(tmp_path, key, TVM, None, NOW)
+    keyrings.add(tmp_path, third, LOCAL_BUILDER, DAY, NOW)
+    keyrings.set_threshold(tmp_path, 2, NOW)
+
+    def warnings(fingerprint: str) -> list[str]:
+        done = keyrings.revoke(tmp_path, fingerprint, "lost", NOW).done
+        return [line for line in done if line.startswith("warning: ")]
+
+    assert not warnings(other.fingerprint)
+    (said,) = warnings(own.fingerprint)
+    assert f"for {TVM} sign 1 keys, and a module needs 2" in said
+    assert len(warnings(third.fingerprint)) == 2, "it spoke for two builders"
+
+
 @pytest.mark.parametrize("where", ["keyring saved", "key made"])
 def test_a_rotation_that_was_killed_is_finished_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
