@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
@@ -15,16 +16,21 @@ from scheduler.past_races import keep_race, past_races
 from scheduler.planning import inspection_facts
 from scheduler.ports import Facts
 from storage import keys
+from storage.dsse import MAX_ENVELOPE_BYTES
 from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
+from storage.stored_zip import MAX_ARCHIVE_BYTES
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.errors import StoreError
 from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.jobs import Inspection, Outcome
 from tinymlaas.contract.messages import MAX_FILE_BYTES, CompileOrder, JobEnded, Payload
 from tinymlaas.contract.pool_messages import PoolDescription
+from tinymlaas.contract.report import CompileResult
+from tinymlaas.contract.wire import MAX_TRUSTED_BYTES
 
 _INSPECTIONS, _OUTCOMES, _FILES, _CORES = 256, 2048, 8192, 16
-_FILES_AT_ONCE = 4  # that are read whole, each up to `MAX_FILE_BYTES`
+_FILES_AT_ONCE = 4  # that are read whole: uploads up to `MAX_FILE_BYTES`, archives
+_ENVELOPES = 64  # of a module that are given to a tenant where nobody knows who signs
 # Retention may remove what we remember; it leaves alone what was used within far longer than this.
 _REMEMBERED_SECONDS = 60.0
 
@@ -147,7 +153,7 @@ class StoreLibrary:
         if found is not None:
             return found
         try:
-            found = Inspection.model_validate_json(self._store.get(key))
+            found = Inspection.model_validate_json(self._told(key))
         except (ObjectNotFound, ValidationError):
             return None
         if self._store.head(keys.blob(found.static_digest)) is None:
@@ -168,8 +174,7 @@ class StoreLibrary:
         if found is not None:
             return found
         try:
-            data = self._store.get(key)
-            found = Outcome.model_validate_json(data)
+            found = Outcome.model_validate_json(self._told(key))
         except (ObjectNotFound, ValidationError):
             return None
         if not found.answers(pool, action):
@@ -182,14 +187,33 @@ class StoreLibrary:
 
     def _deliverable(self, pool: str, archive: str) -> bool:
         """Return whether a module is there, signed so that whoever fetches it can verify it."""
-        if self._store.head(keys.module_archive(archive)) is None:
+        if not self._fits(keys.module_archive(archive), MAX_ARCHIVE_BYTES):
             return False
-        signers = self._signers(pool) if self._signers is not None else ()
-        places = [keys.module_envelope(archive, signer) for signer in signers]
+        places = self._signed(pool, archive)
         if not places or any(self._store.head(place) is not None for place in places):
             return True
         self._rotations += 1  # what tenants have been given lacks the envelope that is made now
         return False
+
+    def _signed(self, pool: str, archive: str) -> list[keys.Key]:
+        """Return where envelopes by the keys of `pool` are; none if no key of it is known."""
+        signers = self._signers(pool) if self._signers is not None and pool else ()
+        return [keys.module_envelope(archive, signer) for signer in sorted(signers)]
+
+    def _told(self, key: keys.Key) -> bytes:
+        """Return what a worker has stored, unless it is larger than all that it could tell us.
+
+        Raises:
+            ObjectNotFound: nothing is there that is read.
+        """
+        if not self._fits(key, MAX_TRUSTED_BYTES):
+            raise ObjectNotFound(f"{key.path} is not there, or too large to be read")
+        return self._store.get(key)
+
+    def _fits(self, key: keys.Key, most: int) -> bool:
+        """Return whether an object is there, and of `most` bytes at most."""
+        found = self._store.head(key)
+        return found is not None and found.size <= most
 
     def pools(self, names: Sequence[str]) -> Sequence[PoolDescription]:
         """See `Library.pools`. One that is damaged is not known."""
@@ -233,9 +257,9 @@ class StoreLibrary:
             self._store.put(keys.blob_of(log), log)
         if record.data.log is not None:
             self._give_log(tenant, record.data.log)
-        module = record.data.result.module if record.data.result else None
-        if module is not None:
-            self._give(tenant, keys.Key(module).sha256 or "")
+        result = record.data.result
+        if result is not None and result.module is not None:
+            self._give(tenant, keys.Key(result.module).sha256 or "", _pool_of(result))
         if self._store.put_if_absent(keys.job_result(tenant, job_id), record.encoded()):
             return record
         try:
@@ -247,10 +271,11 @@ class StoreLibrary:
             reason = f"the record of job {job_id} cannot be read; it is written anew"
             raise StoreError(reason) from error
 
-    def _give(self, tenant: str, digest: str) -> None:
+    def _give(self, tenant: str, digest: str, pool: str) -> None:
         """Copy a module to where its tenant finds it, the archive last: who sees it sees all.
 
-        One that is no longer whole is not given; who fetches it is told that it is gone.
+        One that is no longer whole is not given; who fetches it is told that it is gone. Any worker
+        can put envelopes beside it: of a pool whose keys are known no others are given.
         """
         archive = keys.module_archive(digest)
         own = keys.given(tenant, archive)
@@ -258,17 +283,26 @@ class StoreLibrary:
         if self._given.get(own.path) == rotations:
             return
         with contextlib.suppress(ObjectNotFound, ObjectDamaged):
-            for envelope in list(self._store.list(keys.envelopes(digest))):
-                place = keys.given(tenant, envelope.key)
-                if self._store.head(place) is None:
-                    self._store.put_if_absent(place, self._store.get(envelope.key))
+            listed = islice(self._store.list(keys.envelopes(digest)), _ENVELOPES)
+            for envelope in self._signed(pool, digest) or [each.key for each in listed]:
+                place = keys.given(tenant, envelope)
+                if self._store.head(place) is None and self._fits(envelope, MAX_ENVELOPE_BYTES):
+                    self._store.put_if_absent(place, self._store.get(envelope))
             if self._store.head(own) is None:
-                self._store.put(own, self._store.get(archive))
+                if not self._fits(archive, MAX_ARCHIVE_BYTES):
+                    return
+                with self._reading:
+                    self._store.put(own, self._store.get(archive))
             self._given.put(own.path, rotations)
 
     def _give_log(self, tenant: str, digest: str) -> None:
         with contextlib.suppress(ObjectNotFound, ObjectDamaged):
-            self._store.put(keys.tenant_log(tenant, digest), self._store.get(keys.blob(digest)))
+            self._store.put(keys.tenant_log(tenant, digest), self._told(keys.blob(digest)))
+
+
+def _pool_of(result: CompileResult) -> str:
+    """Return the pool that has built the module of `result`; its compiler's name is the pool's."""
+    return "" if result.chosen is None else result.candidates[result.chosen].compiler
 
 
 def _worked_on(order: CompileOrder, *, inspected: bool) -> list[Payload]:
