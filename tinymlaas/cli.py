@@ -48,6 +48,9 @@ from tinymlaas.contract.errors import Failure, InvalidBoard
 from tinymlaas.contract.report import CompileResult, ResultStatus
 from tinymlaas.sandboxing import UNSAFE_FLAG, UNSAFE_NOTICE, UNSAFE_VARIABLE
 
+# Commands that have something done in the sandbox; a farm's workers say it in their own logs.
+_WITH_JOBS = {"compile", "compilers", "fit", "inspect", "quantize", "rebuild", "run", "verify"}
+
 
 class _Group(TyperGroup):
     """Takes the one option that is every command's wherever it stands."""
@@ -281,6 +284,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -291,7 +295,8 @@ def root(
     """TinyML as a Service: from a trained model to a verified, signed inference module."""
     if unsafe_no_sandbox:
         os.environ[UNSAFE_VARIABLE] = "1"
-    if os.environ.get(UNSAFE_VARIABLE, "0") not in {"", "0"}:
+    unsafe = os.environ.get(UNSAFE_VARIABLE, "0") not in {"", "0"}
+    if unsafe and context.invoked_subcommand in _WITH_JOBS:
         Output(out, err, as_json=False).notices((UNSAFE_NOTICE,))
 
 

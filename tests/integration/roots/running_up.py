@@ -113,7 +113,8 @@ class Client:
         self.channel.confirm_delivery()
         self._prefix = env["TINYMLAAS_QUEUE_PREFIX"]
         self.queue = self.channel.queue_declare("", exclusive=True).method.queue
-        own = f"{env.get('TINYMLAAS_TENANT', 'default')}.#"
+        tenant = env.get("TINYMLAAS_TENANT")
+        own = f"{tenant}.#" if tenant else "#"  # a tenant's user may bind to nothing else
         self.channel.queue_bind(self.queue, f"{self._prefix}tinymlaas.results", own)
 
     def submit(self, job: str, order: CompileOrder) -> None:
