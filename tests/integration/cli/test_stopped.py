@@ -1,7 +1,7 @@
 """However the command is stopped, and whatever it is at, nothing of it is left."""
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -26,7 +26,7 @@ if sys.argv[1] == "supports":
     sys.exit(print("{}"))
 task, out = json.loads(pathlib.Path(sys.argv[2]).read_text()), pathlib.Path(sys.argv[3])
 if WHERE == "compiling":
-    subprocess.run(["sh", "-c", "sleep 1000 & touch started; wait"], cwd=out)
+    subprocess.run(["sh", "-c", "sleep 1017 & wait"], cwd=out)
 source = "#include <stdint.h>\\nint32_t endless(uint8_t *a) { for (;;) a[0]++; }"
 (out / "m.c").write_text(source)
 summary = task["summary"]
@@ -46,19 +46,47 @@ def eventually(condition: Callable[[], bool]) -> bool:
     return False
 
 
-def living(temporary: Path) -> list[str]:
-    """The command lines of all processes that were given `temporary` to work in."""
-    found = []
+class Family:
+    """A process and all that descends from it, also what is seen in none of its namespaces."""
+
+    def __init__(self, pid: int) -> None:
+        self._root = pid
+        self._known: dict[int, str] = {}  # the moment at which it was started tells a pid's owner
+
+    def look(self) -> list[str]:
+        """Return the command lines of all there are now, and remember them."""
+        parents = {pid: facts[1] for pid, facts in _processes().items()}
+        family = {self._root}
+        while more := {pid for pid, parent in parents.items() if parent in family} - family:
+            family |= more
+        found = _processes()
+        self._known |= {pid: found[pid][2] for pid in family if pid in found}
+        return [_command(pid) for pid in family]
+
+    def living(self) -> list[str]:
+        """Return the command lines of those remembered that still run."""
+        found = _processes()
+        return [
+            _command(pid)
+            for pid, began in self._known.items()
+            if pid in found and found[pid][0] != "Z" and found[pid][2] == began
+        ]
+
+
+def _processes() -> dict[int, tuple[str, int, str]]:
+    """State, parent and start of every process (proc(5), stat)."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            environment = (folder / "environ").read_bytes()
-            command = (folder / "cmdline").read_bytes()
-        except (OSError, ProcessLookupError):
-            continue
-        if state != "Z" and os.fsencode(temporary) in environment:
-            found.append(command.replace(b"\0", b" ").decode(errors="replace"))
+        with contextlib.suppress(OSError):
+            facts = (folder / "stat").read_text().rpartition(")")[2].split()
+            found[int(folder.name)] = (facts[0], int(facts[1]), facts[19])
     return found
+
+
+def _command(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
 
 
 def plugin(folder: Path, where: str) -> Path:
@@ -97,10 +125,11 @@ def test_nothing_is_left(cli: Cli, tmp_path: Path, number: signal.Signals, where
         text=True,
     )
 
+    family = Family(process.pid)
+    sign = "sleep 1017" if where == "compiling" else "qemu-system-arm"
+
     def is_there() -> bool:
-        if where == "compiling":
-            return any(temporary.rglob("started"))
-        return any("qemu-system-arm" in line for line in living(temporary))
+        return any(line.startswith(sign) or f"/{sign}" in line for line in family.look())
 
     assert eventually(lambda: is_there() or process.poll() is not None)
     assert is_there(), process.communicate()[1]
@@ -108,7 +137,7 @@ def test_nothing_is_left(cli: Cli, tmp_path: Path, number: signal.Signals, where
     _, said = process.communicate(timeout=60)
     assert process.returncode == -number
     assert "Traceback" not in said
-    assert eventually(lambda: not living(temporary)), living(temporary)
-    assert not list(temporary.iterdir())
+    assert eventually(lambda: not family.living()), family.living()
+    assert eventually(lambda: not list(temporary.iterdir())), list(temporary.iterdir())
     temporary.rmdir()
     assert not out.exists()
