@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -55,6 +56,7 @@ _LIBRARIES = {
 _MIB = 1 << 20
 BUBBLEWRAP, NONE = "bubblewrap", "none"
 _zygotes = Zygotes()
+atexit.register(_zygotes.close)
 
 
 def configure(settings: Settings) -> None:

@@ -121,6 +121,15 @@ class Zygotes:
             self._folder = self._keep.enter_context(guardian.scratch("zygotes"))
         return self._folder
 
+    def close(self) -> None:
+        """End all and remove their folder. At an orderly end this must be done before Python takes
+        itself apart: a thread that is stopped there with a lock in its hand is waited for for ever.
+        """
+        with self._lock:
+            self._end_all()
+            self._keep.close()
+            self._folder = None
+
     def _end_all(self) -> None:
         for zygote in self._started.values():
             zygote.end()
@@ -161,9 +170,10 @@ class _Zygote:
         begun = threading.Event()
         # A thread of its own that lives as long as the zygote: the kernel ends the zygote with the
         # *thread* that has started it, and those of a race come and go.
-        threading.Thread(
+        self._thread = threading.Thread(
             target=self._keep, args=(argv, listener, begun), name=f"zygote {path.name}", daemon=True
-        ).start()
+        )
+        self._thread.start()
         begun.wait()
         if self._failed is not None:
             raise Failure(f"there is no sandbox: {argv[0]}: {self._failed.strerror}")
@@ -191,6 +201,7 @@ class _Zygote:
         """Kill it and all its jobs."""
         if self._process is not None:
             guardian.kill_group(self._process.pid)
+        self._thread.join(_DYING_SECONDS)
 
     def _said(self) -> str:
         with contextlib.suppress(OSError):
