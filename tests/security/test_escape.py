@@ -89,7 +89,7 @@ OTHER_NUMBERS = "computes other numbers than"
 # What the worker finds out, about processes and what they left.
 FOUND = {
     "memory": "contained: MemoryError|used more than 512 MiB of memory and was stopped",
-    "memory_shared": "used more than 512 MiB of memory and was stopped",
+    "memory_shared": "memory_shared: contained: PermissionError",
     "memory_of_many": "used more than 512 MiB of memory and was stopped",
     "fork_many": "started more than 48 processes and was stopped",
     "fork_bomb": "started more than 48 processes and was stopped",

@@ -202,7 +202,7 @@ def first_in_line(place):
 @attack
 def locked_memory(place):
     libc = ctypes.CDLL(None, use_errno=True)
-    held = mmap.mmap(-1, 1 << 30)
+    held = mmap.mmap(-1, 1 << 30, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     address = ctypes.addressof(ctypes.c_char.from_buffer(held))
     if libc.mlock(ctypes.c_void_p(address), ctypes.c_size_t(1 << 30)) != 0:
         raise OSError(ctypes.get_errno(), "mlock")

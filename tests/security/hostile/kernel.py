@@ -245,7 +245,9 @@ def become_root(place):
 def old_calls(place):
     """The same calls by the numbers of a 32-bit program: a filter of one table misses them."""
     code = b"\x53\xb8\x36\x01\x00\x00\xbb\x00\x00\x00\x10\xcd\x80\x5b\xc3"  # unshare(NEWUSER)
-    memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    memory = mmap.mmap(
+        -1, 4096, mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+    )
     memory.write(code)
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     result = ctypes.CFUNCTYPE(ctypes.c_int)(address)()
