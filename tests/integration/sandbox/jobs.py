@@ -44,13 +44,14 @@ def _interfaces() -> list[str]:
 def corrupt() -> None:
     """Leave this process, its files and its environment as bad as can be."""
     counted[0] = 7
-    os.environ["PYTHONPATH"] = "/job/work/evil"
-    os.environ["LD_PRELOAD"] = "/job/work/evil.so"
-    sys.path.insert(0, "/job/work")
+    here = os.getcwd()
+    os.environ["PYTHONPATH"] = f"{here}/evil"
+    os.environ["LD_PRELOAD"] = f"{here}/evil.so"
+    sys.path.insert(0, here)
     sys.modules["json"] = None  # type: ignore[assignment]
     sys.modules["tests.integration.sandbox.jobs"].facts = None
     os.umask(0o777)
-    for place in ("/job/work/json.py", "/dev/shm/left", "/job/left"):
+    for place in (f"{here}/json.py", "/dev/shm/left", "/job/left"):
         Path(place).write_text("raise SystemExit(9)")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     subprocess.Popen(["sleep", "600"], start_new_session=True)
