@@ -53,6 +53,20 @@ _TYPES = (
 )
 
 
+# What a changed archive makes `zipfile` raise: damaged, encrypted, cut off, nothing left of it.
+_UNFIT = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    IndexError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    ZeroDivisionError,
+)
+
+
 def _members(data: bytes) -> list[tuple[str, bytes]]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return [(info.filename, archive.read(info)) for info in archive.infolist()]
@@ -97,9 +111,7 @@ def repacked(data: bytes, a: int, b: int, c: int, others: Sequence[bytes]) -> by
                 for name, content in members:
                     archive.writestr(name, content)
         return file.getvalue()
-    except (zipfile.BadZipFile, IndexError, ValueError, zlib.error, NotImplementedError, OSError):
-        return data
-    except (RuntimeError, EOFError, ZeroDivisionError):  # encrypted, cut off, nothing left
+    except _UNFIT:
         return data
 
 
@@ -113,7 +125,5 @@ def ours(data: bytes, a: int, b: int, c: int, others: Sequence[bytes]) -> bytes:
         }
         parts = stored_zip._locals(named)
         return b"".join([*parts, stored_zip._directory(named)])
-    except (zipfile.BadZipFile, IndexError, ValueError, zlib.error, NotImplementedError, OSError):
-        return data
-    except (RuntimeError, EOFError, ZeroDivisionError):
+    except _UNFIT:
         return data
