@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly VENV=.venv
 readonly STAMP=$VENV/.tinymlaas-setup
-readonly EXTRAS=tvm,tflm,quantize,farm,plot,examples,dev
+readonly EXTRAS=tvm,tflm,quantize,farm,plot,examples,docs,deploy,dev
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {

@@ -23,13 +23,16 @@ missing_of() {
   LC_ALL=C comm -13 <(installed_of "$@" | LC_ALL=C sort -u) <(printf '%s\n' "$@" | LC_ALL=C sort -u)
 }
 
-# Debian starts a broker of the whole machine when it installs one; we start private ones only. Masked
+# Debian starts a server of the whole machine when it installs one; we start private ones only. Masked
 # beforehand it is not started, now or at the next boot.
-keep_broker_off() {
-  case " $* " in *" rabbitmq-server "*) ;; *) return 0 ;; esac
+keep_servers_off() {
   [ -d "${SYSTEMD_FOLDER:-/run/systemd/system}" ] || return 0
-  "${root[@]}" systemctl mask --quiet rabbitmq-server.service || return 0
-  say "the machine's own RabbitMQ service stays off (systemctl unmask rabbitmq-server turns it on)"
+  local server
+  for server in rabbitmq-server prometheus; do
+    case " $* " in *" $server "*) ;; *) continue ;; esac
+    "${root[@]}" systemctl mask --quiet "$server.service" || continue
+    say "the machine's own $server service stays off (systemctl unmask $server turns it on)"
+  done
 }
 
 known_to_apt() { apt-cache show --no-all-versions "$1" >/dev/null 2>&1; }
@@ -65,7 +68,7 @@ main() {
   for package in $(missing_of "${wanted[@]}"); do
     if known_to_apt "$package"; then missing+=("$package"); fi
   done
-  keep_broker_off "${missing[@]}"
+  keep_servers_off "${missing[@]}"
   "${apt[@]}" install --yes --no-install-recommends "${missing[@]}" </dev/null >&2 ||
     die "apt-get could not install: ${missing[*]}; see its message above"
 }

@@ -112,15 +112,18 @@ def test_apt_is_not_asked_if_nothing_is_missing(machine: Machine) -> None:
     assert machine.calls("apt-get") == []
 
 
-def test_no_broker_of_the_whole_machine_is_started(machine: Machine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", ["rabbitmq-server", "prometheus"])
+def test_no_server_of_the_whole_machine_is_started(
+    machine: Machine, tmp_path: Path, server: str
+) -> None:
     machine.fake("systemctl", NOTE)
     with_systemd = {"SYSTEMD_FOLDER": str(tmp_path)}
-    result = machine.run("system-packages.sh", MISSING="rabbitmq-server", **with_systemd)
+    result = machine.run("system-packages.sh", MISSING=server, **with_systemd)
     assert result.returncode == 0, result.stderr
-    assert machine.calls("systemctl") == ["systemctl mask --quiet rabbitmq-server.service"]
+    assert machine.calls("systemctl") == [f"systemctl mask --quiet {server}.service"]
     order = (machine.folder / "calls").read_text()
     assert order.index("systemctl mask") < order.index("install --yes")
-    for missing, folder in (("simavr", tmp_path), ("rabbitmq-server", tmp_path / "none")):
+    for missing, folder in (("simavr", tmp_path), (server, tmp_path / "none")):
         machine.run("system-packages.sh", MISSING=missing, SYSTEMD_FOLDER=str(folder))
         assert machine.calls("systemctl") == []
 
@@ -170,7 +173,7 @@ def test_the_first_run_sets_up_and_the_second_does_nothing(machine: Machine) -> 
     installs = [call for call in machine.calls("python") if " pip install " in call]
     assert len(installs) == 3
     assert all("--constraint constraints.txt" in call for call in installs)
-    extras = "tvm,tflm,quantize,farm,plot,examples,dev"
+    extras = "tvm,tflm,quantize,farm,plot,examples,docs,deploy,dev"
     assert installs[1].endswith(f"--no-build-isolation --editable .[{extras}]")
     assert installs[2].endswith("--no-deps onnx2tf")
     second = machine.run()
