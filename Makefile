@@ -4,7 +4,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all soak fuzz lint format schemas docs-boards docs-operators docs-node-tests docs wheel clean
+.PHONY: help setup demo test test-all soak fuzz lint format schemas docs-boards docs-operators docs-node-tests docs docs-site wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,6 +46,9 @@ docs-node-tests: setup  ## run all ONNX backend node tests and regenerate docs/o
 	@$(PYTHON_IN_VENV) scripts/node_tests_table.py
 
 docs: schemas docs-boards docs-operators docs-node-tests  ## regenerate everything that is generated
+
+docs-site: setup  ## build the documentation as a site into out/site, check its links
+	@scripts/docs_site.sh
 
 wheel: setup  ## build the wheel into out/
 	@$(PYTHON_IN_VENV) -m hatchling build -t wheel -d out

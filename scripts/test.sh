@@ -28,5 +28,6 @@ step .venv/bin/lint-imports
 step .venv/bin/python scripts/schemas.py --check
 step .venv/bin/python scripts/boards_table.py --check
 step .venv/bin/python scripts/operators_table.py --check
+step scripts/docs_site.sh
 [ -z "$lint_only" ] || exit 0
 step .venv/bin/pytest -n 2 ${select[@]+"${select[@]}"}
