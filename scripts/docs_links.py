@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
@@ -29,6 +30,7 @@ TOP = "benchmarks|broker|deploy|docs|examples|scheduler|scripts|storage|tests|ti
 _PATH = re.compile(rf"(?:{TOP})/[\w.*/-]*")
 _SLUG = slugs.slugify(case="lower")
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
+_COUNTED = {"list_item_open", "table_open", "tr_open", "heading_open", "blockquote_open"}
 # What a browser fetches by itself, as against what somebody clicks on.
 _FETCHED = {("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src")}
 _FETCHING_LINKS = {"stylesheet", "icon", "preload", "preconnect", "dns-prefetch", "modulepreload"}
@@ -66,6 +68,23 @@ def site_faults(site: Path) -> Iterator[str]:
     for style in site.rglob("*.css"):
         for url in re.findall(r"url\(['\"]?(https?:)?//[^)]*\)", style.read_text("utf-8")):
             yield f"{style.relative_to(site)}: {url}: fetched from another host"
+
+
+def unlike_faults(docs: Path, site: Path) -> Iterator[str]:
+    """Tell which pages the site shows otherwise than GitHub and editors, which read CommonMark.
+
+    Python-Markdown wants four spaces before a nested list and an empty line before any list.
+    """
+    for file in sorted(docs.rglob("*.md")):
+        page = site / file.relative_to(docs).with_suffix(".html")
+        opened = Counter(token.tag for token in _tokens(file) if token.type in _COUNTED)
+        shown = _Page(page).tags if page.is_file() else Counter()
+        for tag, number in opened.items():
+            if shown[tag] != number:
+                yield (
+                    f"{file.name}: {number} <{tag}> in the file, {shown[tag]} in the site: a nested "
+                    "list needs four spaces, every list and table an empty line before it"
+                )
 
 
 def _fault(root: Path, file: Path, link: str) -> str | None:
@@ -125,10 +144,17 @@ class _Page(HTMLParser):
         self.links: list[str] = []
         self.names: set[str] = set()
         self.foreign: list[str] = []
+        self.tags: Counter[str] = Counter()
+        self._article = False
         self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._article = self._article and tag != "article"
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
+        self._article = self._article or tag == "article"
+        self.tags[tag] += self._article
         self.names |= {values[name] for name in ("id", "name") if name in values}
         if tag == "a" and "href" in values:
             self.links.append(values["href"])
@@ -151,7 +177,7 @@ def main(arguments: list[str]) -> int:
     """Print all faults on stderr; return 1 if there are any."""
     faults = list(repository_faults(ROOT, markdown_files()))
     if arguments == ["--site"]:
-        faults += site_faults(SITE)
+        faults += [*site_faults(SITE), *unlike_faults(ROOT / "docs", SITE)]
     for fault in faults:
         print(fault, file=sys.stderr)
     return int(bool(faults))

@@ -90,6 +90,18 @@ def test_a_font_from_elsewhere_is_found(tmp_path: Path) -> None:
     assert "another host" in fault
 
 
+def test_a_list_that_the_site_does_not_take_for_one_is_found(tmp_path: Path) -> None:
+    docs, site = tmp_path / "docs", tmp_path / "site"
+    docs.mkdir()
+    site.mkdir()
+    (docs / "page.md").write_text("1. one\n   - two\n")
+    (site / "page.html").write_text("<li><article><li>one - two</article><li>")
+    (fault,) = docs_links.unlike_faults(docs, site)
+    assert fault.startswith("page.md: 2 <li> in the file, 1 in the site: a nested list needs")
+    (site / "page.html").write_text("<article><li>one<li>two</article>")
+    assert list(docs_links.unlike_faults(docs, site)) == []
+
+
 def test_every_markdown_file_that_git_has_is_checked() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
