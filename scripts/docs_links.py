@@ -82,8 +82,8 @@ def unlike_faults(docs: Path, site: Path) -> Iterator[str]:
         for tag, number in opened.items():
             if shown[tag] != number:
                 yield (
-                    f"{file.name}: {number} <{tag}> in the file, {shown[tag]} in the site: a nested "
-                    "list needs four spaces, every list and table an empty line before it"
+                    f"{file.name}: {number} <{tag}> in the file, {shown[tag]} in the site: "
+                    "a nested list needs four spaces, every list and table an empty line before it"
                 )
 
 
