@@ -48,9 +48,11 @@ def operator() -> Power:
 
 
 def scheduler(names: Names) -> Power:
-    """All of this farm's exchanges and queues, which it declares, and every reply queue."""
+    """All of this farm's exchanges and queues, which it declares, and every reply queue; its own,
+    by which one in standby asks the active one how the farm stands, it reads.
+    """
     own = rf"{re.escape(names.prefix)}(tinymlaas|compile|scheduler|dead|pool)\..+"
-    return Power(f"^{own}$", rf"^(amq\.default|{own})$", f"^{own}$")
+    return Power(f"^({_OWN}|{own})$", rf"^(amq\.default|{own})$", f"^({_OWN}|{own})$")
 
 
 def worker(pool: str, names: Names) -> Power:

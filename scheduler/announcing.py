@@ -8,7 +8,7 @@ from scheduler.fair import FairQueue
 from scheduler.jobs import Job
 from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock
-from scheduler.standing import progress_of, standing_of
+from scheduler.standing import details_of, progress_of, standing_of
 from tinymlaas.contract.messages import JobChanged, JobName, JobStanding
 
 
@@ -39,8 +39,12 @@ class Announcing:
         """Tell who asked; state None for a job that is not here (then see the store)."""
         if name.reply is None:
             return
-        unknown = JobStanding(tenant=name.tenant, job_id=name.job_id, state=None)
-        standing = standing_of(job, queue, actions, known) if job else unknown
+        standing = JobStanding(tenant=name.tenant, job_id=name.job_id, state=None)
+        if job is not None:
+            standing = standing_of(job, queue, actions, known)
+        if job is not None and name.details and job.order:
+            details = details_of(job, actions, self._clock.seconds())
+            standing = standing.model_copy(update={"details": details})
         self._tell(standing, job, name.reply)
 
     def _tell(self, standing: JobStanding, job: Job | None, reply: str | None) -> None:

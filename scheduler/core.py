@@ -10,7 +10,7 @@ finds in the store what was finished, and does the rest.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from scheduler.actions import Actions
 from scheduler.admission import Admission, NotAdmitted, Policy, refusal
@@ -23,7 +23,8 @@ from scheduler.effects import Ack, Answer, DeadLetter, Effect, Keep, Key, Recall
 from scheduler.ending import Ending
 from scheduler.ends import answered, refused_event
 from scheduler.jobs import Job, Step, plan_of
-from scheduler.meter import Meter, PoolNow, Unmetered
+from scheduler.lately import Lately
+from scheduler.meter import JobsNow, Meter, PoolNow, Unmetered, kind_of
 from scheduler.parts import Parts
 from scheduler.planner import Planner
 from scheduler.planning import Boards
@@ -77,6 +78,7 @@ class Core:
         self.ended: Counter[JobState] = Counter()
         self._at_hand = AtHand()
         self._active_since = 0.0
+        self.lately = Lately()
         self._begin()
 
     def _begin(self) -> None:
@@ -94,6 +96,7 @@ class Core:
             self.actions,
             self._meter,
             self.ended,
+            self.lately,
         )
         parts = Parts(
             self._jobs,
@@ -128,6 +131,7 @@ class Core:
         and the workers say what they do.
         """
         self._events["hit"] += self._builds.hits
+        self.lately.forget_unfinished()
         self._begin()
         self._active_since = self._clock.seconds()
         self._do(Recall(self._pools))
@@ -161,6 +165,7 @@ class Core:
 
     def _refuse(self, delivery: Delivery, reasons: tuple[str, ...]) -> None:
         self._events["refused"] += 1
+        self._meter.refused()
         found = refusal(delivery.body, delivery.reply_to, reasons)
         if found is None:
             self._do(DeadLetter(delivery.token, "; ".join(reasons)))
@@ -174,6 +179,7 @@ class Core:
         self._jobs.pop(job.key, None)
         self._admission.release(job.tenant, job.order)
         self._events["refused"] += 1
+        self._meter.refused()
         for token in job.tokens:
             if job.replies:
                 self._do(Refuse(token, job.replies[-1], refused_event(job, (reason,))))
@@ -183,6 +189,7 @@ class Core:
     def _new(self, job: Job, files: tuple[bytes, ...]) -> None:
         self._jobs[job.key] = job
         self._events["accepted"] += 1
+        self._meter.accepted(job.tenant)
         try:
             self._admission.admit(job.tenant, job.order)
         except NotAdmitted as error:
@@ -274,8 +281,9 @@ class Core:
     def task_ended(self, end: TaskEnd) -> None:
         """Take the end of a task for all jobs that want its action."""
         end = answered(end)
+        wanted = self.actions.get(end.action)
         action = self.actions.ended(end, self._clock.seconds())
-        self._meter.task_ended(end)
+        self._meter.task_ended(end, wanted.need.work.kind if wanted else kind_of(end))
         if action is None:
             again = end.status in (TaskStatus.RETRY, TaskStatus.SUSPECT)
             self._events["retried" if again else "unwanted"] += 1
@@ -381,16 +389,44 @@ class Core:
         """Return how many unfinished jobs each tenant has in each state."""
         return Counter((job.tenant, job.state) for job in self._jobs.values())
 
+    def jobs_now(self) -> dict[tuple[str, JobState], JobsNow]:
+        """Return how many unfinished jobs each tenant has in each state, and how old they are."""
+        now = self._clock.seconds()
+        found: dict[tuple[str, JobState], JobsNow] = {}
+        for job in self._jobs.values():
+            number, oldest = found.get((job.tenant, job.state), (0, 0.0))
+            found[job.tenant, job.state] = JobsNow(number + 1, max(oldest, now - job.received))
+        return found
+
     def waiting_by_tenant(self) -> Counter[str]:
         """Return how many jobs of each tenant wait for their turn."""
         queued = JobState.QUEUED
         return Counter(job.tenant for job in self._jobs.values() if job.state is queued)
 
+    def job(self, key: Key) -> Job | None:
+        """Return an unfinished job."""
+        return self._jobs.get(key)
+
+    def at_work(self) -> list[Job]:
+        """Return the jobs that are planned: a few thousand at most."""
+        return self._turns.jobs()
+
+    def waiting(self, of: str | None = None) -> Iterator[Job]:
+        """Yield jobs that are not planned, of all tenants as they came, or of one as they go."""
+        if of is not None:
+            yield from map(self._jobs.__getitem__, self._turns.queue.waiting(of))
+            return
+        yield from (job for job in self._jobs.values() if job.plan is None)
+
+    def seconds(self) -> float:
+        """Return the time as jobs are stamped with it."""
+        return self._clock.seconds()
+
     def pools_now(self) -> dict[str, PoolNow]:
         """Return how each pool stands."""
         for name in self._pools:
             self.actions.pool(name)
-        return self.actions.now()
+        return self.actions.now(self._clock.seconds())
 
     def _at(self, key: Key, step: Step) -> Job | None:
         """Return the job if it is at `step`; it may have ended while the answer was under way."""

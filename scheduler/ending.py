@@ -9,6 +9,7 @@ from scheduler.admission import Admission
 from scheduler.effects import Ack, Effect, Finish, Key
 from scheduler.ends import conclusion, end_event
 from scheduler.jobs import Job, Step
+from scheduler.lately import Lately
 from scheduler.meter import Meter
 from scheduler.ports import Clock
 from scheduler.turns import Turns
@@ -28,8 +29,9 @@ class Ending:
         actions: Actions,
         meter: Meter,
         count: Counter[JobState],
+        lately: Lately,
     ) -> None:
-        """Share the core's parts; `count` is of ended jobs by state."""
+        """Share the core's parts; `count` is of ended jobs by state, `lately` has the last."""
         self._jobs = jobs
         self._effects = effects
         self._clock = clock
@@ -37,6 +39,7 @@ class Ending:
         self._actions = actions
         self._meter = meter
         self._count = count
+        self._lately = lately
 
     def conclude(self, job: Job) -> None:
         """End a job all of whose candidates have an outcome."""
@@ -57,11 +60,21 @@ class Ending:
 
     def finish(self, job: Job, event: JobEnded, log: bytes | None = None) -> None:
         """Have `event` recorded as the end of `job`."""
-        job.before_end = job.state
+        stage = job.before_end = job.state
+        if stage is not JobState.QUEUED:
+            self.staged(job, stage)
+        job.since = self._clock.seconds()
         self._turns.withdraw(job)
         self.drop_plan(job)
         job.step = Step.ENDING
+        self._lately.ending(job.key, event.data)
         self._effects.append(Finish(job.key, event, job.replies, log))
+
+    def staged(self, job: Job, stage: str) -> None:
+        """Note how long `job` was in a stage, which is over now."""
+        now = self._clock.seconds()
+        self._meter.staged(stage, now - job.since)
+        job.since = now
 
     def drop_plan(self, job: Job) -> None:
         """Forget what a job needs; what nobody else wants is given up."""
@@ -83,6 +96,9 @@ class Ending:
         if job.order:
             admission.release(job.tenant, job.order)
         self._count[state] += 1
-        self._meter.ended(job.tenant, state, self._clock.seconds() - job.received)
+        seconds = self._clock.seconds() - job.received
+        self.staged(job, "publishing")
+        self._meter.ended(job.tenant, state, seconds)
+        self._lately.ended(key, state, self._clock.utc(), seconds)
         for token in job.tokens:
             self._effects.append(Ack(token))

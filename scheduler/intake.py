@@ -24,9 +24,10 @@ from tinymlaas.contract.wire import MAX_BYTES, MAX_TRUSTED_BYTES, MalformedMessa
 class Intake:
     """Parses and hands on; what is malformed is kept aside with its reason."""
 
-    def __init__(self, core: Core) -> None:
-        """Hand messages to `core`."""
+    def __init__(self, core: Core, name: str = "") -> None:
+        """Hand messages to `core`, which is that of the scheduler called `name`."""
         self._core = core
+        self._name = name
 
     def pool_event(self, delivery: Delivery) -> None:
         """Take what a worker says; its outcome is in the store, so it is acknowledged at once."""
@@ -54,7 +55,7 @@ class Intake:
                 return
             if kind == QueueAsked.TYPE:
                 asked = parse(delivery.body, QueueAsked)
-                self._core.answer(*answer(self._core, asked, delivery.sender or None))
+                self._core.answer(*answer(self._core, asked, delivery.sender or None, self._name))
             else:
                 name = parse(delivery.body, StatusAsked).data
                 self._core.status(of_tenant(name, delivery, "status"))

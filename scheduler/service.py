@@ -75,10 +75,13 @@ class Ports:
 class Service:
     """One scheduler. `run` returns when it is told to stop; killed, it leaves nothing undone."""
 
-    def __init__(self, core: Core, ports: Ports, service: str, threads: int = 16) -> None:
+    def __init__(
+        self, core: Core, ports: Ports, service: str, threads: int = 16, name: str = ""
+    ) -> None:
         """Have up to `threads` calls wait for the store at a time.
 
-        `service` is the version of our part of the work, as inspections are kept under it.
+        `service` is the version of our part of the work, as inspections are kept under it; `name`
+        is what people who look are told that we are called.
         """
         self._core = core
         self._ports = ports
@@ -91,7 +94,7 @@ class Service:
         self.budget = Budget()
         self._words = Budget()  # cancels and what workers say never wait for the store
         self._taken = 0
-        intake = Intake(core)
+        intake = Intake(core, name)
         self._takers: dict[Role, Callable[[Delivery], None]] = {
             Role.REQUESTS: core.request,
             Role.CONTROL: intake.control,

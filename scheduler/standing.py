@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from scheduler.actions import Actions
 from scheduler.effects import Key
 from scheduler.fair import FairQueue
-from scheduler.jobs import Job, Plan, Step
+from scheduler.jobs import Job, Place, Plan, Step
 from scheduler.planning import candidate_of
 from scheduler.pools_known import PoolsKnown
 from scheduler.wanted import Pool
-from tinymlaas.contract.messages import JobStanding
-from tinymlaas.contract.report import candidate_name
+from tinymlaas.contract.messages import (
+    CandidateStanding,
+    CompileOrder,
+    JobDetails,
+    JobStanding,
+)
+from tinymlaas.contract.report import candidate_name, name_of
 
 
 def standing_of(
@@ -53,6 +59,44 @@ def standing_of(
     )
 
 
+def details_of(job: Job, actions: Actions, now: float) -> JobDetails:
+    """Return what who looks at one job wants to know besides."""
+    plan = job.plan
+    order = plan.order if plan else CompileOrder.model_validate_json(job.order)
+    told = plan.progress if plan else None
+    return JobDetails(
+        order=order.model_copy(update={"reply": None}),
+        seconds=max(0.0, now - job.received),
+        candidates=tuple(_candidates(plan, actions)) if plan else (),
+        tail=told.tail if told and plan and told.action in plan.wants else None,
+    )
+
+
+def _candidates(plan: Plan, actions: Actions) -> Iterator[CandidateStanding]:
+    judging = {id(each) for places in (plan.judging or {}).values() for each in places}
+    for place in plan.table:
+        report = place.report
+        if report is not None:
+            yield CandidateStanding(name=name_of(report), status=report.status)
+        elif place.need is not None:
+            action = actions.get(place.need.action)
+            running = id(place) in judging or (action is not None and bool(action.begun))
+            yield CandidateStanding(name=_name(place), running=running)
+
+
+def short_wait(job: Job, actions: Actions) -> str:
+    """Return in a few words what `job` waits for; no queue is looked through."""
+    plan = job.plan
+    if job.step in {Step.KEEPING, Step.ENDING, Step.LOOKING, Step.LOOKING_UP}:
+        return "the store"
+    if job.step is Step.WAITING or plan is None:
+        return "its turn"
+    if job.step is Step.HELD:
+        return "a pool's first worker"
+    names = {a.need.pool for digest in plan.wants if (a := actions.get(digest))}
+    return f"pool {', '.join(sorted(names))}" if names else ""
+
+
 def progress_of(job: Job) -> dict[str, Any]:
     """Return what a standing says of the work that is being done for `job` now."""
     plan = job.plan
@@ -72,8 +116,11 @@ def _candidate(plan: Plan, action: str) -> str | None:
     """Return what the result's table will call the candidate that is built or judged."""
     judged = (plan.judging or {}).get(action, [])
     place = judged[0] if judged else plan.places.get(action)
-    if place is None or place.need is None:
-        return None
+    return None if place is None or place.need is None else _name(place)
+
+
+def _name(place: Place) -> str:
+    assert place.need is not None  # noqa: S101 - for the type checker: the caller has asked
     job = candidate_of(place.need)
     quantised = place.quantisation is not None
     return candidate_name(job.compiler, job.task.kernels, job.task.options, quantised=quantised)

@@ -21,7 +21,7 @@ from tinymlaas.contract.device import DeviceProfile
 from tinymlaas.contract.digest import Sha256, sha256
 from tinymlaas.contract.quantisation import Activations
 from tinymlaas.contract.race import Race
-from tinymlaas.contract.report import CompileResult, Objective
+from tinymlaas.contract.report import CandidateStatus, CompileResult, Objective
 
 MAX_INLINE = 48 * 1024 - 1  # bytes of a model or calibration inside a message; others by reference
 MAX_FILE_BYTES = 64 * 1024 * 1024  # of an uploaded file; the farm takes no larger ones
@@ -241,11 +241,12 @@ class CompileRequested(Event):
 
 
 class JobName(Model):
-    """One job of a tenant, and where an answer goes."""
+    """One job of a tenant, and where an answer goes; of a question, whether with `JobDetails`."""
 
     tenant: TenantName
     job_id: JobId
     reply: ReplyQueue | None = None
+    details: bool = False
 
 
 class CancelRequested(Event):
@@ -264,6 +265,27 @@ class StatusAsked(Event):
     data: JobName
 
 
+class CandidateStanding(Model):
+    """One candidate of an unfinished job: its name in the result's table, how it came out, or None
+    while that is open; `running` if it is being built or judged now.
+    """
+
+    name: str
+    status: CandidateStatus | None = None
+    running: bool = False
+
+
+class JobDetails(Model):
+    """What only who looks at one job wants to know: its order, every file by reference, for how
+    many seconds it is known, its candidates as they stand, the end of a running task's log.
+    """
+
+    order: CompileOrder
+    seconds: float
+    candidates: tuple[CandidateStanding, ...] = ()
+    tail: str | None = None
+
+
 class JobStanding(Model):
     """How an unfinished job stands.
 
@@ -272,6 +294,7 @@ class JobStanding(Model):
     `stage`, `percent` and `line` are of the latest progress of anything done for it, which is in
     `pool` and for that `candidate`, as the result's table calls it; None if it is for all of them.
     While candidates are built, `candidates_done` of `candidates_total` have come to their ends.
+    `details` are told to those who ask for them.
     """
 
     tenant: TenantName
@@ -288,6 +311,7 @@ class JobStanding(Model):
     candidates_done: int | None = None
     candidates_total: int | None = None
     reasons: tuple[str, ...] = ()
+    details: JobDetails | None = None
 
 
 class JobChanged(Event):

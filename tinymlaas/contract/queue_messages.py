@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from tinymlaas.contract.base import Model
-from tinymlaas.contract.messages import Event, JobState, ReplyQueue, TenantName
+from tinymlaas.contract.messages import Event, JobId, JobState, ReplyQueue, TenantName
 from tinymlaas.contract.pool_messages import PoolName
 
+MOST_LISTED = 200  # jobs in one answer, and as many that have ended
 Count = Annotated[int, Field(ge=0)]
 
 
 class QueueQuestion(Model):
-    """Where the answer goes."""
+    """Where the answer goes; of how many unfinished jobs, and of how many that ended lately, it is
+    to say more than that they are there; `tenant` if of one tenant alone.
+    """
 
     reply: ReplyQueue
+    jobs: Annotated[int, Field(ge=0, le=MOST_LISTED)] = 0
+    tenant: TenantName | None = None
 
 
 class QueueAsked(Event):
@@ -36,7 +41,8 @@ class TenantQueue(Model):
 
 class PoolQueue(Model):
     """One pool: live `workers`, how many of them are `busy`, tasks that run or are on their way to
-    a worker (`sent`), and jobs that wait for it. `seconds` is what a task takes on average.
+    a worker (`sent`), and jobs that wait for it. `seconds` is what a task takes on average,
+    `oldest_seconds` the age of the oldest job that waits for it.
     """
 
     pool: PoolName
@@ -45,6 +51,7 @@ class PoolQueue(Model):
     sent: Count = 0
     waiting: Count = 0
     seconds: float | None = None
+    oldest_seconds: float | None = None
 
 
 class QueueOverview(Model):
@@ -54,12 +61,53 @@ class QueueOverview(Model):
     pools: tuple[PoolQueue, ...] = ()
 
 
+class JobLine(Model):
+    """An unfinished job in short, known for `seconds`; the rest is as in `JobStanding`."""
+
+    tenant: TenantName
+    job_id: JobId
+    state: JobState
+    name: str
+    board: str | None = None
+    seconds: float
+    waits_for: str = ""
+    candidate: str | None = None
+    stage: str | None = None
+    percent: int | None = None
+    candidates_done: int | None = None
+    candidates_total: int | None = None
+
+
+class EndLine(Model):
+    """A job that has ended at `time`, `seconds` after its request came; `candidate` was chosen."""
+
+    tenant: TenantName
+    job_id: JobId
+    state: JobState
+    name: str
+    board: str | None = None
+    time: AwareDatetime
+    seconds: float
+    candidate: str | None = None
+    reason: str = ""
+
+
+class FarmView(QueueOverview):
+    """Who waits, with the first of the `jobs` (those being worked on before those that wait) and
+    the last that have `ended` since this `scheduler` has run, the latest first.
+    """
+
+    scheduler: str = ""
+    jobs: tuple[JobLine, ...] = ()
+    ended: tuple[EndLine, ...] = ()
+
+
 class QueueTold(Event):
     """The answer; `id` is that of the question."""
 
     TYPE: ClassVar[str] = "tinymlaas.queue.state.v1"
     type: Literal["tinymlaas.queue.state.v1"] = "tinymlaas.queue.state.v1"
-    data: QueueOverview
+    data: FarmView
 
 
 class QueueReport(QueueOverview):

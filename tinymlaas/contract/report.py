@@ -103,6 +103,13 @@ def candidate_name(
     return f"{name} int8" if quantised else name
 
 
+def name_of(report: CandidateReport) -> str:
+    """Return what a candidate is called: one rejected by facts alone stands for all variants."""
+    by_facts = report.status is CandidateStatus.REJECTED and report.action_digest is None
+    options = {} if by_facts else report.options
+    return candidate_name(report.compiler, report.kernels, options, quantised=report.quantised)
+
+
 class ResultStatus(StrEnum):
     """How a job ended."""
 
