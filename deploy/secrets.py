@@ -1,0 +1,228 @@
+"""Make what a farm keeps secret: ``python -m deploy.secrets --out DIR --tenant acme``.
+
+For each role (docs/farm.md) a user of RabbitMQ and credentials for S3, for each compiler's pool a
+signing key, the token of the status page; and the keyring, which is public. Everything goes into
+DIR, ``secrets.yaml`` for ``kubectl apply -f`` among it. What is there already is kept, so that a
+tenant is added by running it again with one more ``--tenant``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from broker import powers as on_broker
+from broker.topology import Names
+from storage import files, key_folder
+from storage import powers as in_bucket
+from storage.provenance import pool_builder
+from tinymlaas.contract.errors import TinymlaasError, UsageError
+from tinymlaas.contract.pool_messages import PREPARE_POOL
+from tinymlaas.farm.environment import parse_pools
+from tinymlaas.farm.roles import Role, roles
+from tinymlaas.farm_settings import checked_tenant
+from tinymlaas.keyrings import adopt
+
+POOLS = ("tvm", "tflm", "cmsis-nn", PREPARE_POOL)
+OPERATOR, SCALER = "operator", "scaler"
+STATUS = "status-page"
+_STATE, _OUT, _KEYS = "passwords.json", "secrets.yaml", "keys"
+_NOTHING = on_broker.Power()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for. `broker` and `management` are URLs without user; `s3` are credentials made
+    elsewhere, by role: access key id and secret.
+    """
+
+    pools: tuple[str, ...]
+    tenants: tuple[str, ...]
+    namespace: str = "tinymlaas"
+    prefix: str = ""
+    bucket: str = "tinymlaas"
+    broker: str = "amqp://rabbitmq:5672"
+    management: str = "http://rabbitmq:15672"
+    s3: Mapping[str, tuple[str, str]] | None = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write all into the folder asked for; return the process's status."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.secrets", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="kept between runs")
+    parser.add_argument("--tenant", action="append", default=[], metavar="NAME")
+    parser.add_argument("--pool", action="append", default=[], metavar="NAME", help="all of ours")
+    for name in ("namespace", "prefix", "bucket", "broker", "management"):
+        parser.add_argument(f"--{name}", default=getattr(Wanted, name), help="%(default)s")
+    parser.add_argument("--s3", type=Path, metavar="FILE", help='{"role": ["id", "secret"], …}')
+    asked = parser.parse_args(arguments)
+    try:
+        pools = parse_pools(",".join(asked.pool or POOLS))
+        tenants = tuple(checked_tenant(name, "--tenant") for name in asked.tenant or ["default"])
+        plain = {name: getattr(asked, name) for name in ("namespace", "prefix", "bucket")}
+        urls = {name: getattr(asked, name).rstrip("/") for name in ("broker", "management")}
+        wanted = Wanted(pools, tenants, **plain, **urls, s3=_given(asked.s3))
+        print(write(wanted, asked.out))
+    except TinymlaasError as error:
+        for reason in error.reasons:
+            print(f"error: {reason}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def write(wanted: Wanted, folder: Path) -> Path:
+    """Write all into `folder`, made 0700 if it is not there; return the path of the YAML.
+
+    Raises:
+        StoreError: a key cannot be read or made.
+        UsageError: credentials of a role are missing, or the folder cannot be used.
+    """
+    try:
+        files.make_private_folder(folder)
+        state = _State(folder / _STATE)
+        keys = folder / _KEYS
+        for pool in _signing(wanted.pools):
+            key_folder.signing_key(keys, pool_builder(pool))
+        keyring = adopt(keys).read_text(encoding="utf-8")
+        made = [*_objects(wanted, state, keys), _config("keyring", {"keyring.json": keyring})]
+        for each in made:
+            each["metadata"]["namespace"] = wanted.namespace
+        state.save()
+        text = yaml.safe_dump_all(made, sort_keys=False)
+        files.replace(folder / _OUT, text.encode(), folder)
+    except OSError as error:
+        raise UsageError(f"cannot write into {folder}: {error.strerror or error}") from error
+    return folder / _OUT
+
+
+def keys_made(pools: Iterable[str] = POOLS) -> dict[tuple[str, str], set[str]]:
+    """Return which objects the farm finds made, by kind and name, with their keys."""
+    wanted = Wanted(tuple(pools), ())
+    made = _objects(wanted, _State(None), None)
+    found = {(each["kind"], each["metadata"]["name"]): set(each["stringData"]) for each in made}
+    return found | {("ConfigMap", "keyring"): {"keyring.json"}}
+
+
+class _State:
+    """Passwords by name, made when they are asked for the first time."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        known = path is not None and path.exists()
+        self._known: dict[str, str] = json.loads(files.read(path)) if path and known else {}
+
+    def of(self, name: str) -> str:
+        return self._known.setdefault(name, secrets.token_urlsafe(24))
+
+    def save(self) -> None:
+        if self._path is not None:
+            files.replace(self._path, json.dumps(self._known, indent=1).encode(), self._path.parent)
+
+
+def _objects(wanted: Wanted, state: _State, keys: Path | None) -> list[dict[str, Any]]:
+    """Return all Secrets; without `keys` those of the signing keys are empty."""
+    named: dict[str, Role] = {
+        OPERATOR: Role(on_broker.operator(), in_bucket.operator()),
+        **roles(wanted.pools, wanted.tenants, Names(wanted.prefix)),
+    }
+    credentials = {name: _credentials(name, wanted, state) for name in named}
+    made = [_role(name, credentials[name], wanted, state) for name in named]
+    scaler = wanted.management.replace("//", f"//{SCALER}:{state.of(SCALER)}@") + "/%2F"
+    login = {"username": SCALER, "password": state.of(SCALER)}
+    made.append(_secret(SCALER, {"host": scaler, **login}))
+    made.append(_secret("rabbitmq-definitions", {"definitions.json": _definitions(named, state)}))
+    identities = _identities(named, credentials, wanted.bucket)
+    made.append(_secret("seaweedfs-identities", {"s3.json": identities}))
+    made.append(_secret(STATUS, {"token": state.of(STATUS)}))
+    for pool in _signing(wanted.pools):
+        private = keys and key_folder.private_path(keys, pool_builder(pool))
+        pem = private.read_text(encoding="ascii") if private else ""
+        made.append(_secret(f"signing-key-{pool}", {f"builder-{pool}.key": pem}))
+    return made
+
+
+def _role(name: str, s3: tuple[str, str], wanted: Wanted, state: _State) -> dict[str, Any]:
+    url = wanted.broker.replace("//", f"//{name}:{state.of(name)}@") + "/%2F"
+    return _secret(
+        name,
+        {
+            "amqp-url": url,
+            "s3-access-key-id": s3[0],
+            "s3-secret-access-key": s3[1],
+            # As RabbitMQ's operator imports a user: components/rabbitmq-operator.
+            "username": name,
+            "password": state.of(name),
+        },
+    )
+
+
+def _credentials(name: str, wanted: Wanted, state: _State) -> tuple[str, str]:
+    if wanted.s3 is None:
+        return name, state.of(f"s3 {name}")
+    if name not in wanted.s3:
+        raise UsageError(f"--s3: there are no credentials for the role {name}")
+    return wanted.s3[name]
+
+
+def _definitions(named: Mapping[str, Role], state: _State) -> str:
+    """Return RabbitMQ's definitions of all users; the scaler may look at queues, and no more."""
+    users = {name: (state.of(name), role.broker) for name, role in named.items()}
+    found = on_broker.definitions({**users, SCALER: (state.of(SCALER), _NOTHING)})
+    for user in found["users"]:
+        if user["name"] == SCALER:
+            user["tags"] = "management"
+    return json.dumps(found)
+
+
+def _identities(
+    named: Mapping[str, Role], credentials: Mapping[str, tuple[str, str]], bucket: str
+) -> str:
+    identities = [
+        {
+            "name": name,
+            "credentials": [dict(zip(("accessKey", "secretKey"), credentials[name], strict=True))],
+            "actions": in_bucket.seaweedfs_actions(role.bucket, bucket),
+        }
+        for name, role in named.items()
+    ]
+    return json.dumps({"identities": identities})
+
+
+def _signing(pools: Iterable[str]) -> list[str]:
+    return [pool for pool in pools if pool != PREPARE_POOL]
+
+
+def _secret(name: str, data: dict[str, str]) -> dict[str, Any]:
+    metadata = {"name": name}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
+
+
+def _config(name: str, data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def _given(path: Path | None) -> dict[str, tuple[str, str]] | None:
+    """Read credentials made elsewhere.
+
+    Raises:
+        UsageError: the file is not readable as such.
+    """
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {str(role): (str(pair[0]), str(pair[1])) for role, pair in found.items()}
+    except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
+        raise UsageError(f'--s3 {path}: wanted is {{"role": ["id", "secret"], …}}') from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
