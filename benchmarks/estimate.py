@@ -20,9 +20,8 @@ from pathlib import Path
 
 from tinymlaas.contract.compiler import ESTIMATE_ERROR
 from tinymlaas.contract.manifest import Level
-from tinymlaas.contract.report import CandidateReport
+from tinymlaas.contract.report import CandidateReport, name_of
 from tinymlaas.local import LocalService, Wish, open_service
-from tinymlaas.render import candidate_name
 
 FOLDER = Path(__file__).parents[2] / "shared" / "models" / "mlperf-tiny"
 NAMES = tuple(f"{name}_{kind}" for name in ("ad", "ic", "kws", "vww") for kind in ("int8", "fp32"))
@@ -60,7 +59,7 @@ def measured(
                         yield {
                             "model": model.name,
                             "board": board,
-                            "candidate": candidate_name(report),
+                            "candidate": name_of(report),
                             "status": report.status.value,
                             "flash_bytes": report.flash_bytes,
                             "estimated_flash_bytes": report.estimated_flash_bytes,

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from direct_cmsis import DIRECT, SIZES, SOURCE
 
-from tinymlaas import local, render
+from tinymlaas import local, words
 from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.contract.report import CandidateReport, CandidateStatus
 
@@ -139,17 +139,17 @@ def _missed(row: Row) -> Iterator[str]:
 
 def text(row: Row) -> str:
     """Return `row` as a line of the table."""
-    ran = row.instructions
+    ran, error = row.instructions, row.max_rel_error
     return _LINE.format(
         row.model,
         row.core,
         f"{row.compiler}/{row.kernels}",
         "–" if ran is None else f"{ran / 1e6:.3f}",
-        render.number(row.code_bytes),
-        render.number(row.weight_bytes),
-        render.number(row.arena_bytes),
-        render.number(row.stack_bytes),
-        render.error(row.max_rel_error, row.bit_exact),
+        words.number(row.code_bytes),
+        words.number(row.weight_bytes),
+        words.number(row.arena_bytes),
+        words.number(row.stack_bytes),
+        "–" if error is None else words.relative(error, row.bit_exact),
         "–" if row.of_direct is None else f"{row.of_direct:.2f}",
         f"MISSED: {'; '.join(row.missed)}" if row.missed else row.status,
     )

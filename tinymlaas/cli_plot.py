@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tinymlaas.contract.errors import Failure, UsageError
-from tinymlaas.contract.report import CandidateReport, CompileResult
+from tinymlaas.contract.report import CandidateReport, CompileResult, name_of
 from tinymlaas.delivery import check_directory
-from tinymlaas.render import candidate_name
 
 _DOTS_PER_INCH = 120
 
@@ -94,5 +93,5 @@ def _draw(axes: Any, report: CandidateReport, colour: str, *, chosen: bool) -> N
         markersize=14 if chosen else 7,
         color=colour,
         fillstyle="full" if report.pareto else "none",
-        label=candidate_name(report).replace("$", r"\$"),  # else it begins a formula
+        label=name_of(report).replace("$", r"\$"),  # else it begins a formula
     )

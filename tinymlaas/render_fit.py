@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinymlaas.contract.fit import BoardFit, FitReport, Verdict
-from tinymlaas.render import millions, number
+from tinymlaas.words import millions, number
 
 _STYLES = {Verdict.FITS: "green", Verdict.TIGHT: "yellow"}
 _ABLE = (Verdict.FITS, Verdict.TIGHT)

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tinymlaas import render
+from tinymlaas import render, words
 from tinymlaas.contract.job_status import FetchedModule, JobStatus
 from tinymlaas.contract.messages import JobState
 from tinymlaas.contract.queue_messages import QueueReport
@@ -17,15 +17,6 @@ from tinymlaas.contract.report import CompileResult, ResultStatus
 from tinymlaas.contract.store_report import StoreReport
 
 _UNFINISHED = (JobState.QUEUED, JobState.PLANNING, JobState.COMPILING)
-_UNITS = ((86_400, "days"), (3_600, "hours"), (60, "min"))
-
-
-def seconds(value: float) -> str:
-    """Return a duration in the largest unit of which there are two or more."""
-    for size, unit in _UNITS:
-        if value >= 2 * size:
-            return f"{value / size:.0f} {unit}"
-    return f"{value:.0f} s"
 
 
 def change(status: JobStatus) -> str:
@@ -38,7 +29,7 @@ def change(status: JobStatus) -> str:
     elif status.waits_for:
         parts.append(f"waits for {', '.join(status.waits_for)}")
     if status.estimate_seconds is not None and not status.stage:
-        parts.append(f"about {seconds(status.estimate_seconds)} left")
+        parts.append(f"about {words.seconds(status.estimate_seconds)} left")
     done = _done(status)
     state = f"{status.status}, {done}" if done else str(status.status)
     return f"{state}: {'; '.join(parts)}" if parts else state
@@ -69,7 +60,7 @@ def standing(status: JobStatus) -> Iterator[str]:
         if status.position is not None:
             yield f"position    {status.position}"
     if status.estimate_seconds is not None:
-        yield f"estimate    about {seconds(status.estimate_seconds)} (from the last builds)"
+        yield f"estimate    about {words.seconds(status.estimate_seconds)} (from the last builds)"
     if status.stage:
         percent = "" if status.percent is None else f" {status.percent}%"
         yield f"stage       {_who(status)}{status.stage}{percent}"

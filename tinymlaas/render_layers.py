@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tinymlaas.contract.manifest import LayerNumerics, Layers
-from tinymlaas.render import relative
+from tinymlaas.words import relative
 
 
 def layer_table(rows: Iterable[LayerNumerics], found: Layers) -> RenderableType:

@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tinymlaas import local, modules, quantising, render, stopping
+from tinymlaas import local, modules, quantising, render, stopping, words
 from tinymlaas.cli_options import Output
 from tinymlaas.contract.errors import Failure, TinymlaasError
 from tinymlaas.contract.model import ModelFormat
@@ -129,11 +129,11 @@ def comparison(sides: list[Side]) -> Table:
     table.add_row("accuracy on this host", *(_share(_host_accuracy(s), count) for s in sides))
     table.add_row("  computed by", *(side.judge for side in sides))
     table.add_row("  outputs beside it", *map(_nearness, sides))
-    table.add_row("flash, linked", *(render.number(s.chosen.flash_bytes, " B") for s in sides))
+    table.add_row("flash, linked", *(words.number(s.chosen.flash_bytes, " B") for s in sides))
     table.add_row(
-        "RAM, linked; stack simulated", *(render.number(s.chosen.ram_bytes, " B") for s in sides)
+        "RAM, linked; stack simulated", *(words.number(s.chosen.ram_bytes, " B") for s in sides)
     )
-    table.add_row("instructions, simulated", *(render.number(s.ran.instructions) for s in sides))
+    table.add_row("instructions, simulated", *(words.number(s.ran.instructions) for s in sides))
     return table
 
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tinymlaas import render
+from tinymlaas import render, words
 from tinymlaas.contract.manifest import Level, RegionUse
 from tinymlaas.contract.model import ModelFormat, ModelSummary, OperatorUse
 from tinymlaas.contract.report import (
@@ -79,7 +79,7 @@ RUN = "instructions, error and the stack in RAM"
 def test_every_number_says_how_it_is_known(levels: list, known: list[str]) -> None:
     reports = tuple(report(*each) for each in levels)
     result = CompileResult(status=ResultStatus.DONE, candidates=reports)
-    assert render.explanations(result) == known
+    assert words.explanations(result) == known
 
 
 def test_the_chosen_one_is_marked_and_starred_too(monkeypatch) -> None:
@@ -112,10 +112,10 @@ def test_the_error_of_the_estimate_is_told(monkeypatch) -> None:
 
 
 def test_numbers() -> None:
-    assert render.number(None) == "–"
-    assert render.number(0) == "0"
-    assert render.millions(999_999) == "999,999"
-    assert render.millions(1_000_000) == "1.00 M"
+    assert words.number(None) == "–"
+    assert words.number(0) == "0"
+    assert words.millions(999_999) == "999,999"
+    assert words.millions(1_000_000) == "1.00 M"
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_numbers() -> None:
 )
 def test_int8_does_not_look_more_exact_than_the_float_model(known: dict, text: str) -> None:
     one = report(*LINKED, quantised="quantisation_error" in known, **known)
-    assert render.error(one) == text
+    assert words.error(one) == text
     result = CompileResult(status=ResultStatus.DONE, candidates=(one,))
-    told = "\n".join(render.explanations(result))
+    told = "\n".join(words.explanations(result))
     assert ("= equal to the int8 model" in told) == text.endswith("=")
     assert ("error of int8: from the float model" in told) == (text in ("14.9%=", "15.9%"))
 
@@ -149,7 +149,7 @@ def test_many_reasons_are_one_line_and_the_chosen_one_is_told_why() -> None:
         won,
     )
     result = CompileResult(status=ResultStatus.DONE, candidates=reports, chosen=2)
-    assert render.explanations(result)[1:] == [
+    assert words.explanations(result)[1:] == [
         "a: rejected: operator 0 is not supported; operator 1 is not supported",
         "b: rejected: operator 0 is not supported (and 4 more reasons: --json lists all)",
         "c: chosen: the least flash (5,000) of 2; found in the store; outputs checked on "

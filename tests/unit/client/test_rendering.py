@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from tinymlaas import render_jobs
+from tinymlaas import render_jobs, words
 from tinymlaas.cli_options import Output
 from tinymlaas.cli_watch import _share, shown
 from tinymlaas.contract.job_status import JobStatus, status_of_end, status_of_standing
@@ -39,7 +39,7 @@ RUNS = QUEUED.model_copy(
     ("value", "said"), [(0.4, "0 s"), (119.0, "119 s"), (120.0, "2 min"), (7200.0, "2 hours")]
 )
 def test_durations_are_told_in_their_unit(value: float, said: str) -> None:
-    assert render_jobs.seconds(value) == said
+    assert words.seconds(value) == said
 
 
 def test_a_change_is_a_line() -> None:
@@ -104,7 +104,7 @@ def test_nothing_of_a_standing_is_lost() -> None:
         reasons=("r",),
     )
     status = status_of_standing(standing, JobState.COMPILING)
-    facts = standing.model_dump(exclude={"state"})
+    facts = standing.model_dump(exclude={"state", "details"})  # details are for who asks for them
     assert {name: getattr(status, name) for name in facts} == facts
 
 
