@@ -13,6 +13,8 @@ from typing import TypeVar
 from tinymlaas import farm_settings, sandboxing, settings
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.farm_settings import FarmSettings
+from tinymlaas.log_lines import CONSOLE, FORMATS, LOG_FORMAT_VARIABLE
+from tinymlaas.logs import Style
 from tinymlaas.settings import Settings
 from workers import sandbox
 
@@ -50,7 +52,7 @@ class Environment:
     drain_seconds: float | None = None
     http_host: str = "127.0.0.1"
     http_port: int = 0
-    log_level: int = logging.INFO
+    log: Style = field(default_factory=Style)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Environment:
@@ -83,7 +85,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Environment
         one(DRAIN_VARIABLE, _seconds),
         environment.get(HTTP_HOST_VARIABLE) or "127.0.0.1",
         one(HTTP_PORT_VARIABLE, _port) or 0,
-        one(LOG_LEVEL_VARIABLE, _level) or logging.INFO,
+        Style(
+            one(LOG_LEVEL_VARIABLE, _level) or logging.INFO,
+            one(LOG_FORMAT_VARIABLE, _format) or CONSOLE,
+        ),
     )
     if wrong or farm is None or own is None:
         raise UsageError(*wrong)
@@ -135,3 +140,9 @@ def _level(name: str, text: str) -> int:
     if text.upper() not in _LEVELS:
         raise UsageError(f"{name} must be one of {', '.join(_LEVELS)}, not '{text}'")
     return int(getattr(logging, text.upper()))
+
+
+def _format(name: str, text: str) -> str:
+    if text not in FORMATS:
+        raise UsageError(f"{name} must be {' or '.join(FORMATS)}, not '{text}'")
+    return text

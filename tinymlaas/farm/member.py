@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import sys
@@ -103,7 +105,17 @@ class FarmMember(ServerProcess):
             log.seek(max(self._logged, self.log.stat().st_size - _TAIL_BYTES))
             lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
         wrong = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        return "; ".join(wrong) or next((line for line in reversed(lines) if line), "")
+        last = next((line for line in reversed(lines) if line), "")
+        return "; ".join(wrong) or _from_json(last) or last
+
+
+def _from_json(line: str) -> str:
+    """Return what a line of a JSON log says; "" if it is none."""
+    with contextlib.suppress(ValueError):
+        event = json.loads(line)
+        if isinstance(event, dict):
+            return "; ".join(event.get("reasons") or [str(event.get("event", ""))])
+    return ""
 
 
 def _reached(host: str) -> str:

@@ -1,4 +1,4 @@
-"""What the farm's processes have in common: signals, log, and the status they end with.
+"""What the farm's processes have in common: signals, and the status they end with.
 
 A process ends with 0 when it was told to, with 2 when its environment is wrong (starting it again
 would not help) and with 1 for whatever else.
@@ -6,20 +6,18 @@ would not help) and with 1 for whatever else.
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
 
 from tinymlaas.contract.errors import TinymlaasError
+from tinymlaas.log_lines import LOG_FORMAT_VARIABLE
+from tinymlaas.logs import tell_reasons
 
 WRONG_ENVIRONMENT = 2
-# It calls each failed connection critical; our own connections say the same, once.
-_DRAMATIQ_CONSUMER = "dramatiq.worker.ConsumerThread"
 
 
 class Stop:
@@ -74,30 +72,12 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def log_to_stderr(name: str, level: int) -> None:
-    """Write the log of `level` and above to stderr, a line each, with who writes it."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=level,
-        format=f"%(asctime)s {name} %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-        force=True,
-    )
-    # What these say about lost connections is told by us in a line; theirs are pages.
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
-    logging.getLogger("dramatiq").setLevel(max(level, logging.WARNING))
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: not record.name.startswith(_DRAMATIQ_CONSUMER))
-    for library in ("boto3", "botocore", "urllib3"):
-        logging.getLogger(library).setLevel(max(level, logging.WARNING))
-
-
 def guarded(work: Callable[[], None]) -> int:
-    """Do `work`; return the status to end with, after a line for each reason it failed."""
+    """Do `work`; return the status to end with, after the reasons are told if it failed."""
     try:
         work()
     except TinymlaasError as error:
-        for reason in error.reasons:
-            print(f"error: {reason}", file=sys.stderr, flush=True)
+        # What is wrong may be the environment itself, before the log is begun.
+        tell_reasons(error.reasons, os.environ.get(LOG_FORMAT_VARIABLE, "").strip() or None)
         return WRONG_ENVIRONMENT if not error.retryable else 1
     return 0

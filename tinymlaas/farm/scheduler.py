@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,9 +22,10 @@ from tinymlaas.contract.errors import RetryableFailure
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import Environment, from_environment
 from tinymlaas.farm.policy import read_policy
-from tinymlaas.farm.process import Stop, guarded, log_to_stderr
+from tinymlaas.farm.process import Stop, guarded
 from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
 from tinymlaas.farm.web import Health, Pages, serve
+from tinymlaas.logs import SCHEDULER_SERVICE, configure, get_logger
 from tinymlaas.telemetry import SchedulerMetrics
 from tinymlaas.trust import signers_of
 from workers.compilers import registry
@@ -33,7 +33,7 @@ from workers.sources import service_digest
 
 _LOOK_SECONDS = 0.5
 _STALE_SECONDS = 30.0
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 class BrokerSource:
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment = from_environment()
         if asked.http_port is not None:
             environment = replace(environment, http_port=asked.http_port)
-        log_to_stderr("scheduler", environment.log_level)
+        configure(environment.log, {"service": SCHEDULER_SERVICE, "process": "scheduler"})
         stop = Stop()
         try:
             _Scheduler(environment, stop).run()
@@ -130,7 +130,7 @@ class _Scheduler:
             environment.http_host,
             environment.http_port,
         )
-        _log.info("metrics at %s/metrics; pools: %s", url, ", ".join(pools))
+        _log.info("serves metrics", url=f"{url}/metrics", pools=pools)
         wanted = topology(pools, Names(environment.farm.prefix))
         services = open_services(environment.farm, wanted, stop)
         amqp = environment.farm.amqp_url
@@ -165,7 +165,7 @@ class _Scheduler:
             self._metrics.active(self._source.is_ready)
             now = self._ready().said
             if now != state:
-                _log.info("%s", now)
+                _log.info("state changed", state=now)
                 state = now
         broke = not self._stop.asked
         self._service.stop()

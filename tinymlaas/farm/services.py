@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -19,10 +18,11 @@ from storage.s3 import S3Store, open_s3
 from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.farm.process import Stop
 from tinymlaas.farm_settings import FarmSettings
+from tinymlaas.logs import get_logger
 
 _SAY_AGAIN_SECONDS = 30.0
 _DECLARE_AGAIN_SECONDS = 15.0
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ def awaited(ask: Callable[[], T], stop: Stop) -> T:
             if not error.retryable:
                 raise
             if time.monotonic() - said >= _SAY_AGAIN_SECONDS:
-                _log.warning("%s; trying again until it is there", error)
+                _log.warning("trying again until it is there", reasons=error.reasons)
                 said = time.monotonic()
         if stop.wait(pause):
             raise Interrupted
@@ -132,7 +132,7 @@ class Redeclaring:
         try:
             declare_all(self._url, self._wanted)
         except TinymlaasError as error:
-            _log.warning("not declared: %s", error)
+            _log.warning("queues not declared", reasons=error.reasons)
             self._epoch = 0  # try again
         finally:
             self._busy.release()

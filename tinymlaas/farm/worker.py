@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import re
 import secrets
@@ -34,12 +33,13 @@ from tinymlaas.farm.bench import Place
 from tinymlaas.farm.environment import Environment, from_environment, parse_pools
 from tinymlaas.farm.outbox import BrokerOutbox
 from tinymlaas.farm.patience import Patience
-from tinymlaas.farm.process import Stop, die, guarded, log_to_stderr
+from tinymlaas.farm.process import Stop, die, guarded
 from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
 from tinymlaas.farm.web import Health, Pages, serve
+from tinymlaas.logs import WORKER_SERVICE, configure, get_logger, identify
 from tinymlaas.sandboxing import UNSAFE_NOTICE, UNSAFE_VARIABLE
 from tinymlaas.signer.starting import OwnSigner
-from tinymlaas.telemetry import WorkerMetrics
+from tinymlaas.telemetry import WorkerMetrics, outcome_of
 from workers import child, sandbox
 from workers.compilers import registry
 from workers.pool import Identity, Limits, PoolWorker
@@ -51,7 +51,7 @@ _TURN_SECONDS = 1.0
 _READY_SECONDS = 15.0
 _STALE_SECONDS = 30.0
 _PRELOADED = ("workers.task_process", "workers.stages", "tinymlaas.farm.bench")
-_log = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pools = parse_pools(asked.pool)
         if len(pools) != 1:
             raise UsageError("--pool: name one pool; every worker is of one")
-        log_to_stderr(f"worker {pools[0]}", environment.log_level)
+        process = {"process": f"worker {pools[0]}", "pool": pools[0]}
+        configure(environment.log, {"service": WORKER_SERVICE, **process})
         worker: list[_Worker] = []
         stop = Stop(lambda: worker[0].give_up() if worker else die())
         try:
@@ -114,7 +115,7 @@ class _Worker:
             environment.http_host,
             environment.http_port,
         )
-        _log.info("metrics at %s/metrics", url)
+        _log.info("serves metrics", url=f"{url}/metrics")
         _contain(environment.contained)
         described = _description(pool, environment)
         self._signer = _own_signer(pool, environment)
@@ -123,6 +124,7 @@ class _Worker:
         services = open_services(farm, of_worker(pool, Names(farm.prefix)), stop)
         self._turn = time.monotonic()  # it may have waited for long
         name = worker_name(pool)
+        identify(worker=name)
         self._store = services.store
         self._publisher = Publisher(farm.amqp_url, name)
         self._worker = PoolWorker(
@@ -178,7 +180,7 @@ class _Worker:
 
     def _drain(self, worker: PoolWorker) -> None:
         busy = not self._idle
-        _log.info("draining%s", ": its task goes on, a second signal kills it" if busy else "")
+        _log.info("draining", busy=busy)
         if self._environment.drain_seconds is not None:
             timer = threading.Timer(self._environment.drain_seconds, self.give_up)
             timer.daemon = True
@@ -207,7 +209,7 @@ class _Worker:
         try:
             self._signer.ensure()
         except TinymlaasError as error:
-            _log.warning("%s", error)
+            _log.warning("the signer does not start", reasons=error.reasons)
 
     def give_up(self) -> None:
         """End at once. Having said so, for who falls silent with a task is thought to have died
@@ -241,16 +243,17 @@ class _Worker:
                 self._metrics.module(info.size if info else 0)
 
     def _say(self, end: TaskEnd, seconds: float) -> None:
-        cached = " (was stored)" if end.cached else ""
-        reasons = f": {'; '.join(end.reasons)}" if end.reasons else ""
-        _log.info("%s %s%s in %.2f s%s", end.action[:12], end.status, cached, seconds, reasons)
+        facts = {"status": end.status.value, "outcome": outcome_of(end), "cached": end.cached}
+        names = {"task_id": end.task_id, "action": end.action}
+        said = {"reasons": end.reasons} if end.reasons else {}
+        _log.info("task ended", **names, **facts, seconds=round(seconds, 3), **said)
 
     def _kill(self, delivery: Delivery) -> None:
         assert self._worker is not None  # noqa: S101 - made by __init__
         try:
             self._worker.kill(delivery.body)
         except MalformedMessage as error:
-            _log.warning("a message that kills nothing: %s", error)
+            _log.warning("a message that kills nothing", reasons=error.reasons)
         self._kills.ack(delivery.token)
 
     def _alive(self) -> Health:

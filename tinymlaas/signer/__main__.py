@@ -17,6 +17,7 @@ from pathlib import Path
 from storage.key_folder import signing_key
 from storage.provenance import LOCAL_BUILDER, pool_builder
 from tinymlaas.contract.errors import TinymlaasError
+from tinymlaas.log_lines import CONSOLE, LOG_FORMAT_VARIABLE, Cleaner, LineFormatter, secrets_of
 from tinymlaas.settings import from_environment
 from tinymlaas.signer.leave import Leave
 from tinymlaas.signer.ready import Ready
@@ -40,12 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--life", action="store_true", help="end when stdin does, as a worker's own signer must"
     )
     asked = parser.parse_args(arguments)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING if asked.life else logging.INFO,
-        format="%(asctime)s signer %(levelname)s %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    _log_to_stderr(logging.WARNING if asked.life else logging.INFO, asked.pool or "")
     _keep_to_ourselves()
     try:
         builder = pool_builder(asked.pool) if asked.pool else LOCAL_BUILDER
@@ -66,6 +62,15 @@ def _keep_to_ourselves() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     os.umask(0o077)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: whoever started us drains first
+
+
+def _log_to_stderr(level: int, pool: str) -> None:
+    """Write lines as the farm's other processes do, without what these need to make them."""
+    who = {"service": "tinymlaas-signer", "process": f"signer {pool}".strip(), "pool": pool}
+    form = os.environ.get(LOG_FORMAT_VARIABLE, CONSOLE).strip()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(form, Cleaner(secrets_of(os.environ)), **who))
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _say(ready: Ready) -> None:

@@ -16,13 +16,22 @@ from storage.provenance import LOCAL_BUILDER
 from storage.remote_signer import RemoteSigner
 from storage.signing import PublicKey
 from tinymlaas.contract.errors import Failure, StoreError
+from tinymlaas.log_lines import LOG_FORMAT_VARIABLE
 from tinymlaas.settings import Settings
 from tinymlaas.signer.ready import Ready
 from workers import guardian
 
 _READY_SECONDS = 30.0
 # All that the process is told; nothing else of ours is its affair.
-_PASSED = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
+_PASSED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "TMPDIR",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    LOG_FORMAT_VARIABLE,
+)
 
 
 class OwnSigner:

@@ -9,6 +9,7 @@ import pytest
 
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.farm.environment import from_environment, parse_pools
+from tinymlaas.logs import Style
 from workers import sandbox
 from workers.sandbox.limits import DEFAULTS
 
@@ -20,7 +21,8 @@ def test_what_is_not_said_has_a_default() -> None:
     assert found.farm.amqp_url == "amqp://broker"
     assert (found.pools, found.policy, found.drain_seconds) == (None,) * 3
     assert found.contained == sandbox.Settings()
-    assert (found.http_host, found.http_port, found.log_level) == ("127.0.0.1", 0, logging.INFO)
+    assert (found.http_host, found.http_port) == ("127.0.0.1", 0)
+    assert found.log == Style(logging.INFO, "console")
 
 
 def test_everything_said_is_heeded() -> None:
@@ -33,13 +35,14 @@ def test_everything_said_is_heeded() -> None:
             "TINYMLAAS_HTTP_HOST": "0.0.0.0",
             "TINYMLAAS_HTTP_PORT": "9090",
             "TINYMLAAS_LOG_LEVEL": "debug",
+            "TINYMLAAS_LOG_FORMAT": "json",
         }
     )
     assert found.pools == ("tvm", "prepare")
     assert found.policy == Path("/etc/policy.toml")
     assert found.drain_seconds == 12.5
     assert (found.http_host, found.http_port) == ("0.0.0.0", 9090)
-    assert found.log_level == logging.DEBUG
+    assert found.log == Style(logging.DEBUG, "json")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,7 @@ def test_memory(text: str, size: int) -> None:
         ("TINYMLAAS_HTTP_PORT", "65536"),
         ("TINYMLAAS_HTTP_PORT", "http"),
         ("TINYMLAAS_LOG_LEVEL", "loud"),
+        ("TINYMLAAS_LOG_FORMAT", "xml"),
         ("TINYMLAAS_UNSAFE_NO_SANDBOX", "maybe"),
         ("TINYMLAAS_SANDBOX_LIMITS", "compile.memory"),
         ("TINYMLAAS_SANDBOX_LIMITS", "brew.memory=1GiB"),
