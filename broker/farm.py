@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from broker.consumer import Consumer, Delivery, Subscription, Token
 from broker.dramatiq_broker import task_message
+from broker.link import Link
 from broker.publisher import Confirmed, Message, Publisher
 from broker.topology import OUTCOME_KEY, SEEN_KEY, Names, sent_by
 
@@ -18,22 +19,39 @@ _SEEN_AT_ONCE = 500
 _BODIES = 256  # kept so that a dead letter can go with its reason
 
 
+Observe = Callable[[str, str], None]  # what was published, and what the broker said
+
+
+def _unobserved(to: str, outcome: str) -> None:
+    """Note nothing."""
+
+
 class FarmPublisher:
     """The farm's messages on one `Publisher`; safe to share between threads."""
 
     def __init__(
-        self, publisher: Publisher, names: Names | None = None, pool: str = "scheduler"
+        self,
+        publisher: Publisher,
+        names: Names | None = None,
+        pool: str = "scheduler",
+        observe: Observe = _unobserved,
     ) -> None:
-        """Publish by `publisher`, which the caller opens and closes; a worker as one of `pool`."""
+        """Publish by `publisher`, which the caller opens and closes; a worker as one of `pool`.
+
+        `observe` is told of each message that must arrive what it was, ``task``, ``outcome``,
+        ``result`` or ``reply``, and whether it was ``taken``, ``returned`` or ``refused``.
+        """
         self._publisher = publisher
         self._names = names or Names()
         self._pool = pool
+        self._observe = observe
 
     def send(self, pool: str, body: bytes, confirmed: Confirmed) -> None:
         """Put a task into the pool's queue."""
         queue, message = task_message(pool, body, self._names)
         self._publisher.publish(
-            Message("", queue, message, content_type="application/json"), confirmed
+            Message("", queue, message, content_type="application/json"),
+            _observed(self._observe, "task", confirmed),
         )
 
     def kill(self, pool: str, body: bytes) -> None:
@@ -47,16 +65,19 @@ class FarmPublisher:
         if confirmed is None:
             self._publisher.publish(message)
         else:
-            self._publisher.publish(message, _unless_unheard(confirmed))
+            told = _observed(self._observe, "result", confirmed)
+            self._publisher.publish(message, _unless_unheard(told))
 
     def reply(self, queue: str, body: bytes, confirmed: Confirmed | None = None) -> None:
         """Send into a client's own queue; NotRouted if there is none."""
-        self._publisher.publish(Message("", queue, body), confirmed)
+        told = confirmed and _observed(self._observe, "reply", confirmed)
+        self._publisher.publish(Message("", queue, body), told)
 
     def outcome(self, body: bytes, confirmed: Confirmed) -> None:
         """Tell the scheduler what became of a task."""
         key = sent_by(self._pool, OUTCOME_KEY)
-        self._publisher.publish(Message(self._names.workers, key, body), confirmed)
+        told = _observed(self._observe, "outcome", confirmed)
+        self._publisher.publish(Message(self._names.workers, key, body), told)
 
     def seen(self, body: bytes) -> None:
         """Tell the scheduler that we live, or how far we are; may be lost."""
@@ -75,8 +96,10 @@ class SchedulerSource:
         *,
         requests_at_once: int = REQUESTS_AT_ONCE,
         pools: Sequence[str] = (),
+        observe: Observe = _unobserved,
     ) -> None:
-        """Consume nothing yet; `publisher` takes the dead letters.
+        """Consume nothing yet; `publisher` takes the dead letters, of each of which `observe` is
+        told as `FarmPublisher` tells, as a ``dead_letter``.
 
         What waits in the queues of `pools` is dropped when we become active: it was sent by a
         scheduler whose memory of it is gone, and what is still wanted we send ourselves. Left
@@ -84,6 +107,7 @@ class SchedulerSource:
         """
         self._names = names or Names()
         self._publisher = publisher
+        self._observe = observe
         self._bodies: OrderedDict[Token, Delivery] = OrderedDict()
         self._guard = threading.Lock()
         subscriptions = [
@@ -102,6 +126,11 @@ class SchedulerSource:
         # heartbeats, outcomes and cancels must not wait behind them.
         wanted = Subscription(self._names.compile_requests, requests_at_once)
         self._requests = Consumer(url, "scheduler requests", [wanted], beside=self._words)
+
+    @property
+    def links(self) -> dict[str, Link]:
+        """The connections, under the names that operators know them by."""
+        return {"control": self._words, "requests": self._requests}
 
     @property
     def is_ready(self) -> bool:
@@ -152,6 +181,7 @@ class SchedulerSource:
             delivery = self._bodies.pop(token, None)
         if delivery is None:
             self._consumer(token).reject(token)
+            self._observe("dead_letter", "taken")
             return
         headers = {"x-reason": reason[:1000], "x-queue": token.source}
         letter = Message(self._names.dead, token.source, delivery.body, headers=headers)
@@ -161,7 +191,7 @@ class SchedulerSource:
             settle = consumer.ack if error is None else consumer.reject
             settle(token)
 
-        self._publisher.publish(letter, confirmed)
+        self._publisher.publish(letter, _observed(self._observe, "dead_letter", confirmed))
 
     def _consumer(self, token: Token) -> Consumer:
         return self._requests if token.source == self._names.compile_requests else self._words
@@ -175,6 +205,17 @@ def kills_of(pool: str, names: Names | None = None) -> Subscription:
 def events_of(pattern: str, names: Names | None = None) -> Subscription:
     """Return the subscription by which a client hears events, such as ``tenant.job.*``."""
     return Subscription("events", _SEEN_AT_ONCE, (names or Names()).results, pattern)
+
+
+def _observed(observe: Observe, to: str, confirmed: Confirmed) -> Confirmed:
+    from broker.errors import NotRouted
+
+    def told(error: Exception | None) -> None:
+        failed = "returned" if isinstance(error, NotRouted) else "refused"
+        observe(to, "taken" if error is None else failed)
+        confirmed(error)
+
+    return told
 
 
 def _unless_unheard(confirmed: Confirmed) -> Confirmed:

@@ -42,9 +42,15 @@ class Link(ABC):
         self._guard = threading.Lock()
         self._connection: Any = None
         self._channel: Any = None
-        self._opened = 0.0
         self._said_at = -_SAY_AGAIN_SECONDS
         self.epoch = 0
+        self._open = False
+        self._times_open = 0
+
+    @property
+    def standing(self) -> tuple[bool, int]:
+        """Whether there is a connection, and how many there have been."""
+        return self._open, self._times_open
 
     @property
     def is_ready(self) -> bool:
@@ -134,10 +140,12 @@ class Link(ABC):
     def _forget(self) -> None:
         with self._guard:
             self._ready.clear()
+            self._open = False
             self._connection = self._channel = None
 
     def _on_open(self, connection: Any) -> None:
-        self._opened = time.monotonic()
+        self._open = True
+        self._times_open += 1
         connection.channel(on_open_callback=self._on_channel)
 
     def _on_channel(self, channel: Any) -> None:

@@ -385,15 +385,20 @@ class Actions:
         """Return an action that is wanted."""
         return self._actions.get(digest)
 
-    def now(self) -> dict[str, PoolNow]:
+    def now(self, now: float) -> dict[str, PoolNow]:
         """Return how each pool stands; takes time in proportion to the actions wanted."""
         waiting = Counter(a.need.pool for a in self._actions.values() if a.sent is None)
+        oldest: dict[str, float] = {}
+        for action in self._actions.values():
+            pool = action.need.pool
+            oldest[pool] = max(oldest.get(pool, 0.0), action.idle(now))
         return {
             name: PoolNow(
                 pool.workers.count(),
                 pool.workers.count() - pool.workers.idle(),
                 waiting[name],
                 len(pool.out),
+                oldest.get(name, 0.0),
             )
             for name, pool in self.pools.items()
         }

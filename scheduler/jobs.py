@@ -118,7 +118,8 @@ class Job:
     for the same order may be sent by several who want to be told; `mark` is its digest's start.
 
     `deadline` is in the clock's seconds, and so is `until`, when its budget of building is spent:
-    None while that is not begun. `plan` is None while the job only waits.
+    None while that is not begun; `since` is when its present stage began, from its turn on. `plan`
+    is None while the job only waits.
     """
 
     tenant: str
@@ -136,6 +137,7 @@ class Job:
     before_end: JobState | None = None
     replans: int = 0
     until: float | None = None
+    since: float = 0.0
     plan: Plan | None = None
 
     @property

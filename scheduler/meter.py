@@ -5,14 +5,26 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from tinymlaas.contract.messages import JobState
-from tinymlaas.contract.pool_messages import TaskEnd
+from tinymlaas.contract.pool_messages import PREPARE_POOL, TaskEnd
 
 
 class Meter(Protocol):
     """Takes notes; called by the core's thread, so no method may wait for anything."""
 
+    def accepted(self, tenant: str) -> None:
+        """Note that a request is a new job."""
+        ...
+
+    def refused(self) -> None:
+        """Note that a message is no request, or its job's id another order's."""
+        ...
+
     def waited(self, tenant: str, seconds: float) -> None:
         """Note how long a job has waited for its turn."""
+        ...
+
+    def staged(self, stage: str, seconds: float) -> None:
+        """Note how long a job was in a stage: ``planning``, ``compiling`` or ``publishing``."""
         ...
 
     def merged(self, tenant: str) -> None:
@@ -23,8 +35,8 @@ class Meter(Protocol):
         """Note that a candidate's outcome was in the store."""
         ...
 
-    def task_ended(self, end: TaskEnd) -> None:
-        """Note the end of a task, whether or not anybody still wants it."""
+    def task_ended(self, end: TaskEnd, kind: str) -> None:
+        """Note the end of a task, whether or not anybody still wants it; `kind` is of its work."""
         ...
 
     def ended(self, tenant: str, state: JobState, seconds: float) -> None:
@@ -35,6 +47,15 @@ class Meter(Protocol):
 class Unmetered:
     """`Meter` that notes nothing."""
 
+    def accepted(self, tenant: str) -> None:
+        """See `Meter.accepted`."""
+
+    def refused(self) -> None:
+        """See `Meter.refused`."""
+
+    def staged(self, stage: str, seconds: float) -> None:
+        """See `Meter.staged`."""
+
     def waited(self, tenant: str, seconds: float) -> None:
         """See `Meter.waited`."""
 
@@ -44,17 +65,34 @@ class Unmetered:
     def hit(self) -> None:
         """See `Meter.hit`."""
 
-    def task_ended(self, end: TaskEnd) -> None:
+    def task_ended(self, end: TaskEnd, kind: str) -> None:
         """See `Meter.task_ended`."""
 
     def ended(self, tenant: str, state: JobState, seconds: float) -> None:
         """See `Meter.ended`."""
 
 
+def kind_of(end: TaskEnd) -> str:
+    """Return the kind of work that a task nobody wants any more was, as far as its end says."""
+    if end.pool == PREPARE_POOL:
+        return "quantise" if end.quantisation is not None else "inspect"
+    return "judge" if end.accuracy is not None else "build"
+
+
 class PoolNow(NamedTuple):
-    """A pool at this moment: its live workers and how many are busy, actions waiting and out."""
+    """A pool at this moment: its live workers and how many are busy, actions waiting and out, and
+    how long the oldest that no worker has begun has been wanted, in seconds.
+    """
 
     workers: int
     busy: int
     waiting: int
     running: int
+    oldest: float
+
+
+class JobsNow(NamedTuple):
+    """Unfinished jobs of a tenant in a state: how many, and the age of the oldest in seconds."""
+
+    number: int
+    oldest: float

@@ -35,7 +35,10 @@ class Parts:
 
     def step(self, job: Job, step: Step) -> None:
         """Have `job` be at `step`; the store has answered what was asked for it."""
+        before = job.state
         job.step = step
+        if job.state is not before:
+            self.ending.staged(job, before)
         self.turns.answered(job.key)
 
     def want(self, job: Job, step: Step, needs: Sequence[Need]) -> None:

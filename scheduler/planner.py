@@ -55,8 +55,9 @@ class Planner:
     def _ask(self, job: Job) -> None:
         parts = self._parts
         job.step = Step.LOOKING
+        job.since = parts.clock.seconds()
         if not job.replans:
-            parts.meter.waited(job.tenant, parts.clock.seconds() - job.received)
+            parts.meter.waited(job.tenant, job.since - job.received)
         job.plan = Plan(CompileOrder.model_validate_json(job.order))
         parts.turns.planned(job)
         parts.turns.asking(job.key)

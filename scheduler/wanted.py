@@ -23,7 +23,8 @@ class Action:
 
     `begun` is what was last heard of each worker that has begun this sending of it, `died` that
     of workers that died at it; `suspected` says since when it is being judged. `patience` is how
-    often this sending is delivered before it is given back untried.
+    often this sending is delivered before it is given back untried. `idle_since` is since when it
+    has been wanted, or wanted again, without that a worker has begun it.
     """
 
     need: Need
@@ -41,11 +42,20 @@ class Action:
     deliveries: int = 0
     patience: int = DEATHS
     unseen: int = 0
+    idle_since: float | None = None
 
     @property
     def suspect(self) -> bool:
         """Whether as many workers have died at it as are usually proof."""
         return enough(self.died)
+
+    def idle(self, now: float) -> float:
+        """Return the seconds that no worker has been at it, as far as it was asked: see `begun`."""
+        if self.begun:
+            self.idle_since = None
+        elif self.idle_since is None:
+            self.idle_since = now
+        return 0.0 if self.idle_since is None else now - self.idle_since
 
 
 class Pool:

@@ -43,6 +43,7 @@ from tinymlaas.contract.pool_messages import (
 from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, parse
 from workers import child
 from workers.handed_back import checked
+from workers.notes import Note
 from workers.task_process import Opener, Watch, run_task
 
 DELIVERIES = 2  # of one sending that are tried; of a suspect task it is one
@@ -108,8 +109,10 @@ class PoolWorker:
         outbox: Outbox,
         limits: Limits = Limits(),
         signer: Callable[[], str] | None = None,
+        note: Callable[[Note], None] = lambda note: None,
     ) -> None:
-        """Look for outcomes in `store`; tasks open their own with `opener`.
+        """Look for outcomes in `store`; tasks open their own with `opener`, and tell `note` what
+        is counted of them.
 
         `signer` gives the fingerprint of the key that signs our modules: what only another one
         has signed is a task like any other, of which nothing is left to do but to sign it.
@@ -121,6 +124,7 @@ class PoolWorker:
         self._outbox = outbox
         self._limits = limits
         self._signer = signer
+        self._note = note
         self._lock = threading.Lock()
         self._killed: OrderedDict[str, None] = OrderedDict()
         self._task: PoolTask | None = None
@@ -321,7 +325,7 @@ class PoolWorker:
                 self.hello()
 
         told("starting", None)
-        watch = Watch(told, lambda: self._wanted(task), beat, _TAIL_SECONDS)
+        watch = Watch(told, lambda: self._wanted(task), beat, _TAIL_SECONDS, self._note)
         try:
             end, log = run_task(task, self._who.worker, self._opener, watch)
         except (OSError, TinymlaasError) as error:  # no room for its folder, no process: ours

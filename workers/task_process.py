@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from tinymlaas.contract.progress import Silent
 from workers import child, guardian, sandbox
 from workers.build import Workbench
 from workers.child import last_line, launch
+from workers.notes import Note, What, noted
 from workers.tasks import perform
 
 POLL_SECONDS = 0.1
@@ -53,9 +55,14 @@ class _Reporter(Silent):
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._turn = threading.Lock()
 
     def stage(self, who: str, what: str) -> None:
-        with contextlib.suppress(OSError):  # a parent that has gone takes us with it
+        self.note(what)
+
+    def note(self, what: str | Note) -> None:
+        """Tell a stage, or what is counted."""
+        with contextlib.suppress(OSError), self._turn:  # a parent that has gone takes us with it
             self._pipe.send(what)
 
 
@@ -79,7 +86,8 @@ def _run(
         os.dup2(sink.fileno(), 2)
     child.all_logs_to(log)
     sandbox.configure(contained)
-    bench = replace(opener.open(), progress=_Reporter(pipe))
+    reporter = _Reporter(pipe)
+    bench = replace(noted(opener.open(), reporter.note), progress=reporter)
     pipe.send(perform(PoolTask.model_validate_json(task), worker, bench))
 
 
@@ -88,13 +96,14 @@ class Watch:
     """What the parent looks at while it waits.
 
     `told` gets each stage, and every `tail_seconds` the end of the log if there is more of it;
-    `wanted` says whether to go on.
+    `wanted` says whether to go on; `note` gets what is counted.
     """
 
     told: Callable[[str, str | None], None]
     wanted: Callable[[], bool]
     beat: Callable[[], None]
     tail_seconds: float = 1.0
+    note: Callable[[Note], None] = lambda note: None
 
 
 def run_task(task: PoolTask, worker: str, opener: Opener, watch: Watch) -> tuple[TaskEnd, bytes]:
@@ -152,7 +161,11 @@ def _await(
         except (EOFError, OSError):  # or killed in the middle of what it said
             process.join(2.0)
             return failed(_cause(process.exitcode, log))
+        if isinstance(said, Note):
+            watch.note(said)
+            continue
         if isinstance(said, TaskEnd):
+            follow.over()
             return said.model_copy(update={"seconds": spent()})
         follow.stage(said)
 
@@ -166,10 +179,18 @@ class _Follower:
         self._stage = "starting"
         self._size = 0
         self._next = 0.0
+        self._since = time.monotonic()
 
     def stage(self, what: str) -> None:
+        self.over()
         self._stage = what
         self._tell()
+
+    def over(self) -> None:
+        """Note how long the present stage took."""
+        now = time.monotonic()
+        self._watch.note(Note(What.STAGE, self._stage, seconds=now - self._since))
+        self._since = now
 
     def look(self, now: float) -> None:
         """Tell the log's end if it has grown, not too often."""

@@ -17,6 +17,7 @@ from scheduler.in_memory import SystemClock
 from scheduler.library import StoreLibrary
 from scheduler.ports import Delivery, Token
 from scheduler.service import Ports, Role, Service
+from storage.observed import ObservedStore
 from tinymlaas.boards import catalog
 from tinymlaas.contract.errors import RetryableFailure
 from tinymlaas.contract.pool_messages import PREPARE_POOL
@@ -110,7 +111,7 @@ class _MeteredCore(Core):
     def tick(self) -> None:
         """See `Core.tick`."""
         super().tick()
-        self.metrics.look(self.states_by_tenant(), self.pools_now())
+        self.metrics.look(self.jobs_now(), self.pools_now())
 
 
 class _Scheduler:
@@ -123,6 +124,7 @@ class _Scheduler:
         self._stop = stop
         self._metrics = SchedulerMetrics(version, classes.of)
         self._metrics.expect(pools, classes.all())
+        self._metrics.loop(self._loop_age)
         self._open = False
         self._service: Service | None = None
         url = serve(
@@ -135,8 +137,13 @@ class _Scheduler:
         services = open_services(environment.farm, wanted, stop)
         amqp = environment.farm.amqp_url
         self._publisher = Publisher(amqp, "scheduler")
-        self._source = SchedulerSource(amqp, self._publisher, services.names, pools=pools)
-        sender = FarmPublisher(self._publisher, services.names)
+        told = self._metrics.published
+        self._source = SchedulerSource(
+            amqp, self._publisher, services.names, pools=pools, observe=told
+        )
+        sender = FarmPublisher(self._publisher, services.names, observe=told)
+        for name, link in {"publisher": self._publisher, **self._source.links}.items():
+            self._metrics.link(name, link)
         clock = SystemClock()
         core = _MeteredCore(policy, clock, catalog.get, pools, version, self._metrics)
         core.metrics = self._metrics
@@ -145,7 +152,10 @@ class _Scheduler:
             roles(services.names),
             sender,
             sender,
-            StoreLibrary(services.store, signers=signers_of(environment.own)),
+            StoreLibrary(
+                ObservedStore(services.store, self._metrics.stored),
+                signers=signers_of(environment.own),
+            ),
             clock,
         )
         self._clock = clock
@@ -180,8 +190,14 @@ class _Scheduler:
         """Stale only if the loop is stuck: that a service is away is no reason to restart us."""
         if self._service is None or not self._open:
             return Health(True, "starting")
-        age = self._clock.seconds() - self._service.last_turn
+        age = self._loop_age()
         return Health(age < _STALE_SECONDS, f"the loop's last turn was {age:.1f} s ago")
+
+    def _loop_age(self) -> float:
+        """Return the seconds since the last turn of the loop; 0 before there is one."""
+        if self._service is None or not self._open:
+            return 0.0
+        return self._clock.seconds() - self._service.last_turn
 
     def _ready(self) -> Health:
         if self._service is None:

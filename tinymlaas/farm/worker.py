@@ -24,6 +24,7 @@ from broker.farm import FarmPublisher, kills_of
 from broker.publisher import Publisher
 from broker.topology import Names, of_worker
 from storage import keys
+from storage.observed import ObservedStore
 from storage.remote_signer import RemoteSigner
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.errors import RetryableFailure, StoreError, TinymlaasError, UsageError
@@ -42,6 +43,7 @@ from tinymlaas.signer.starting import OwnSigner
 from tinymlaas.telemetry import WorkerMetrics, outcome_of
 from workers import child, sandbox
 from workers.compilers import registry
+from workers.notes import STAGES, Note, What
 from workers.pool import Identity, Limits, PoolWorker
 from workers.sources import service_digest
 from workers.task_process import Opener
@@ -110,6 +112,8 @@ class _Worker:
         self._idle = True
         version = service_digest()
         self._metrics = WorkerMetrics(version, pool)
+        self._metrics.expect(STAGES, sandbox.Step, sandbox.REASONS, signs=pool != PREPARE_POOL)
+        self._metrics.loop(self._loop_age)
         url = serve(
             Pages(self._metrics.page, self._alive, self._ready),
             environment.http_host,
@@ -125,20 +129,25 @@ class _Worker:
         self._turn = time.monotonic()  # it may have waited for long
         name = worker_name(pool)
         identify(worker=name)
-        self._store = services.store
+        self._store = ObservedStore(services.store, self._metrics.stored)
         self._publisher = Publisher(farm.amqp_url, name)
         self._worker = PoolWorker(
             Identity(pool, name, version, described),
             _opener(pool, environment, socket),
-            services.store,
-            BrokerOutbox(FarmPublisher(self._publisher, services.names, pool)),
+            self._store,
+            BrokerOutbox(
+                FarmPublisher(self._publisher, services.names, pool, self._metrics.published)
+            ),
             Limits(heartbeat_seconds=_HELLO_SECONDS),
             # Asked each time: a signer that was started again may have another key.
             (lambda: RemoteSigner(socket).public_key.fingerprint) if socket else None,
+            self._note,
         )
         child.preload(*_PRELOADED)
         child.warm_up()
         self._kills = Consumer(farm.amqp_url, f"{name} kills", [kills_of(pool, services.names)])
+        self._metrics.link("publisher", self._publisher)
+        self._metrics.link("kills", self._kills)
         self._broker = QuorumBroker(farm.amqp_url, name, limited=True)
         queue = services.names.pool(pool)
         make_actor(self._broker, queue, self._work)
@@ -242,6 +251,18 @@ class _Worker:
                 info = self._store.head(keys.module_archive(digest))
                 self._metrics.module(info.size if info else 0)
 
+    def _note(self, note: Note) -> None:
+        """Count what a task's own process tells."""
+        match note.what:
+            case What.STAGE:
+                self._metrics.staged(note.name, note.seconds)
+            case What.STORE:
+                self._metrics.stored(note.name, note.detail or None, note.seconds)
+            case What.SIGNATURE:
+                self._metrics.signed(note.name == "made")
+            case What.STOP:
+                self._metrics.stopped(note.name, note.detail)
+
     def _say(self, end: TaskEnd, seconds: float) -> None:
         facts = {"status": end.status.value, "outcome": outcome_of(end), "cached": end.cached}
         names = {"task_id": end.task_id, "action": end.action}
@@ -260,10 +281,15 @@ class _Worker:
         """Stale if the loop is stuck; that a service we need is away is no reason to restart us."""
         if self._worker is None or self._stop.asked:
             return Health(True, "starting or draining")
-        turn = time.monotonic() - self._turn
+        turn = self._loop_age()
         if self._watch.is_stuck:
             return Health(False, "RabbitMQ leaves the question for tasks unanswered")
         return Health(turn < _STALE_SECONDS, f"the loop's last turn was {turn:.1f} s ago")
+
+    def _loop_age(self) -> float:
+        """Return the seconds since the last turn of the loop; 0 where it need not turn."""
+        turns = self._worker is not None and not self._stop.asked
+        return time.monotonic() - self._turn if turns else 0.0
 
     def _ready(self) -> Health:
         if self._worker is None:

@@ -4,12 +4,24 @@
 a tmpfs and limits of its own. Bytes go in, bytes come out.
 """
 
-from workers.sandbox.client import NONE, call, check, configure, kind, prepare, settings, shared
+from workers.sandbox.client import (
+    NONE,
+    REASONS,
+    call,
+    check,
+    configure,
+    kind,
+    on_stop,
+    prepare,
+    settings,
+    shared,
+)
 from workers.sandbox.limits import Limits, Step
 from workers.sandbox.zygotes import Settings
 
 __all__ = [
     "NONE",
+    "REASONS",
     "Limits",
     "Settings",
     "Step",
@@ -17,6 +29,7 @@ __all__ = [
     "check",
     "configure",
     "kind",
+    "on_stop",
     "prepare",
     "settings",
     "shared",

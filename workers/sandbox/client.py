@@ -10,7 +10,7 @@ import pickle
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,9 @@ _LIBRARIES = {
 }
 _MIB = 1 << 20
 BUBBLEWRAP, NONE = "bubblewrap", "none"
+# Why a job ended otherwise than in order: a limit, a signal, its own fault, or the sandbox's.
+REASONS = ("memory", "processes", "threads", "answer", "time", "cpu", "signal", "crash", "sandbox")
+_on_stop: list[Callable[[Step, str], None]] = []
 _zygotes = Zygotes()
 atexit.register(_zygotes.close)
 
@@ -70,6 +73,13 @@ def configure(settings: Settings) -> None:
 def settings() -> Settings:
     """Return how jobs of this process run."""
     return _zygotes.settings
+
+
+def on_stop(told: Callable[[Step, str], None]) -> None:
+    """Have `told` called with the step of each job of this process that ends otherwise than in
+    order, and with one of `REASONS`; by the thread that has called for the job.
+    """
+    _on_stop[:] = [told]
 
 
 def kind() -> str:
@@ -152,7 +162,7 @@ def call(
             modules = (function.partition(":")[0], *imports, *_LIBRARIES.get(step, ()))
             send_modules(connection, modules)
             send_order(connection, order)
-        said = _Conversation(what, limits, sink).listen(connection)
+        said = _Conversation(what, step, limits, sink).listen(connection)
     if said is None:
         raise Failure(
             zygote.why()
@@ -179,6 +189,7 @@ class _Conversation:
     """What a job says, until it ends."""
 
     what: str
+    step: Step
     limits: Limits
     sink: Any
 
@@ -211,10 +222,14 @@ class _Conversation:
                 self._check(data, last)
                 return answer
             else:
-                raise CompilerCrashed(f"{self.what}: its sandbox says what is nothing")
-        raise CompilerCrashed(
-            f"{self.what} took longer than {self.limits.seconds} s and was stopped"
-        )
+                raise self._stopped("sandbox", ": its sandbox says what is nothing")
+        raise self._stopped("time", f" took longer than {self.limits.seconds} s and was stopped")
+
+    def _stopped(self, reason: str, said: str) -> CompilerCrashed:
+        """Return the error for an end that is not in order, having told of it."""
+        for told in _on_stop:
+            told(self.step, reason)
+        return CompilerCrashed(f"{self.what}{said}")
 
     def _note(self, data: bytes) -> None:
         number = int(data) if data.isdigit() and len(data) < 6 else -1
@@ -233,15 +248,16 @@ class _Conversation:
             text = one_line(str(said.get("said")))[:200]
             raise Failure(f"there is no sandbox: {text}; docs/sandbox.md says what it needs")
         if reason is not None:
-            raise CompilerCrashed(f"{self.what} {self._excess(reason)}")
+            known = reason if reason in REASONS else "sandbox"
+            raise self._stopped(known, f" {self._excess(reason)}")
         if status == 0:
             return
         if isinstance(status, int) and status < 0:
-            raise CompilerCrashed(f"{self.what} {_killed(-status, self.limits)}")
+            known = "cpu" if -status == signal.SIGXCPU else "signal"
+            raise self._stopped(known, f" {_killed(-status, self.limits)}")
         lines = [line.strip() for line in last.decode(errors="replace").split("\n") if line.strip()]
-        raise CompilerCrashed(
-            f"{self.what} crashed: {lines[-1][-400:] if lines else 'it said nothing'}"
-        )
+        last_line = lines[-1][-400:] if lines else "it said nothing"
+        raise self._stopped("crash", f" crashed: {last_line}")
 
     def _excess(self, reason: str) -> str:
         limits = self.limits

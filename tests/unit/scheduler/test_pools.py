@@ -112,7 +112,12 @@ def test_pools_are_counted_for_who_asks() -> None:
     world.settle()
     world.beat()
     now = world.core.pools_now()
-    assert now["cc"] == (2, 2, 3, 2)
-    assert now["late"] == (0, 0, 0, 0)
+    assert now["cc"] == (2, 2, 3, 2, 0.0)
+    assert now["late"] == (0, 0, 0, 0, 0.0)
     assert now[PREPARE_POOL].workers == 1
     assert world.core.states_by_tenant() == {("a", JobState.COMPILING): 5}
+    world.now += 7.0
+    assert world.core.pools_now()["cc"].oldest == 7.0, "three have not been begun"
+    ((key, jobs),) = world.core.jobs_now().items()
+    assert key == ("a", JobState.COMPILING)
+    assert (jobs.number, jobs.oldest) == (5, world.now)
