@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -45,8 +46,8 @@ class Note(NamedTuple):
     """One thing that has happened.
 
     Of a stage: its `name` and `seconds`; of a request to the store: operation, the fault as
-    `detail` (none if it was answered), `seconds`; of a signature: ``made`` or ``failed``; of a job
-    of the sandbox that was stopped: step, and the reason as `detail`.
+    `detail` (none if it was answered), `seconds`; of a signature: ``made`` or ``failed``, `seconds`;
+    of a job of the sandbox that was stopped: step, and the reason as `detail`.
     """
 
     what: What
@@ -90,10 +91,11 @@ class _NotedSigner:
 
     def sign(self, data: bytes) -> bytes:
         """See `Signer.sign`."""
+        began = time.monotonic()
         try:
             signature = self.inner.sign(data)
         except TinymlaasError:
-            self.note(Note(What.SIGNATURE, "failed"))
+            self.note(Note(What.SIGNATURE, "failed", seconds=time.monotonic() - began))
             raise
-        self.note(Note(What.SIGNATURE, "made"))
+        self.note(Note(What.SIGNATURE, "made", seconds=time.monotonic() - began))
         return signature

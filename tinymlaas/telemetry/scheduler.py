@@ -95,6 +95,7 @@ class SchedulerMetrics(Page):
         self._tasks = self.gauge(table.POOL_TASKS)
         self._oldest_task = self.gauge(table.OLDEST_TASK_SECONDS)
         self._workers = self.gauge(table.POOL_WORKERS)
+        self._pages = self.counter(table.PAGE_REQUESTS)
 
     def expect(self, pools: Iterable[str], classes: Iterable[str]) -> None:
         """Have what may happen shown as zero from the start: a rate needs a value before."""
@@ -106,6 +107,8 @@ class SchedulerMetrics(Page):
                     self._compile.labels(pool, outcome)
         for found_by in ("scheduler", "worker"):
             self._hits.labels(found_by)
+        for code in ("200", "401", "500"):
+            self._pages.labels(code)
         for stage in STAGES:
             self._stage.labels(stage)
         for kind in ("inspect", "quantise"):
@@ -187,6 +190,10 @@ class SchedulerMetrics(Page):
             self._tasks.labels(name, "waiting").set(pool.waiting)
             self._tasks.labels(name, "running").set(pool.running)
             self._oldest_task.labels(name).set(pool.oldest)
+
+    def page_answered(self, status: int) -> None:
+        """Note that a request to the status page was answered with this status of HTTP."""
+        self._pages.labels(str(status)).inc()
 
     def active(self, now: bool) -> None:
         """Set whether this scheduler is the one that schedules."""

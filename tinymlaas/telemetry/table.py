@@ -199,6 +199,9 @@ OLDEST_TASK_SECONDS = _gauge(
     "pool",
 )
 POOL_WORKERS = _gauge("tinymlaas_pool_workers", "Workers alive.", SCHEDULER, "pool", "state")
+PAGE_REQUESTS = _counter(
+    "tinymlaas_page_requests", "Requests to the status page, by status of HTTP.", SCHEDULER, "code"
+)
 
 WORKER_BUSY = _gauge("tinymlaas_worker_busy", "1 while it does a task.", WORKER, "pool")
 WORKER_BUSY_SECONDS = _counter(
