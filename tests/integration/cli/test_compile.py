@@ -38,9 +38,9 @@ def chosen_of(result: dict) -> dict:
     [
         ("nucleo-l4r5zi", "mps2-an386"),
         ("rpi-pico", None),
-        ("mps2-an385", "mps2-an385"),
-        ("mps2-an500", "mps2-an500"),
-        ("mps2-an505", "mps2-an505"),
+        pytest.param("mps2-an385", "mps2-an385", marks=pytest.mark.slow),
+        pytest.param("mps2-an500", "mps2-an500", marks=pytest.mark.slow),
+        pytest.param("mps2-an505", "mps2-an505", marks=pytest.mark.slow),
         ("mps3-an547", "mps3-an547"),
         ("hifive1-revb", None),
         ("arduino-mega2560", None),

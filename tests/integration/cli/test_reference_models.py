@@ -28,6 +28,12 @@ GOALS = {
 }
 
 
+# The two larger ones take minutes and show the same at each change; they are for `make test-all`.
+_NAMES = [
+    pytest.param(name, marks=pytest.mark.slow if name in {"ic", "vww"} else ()) for name in GOALS
+]
+
+
 def estimates_hold(candidates: list[dict[str, Any]]) -> int:
     """Check what was said before compiling against what was linked; return for how many."""
     linked = [c for c in candidates if c["size_level"] == "linked" and c["flash_bytes"]]
@@ -38,7 +44,7 @@ def estimates_hold(candidates: list[dict[str, Any]]) -> int:
     return len(linked)
 
 
-@pytest.mark.parametrize("name", GOALS)
+@pytest.mark.parametrize("name", _NAMES)
 def test_float_models_are_right_fit_and_are_fast(cli: Cli, tmp_path: Path, name: str) -> None:
     model = MODELS / f"{name}_fp32.tflite"
     ran = cli("compile", model, "--board", BOARD, "--compiler", "tvm", "-o", tmp_path, "--json")
@@ -53,7 +59,7 @@ def test_float_models_are_right_fit_and_are_fast(cli: Cli, tmp_path: Path, name:
     assert memory is None or chosen["arena_bytes"] + chosen["stack_bytes"] <= memory
 
 
-@pytest.mark.parametrize("name", GOALS)
+@pytest.mark.parametrize("name", _NAMES)
 def test_int8_models_go_through_float_within_the_bound_for_that(
     cli: Cli, tmp_path: Path, name: str
 ) -> None:

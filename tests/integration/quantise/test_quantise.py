@@ -143,6 +143,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_downloaded(tmp_path, monkeypatch):
     """An image model, for which onnx2tf would fetch sample images: a proxy counts connections."""
     (tmp_path / "m.onnx").write_bytes(rgb_model())
