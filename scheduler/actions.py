@@ -13,6 +13,7 @@ from scheduler.jobs import Job
 from scheduler.meter import Meter, PoolNow
 from scheduler.planning import Need
 from scheduler.suspects import Suspects
+from scheduler.trail import Trail
 from scheduler.wanted import Action, Pool
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.pool_messages import (
@@ -41,13 +42,19 @@ class Actions:
     """All actions wanted, by pool. What has to be done in the world is appended to `effects`."""
 
     def __init__(
-        self, policy: Policy, effects: list[Effect], meter: Meter, at_hand: AtHand
+        self,
+        policy: Policy,
+        effects: list[Effect],
+        meter: Meter,
+        at_hand: AtHand,
+        trail: Trail,
     ) -> None:
         """Begin with nothing wanted and no pool known."""
         self._policy = policy
         self._effects = effects
         self._meter = meter
         self._at_hand = at_hand
+        self._trail = trail
         self._suspects = Suspects(policy.worker_seconds)
         self._send_from = 0.0
         self._sendings = 0
@@ -81,6 +88,7 @@ class Actions:
                 self.merged += 1
                 self._meter.merged(job.tenant)
             action.waiters[job.key] = job
+            self._trail.wanted(job, need)
             if action.sent is None and action.retry_at is None:
                 groups.setdefault(action.need.pool, []).append(need.action)
         for name, group in groups.items():
@@ -95,6 +103,7 @@ class Actions:
             action = self._actions.get(digest)
             if action is None or action.waiters.pop(job.key, None) is None:
                 continue
+            self._trail.left(job, digest)
             pool = self.pool(action.need.pool)
             if pool.groups.pop(job.key, None) is not None:
                 pool.queue.discard(job.tenant, job.priority, job.key)
@@ -353,6 +362,7 @@ class Actions:
         action.begun = {}
         action.patience = 1 if action.suspect else DEATHS
         pool.out.add(action.need.action)
+        first, sent = next(iter(action.waiters.values())), self._trail.sent(action)
         task = PoolTask(
             task_id=action.task_id,
             action=action.need.action,
@@ -361,14 +371,14 @@ class Actions:
             seconds=self._policy.build_seconds,
             suspect=action.suspect,
             work=action.need.work,
+            links=sent.others if sent else (),
         )
-        first = next(iter(action.waiters.values()))
         event = TaskSent(
             id=action.task_id,
             source=SOURCE,
             data=task,
-            traceparent=first.traceparent,
-            tracestate=first.tracestate,
+            traceparent=sent.traceparent if sent else first.traceparent,
+            tracestate=None if sent else first.tracestate,
         )
         self._effects.append(Send(pool.name, event.encoded()))
 

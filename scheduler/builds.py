@@ -44,9 +44,12 @@ class Builds:
         The answer may be to what was asked before the job was delivered again.
         """
         plan, judges = plan_of(job), list[Need]()
+        self._parts.trail.planned(job)
         for action, place in plan.places.items():
             if action in outcomes:
                 cached = outcomes[action].report.model_copy(update={"cached": True})
+                if place.need is not None:
+                    self._parts.trail.found(job, place.need, cached)
                 judges += self._came(plan, place, cached)
                 self.hits += 1
                 self._parts.meter.hit()

@@ -31,6 +31,7 @@ from scheduler.planning import Boards
 from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock, Delivery, Facts, Token
 from scheduler.requests import read_request, same_order
+from scheduler.trail import Trail, Untrailed
 from scheduler.turns import Turns
 from tinymlaas.contract.history import RaceRecord
 from tinymlaas.contract.jobs import Outcome
@@ -63,6 +64,7 @@ class Core:
         pools: Sequence[str],
         service: str = "unknown",
         meter: Meter | None = None,
+        trail: Trail | None = None,
     ) -> None:
         """Expect `pools`; `service` is the version of our own part of the work."""
         self._policy = policy
@@ -71,6 +73,7 @@ class Core:
         self._pools = tuple(pools)
         self._effects: list[Effect] = []
         self._meter = meter or Unmetered()
+        self._trail: Trail = trail or Untrailed()
         self._cancelled_early: OrderedDict[Key, None] = OrderedDict()
         self.known = PoolsKnown(pools, service)
         self._announcing = Announcing(self._effects, clock)
@@ -87,7 +90,7 @@ class Core:
         self._admission = Admission(self._policy)
         self._deadlines = Deadlines(self._jobs)
         self._turns = Turns(self._policy)
-        self.actions = Actions(self._policy, self._effects, self._meter, self._at_hand)
+        self.actions = Actions(self._policy, self._effects, self._meter, self._at_hand, self._trail)
         self._ending = Ending(
             self._jobs,
             self._effects,
@@ -95,6 +98,7 @@ class Core:
             self._turns,
             self.actions,
             self._meter,
+            self._trail,
             self.ended,
             self.lately,
         )
@@ -108,6 +112,7 @@ class Core:
             self._announcing,
             self._ending,
             self._meter,
+            self._trail,
             self._at_hand,
         )
         self._builds = Builds(parts)
@@ -132,6 +137,7 @@ class Core:
         """
         self._events["hit"] += self._builds.hits
         self.lately.forget_unfinished()
+        self._trail.forgotten()
         self._begin()
         self._active_since = self._clock.seconds()
         self._do(Recall(self._pools))
@@ -177,6 +183,7 @@ class Core:
         self._turns.withdraw(job)
         self._ending.drop_plan(job)
         self._jobs.pop(job.key, None)
+        self._trail.dropped(job, reason)
         self._admission.release(job.tenant, job.order)
         self._events["refused"] += 1
         self._meter.refused()
@@ -188,6 +195,8 @@ class Core:
 
     def _new(self, job: Job, files: tuple[bytes, ...]) -> None:
         self._jobs[job.key] = job
+        if (own := self._trail.accepted(job)) is not None:
+            job.traceparent, job.tracestate = own, None
         self._events["accepted"] += 1
         self._meter.accepted(job.tenant)
         try:
@@ -278,8 +287,8 @@ class Core:
             self._announcing.changed(self._jobs[key])
             self._builds.begun(self._jobs[key])
 
-    def task_ended(self, end: TaskEnd) -> None:
-        """Take the end of a task for all jobs that want its action."""
+    def task_ended(self, end: TaskEnd, traceparent: str | None = None) -> None:
+        """Take the end of a task for all jobs that want its action; told in the worker's trace."""
         end = answered(end)
         wanted = self.actions.get(end.action)
         action = self.actions.ended(end, self._clock.seconds())
@@ -293,6 +302,7 @@ class Core:
             job = self._jobs[key]
             plan = plan_of(job)
             plan.wants.discard(end.action)
+            self._trail.ended(job, action.need, end, traceparent)
             if end.status is TaskStatus.QUARANTINED:
                 plan.last_words = last_words(action.died.values()) or plan.last_words
             if end.status is TaskStatus.STALE:
@@ -354,6 +364,14 @@ class Core:
     def set_aside(self, token: Token, reasons: tuple[str, ...]) -> None:
         """Have a message kept aside."""
         self._do(DeadLetter(token, "; ".join(reasons)))
+
+    def about(self, key: Key) -> dict[str, str]:
+        """Return what logs say of a job, be it here or not: whose it is, and its trace."""
+        job = self._jobs.get(key)
+        found = {"tenant": key[0], "job_id": key[1]}
+        if job is not None and job.traceparent is not None:
+            _, found["trace_id"], found["span_id"], _ = job.traceparent.split("-")
+        return found
 
     # What others may know
 

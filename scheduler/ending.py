@@ -12,6 +12,7 @@ from scheduler.jobs import Job, Step
 from scheduler.lately import Lately
 from scheduler.meter import Meter
 from scheduler.ports import Clock
+from scheduler.trail import Trail
 from scheduler.turns import Turns
 from tinymlaas.contract.messages import JobEnded, JobState
 from tinymlaas.contract.report import CompileResult
@@ -28,6 +29,7 @@ class Ending:
         turns: Turns,
         actions: Actions,
         meter: Meter,
+        trail: Trail,
         count: Counter[JobState],
         lately: Lately,
     ) -> None:
@@ -38,6 +40,7 @@ class Ending:
         self._turns = turns
         self._actions = actions
         self._meter = meter
+        self._trail = trail
         self._count = count
         self._lately = lately
 
@@ -67,6 +70,7 @@ class Ending:
         self._turns.withdraw(job)
         self.drop_plan(job)
         job.step = Step.ENDING
+        self._trail.ending(job, event)
         self._lately.ending(job.key, event.data)
         self._effects.append(Finish(job.key, event, job.replies, log))
 
@@ -96,6 +100,7 @@ class Ending:
         if job.order:
             admission.release(job.tenant, job.order)
         self._count[state] += 1
+        self._trail.finished(job, state)
         seconds = self._clock.seconds() - job.received
         self.staged(job, "publishing")
         self._meter.ended(job.tenant, state, seconds)

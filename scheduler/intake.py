@@ -35,7 +35,8 @@ class Intake:
         try:
             kind = _kind(body, MAX_TRUSTED_BYTES)
             if kind == TaskEnded.TYPE:
-                core.task_ended(_own(parse(body, TaskEnded, MAX_TRUSTED_BYTES).data, delivery))
+                ended = parse(body, TaskEnded, MAX_TRUSTED_BYTES)
+                core.task_ended(_own(ended.data, delivery), ended.traceparent)
             elif kind == TaskProgressed.TYPE:
                 core.progressed(_own(parse(body, TaskProgressed, MAX_TRUSTED_BYTES).data, delivery))
             else:

@@ -15,6 +15,7 @@ from scheduler.meter import Meter
 from scheduler.planning import Need
 from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock
+from scheduler.trail import Trail
 from scheduler.turns import Turns
 
 
@@ -31,6 +32,7 @@ class Parts:
     announcing: Announcing
     ending: Ending
     meter: Meter
+    trail: Trail
     at_hand: AtHand
 
     def step(self, job: Job, step: Step) -> None:

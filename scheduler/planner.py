@@ -61,6 +61,7 @@ class Planner:
         job.plan = Plan(CompileOrder.model_validate_json(job.order))
         parts.turns.planned(job)
         parts.turns.asking(job.key)
+        parts.trail.planning(job)
         parts.effects.append(Look(job.key, job.plan.order))
 
     def park(self) -> None:

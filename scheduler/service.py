@@ -7,6 +7,7 @@ does not answer is asked again until it does: meanwhile nothing is acknowledged,
 
 from __future__ import annotations
 
+import contextvars
 import heapq
 import itertools
 import logging
@@ -36,6 +37,7 @@ from scheduler.ports import (
 )
 from tinymlaas.contract.errors import TinymlaasError
 from tinymlaas.contract.messages import JobEnded, routing_key
+from tinymlaas.log_context import bound
 
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
@@ -153,7 +155,9 @@ class Service:
     def _do_all(self) -> None:
         while effects := self._core.drain():
             for effect in effects:
-                self._do(effect)
+                key = getattr(effect, "key", None)
+                with bound(self._core.about(key) if key else {}):
+                    self._do(effect)
         taken, self._taken = self._taken, 0
         self.budget.release(taken)  # not before: what came inside counts until it is stored
 
@@ -179,7 +183,8 @@ class Service:
 
     def _stumbled(self, error: Exception, *tokens: Token) -> None:
         """End for a fault; what it came of, `tokens` and requests, must not come again for ever."""
-        _log.exception("a fault of the scheduler, which ends")
+        at_hand = [f"{tenant}/{job_id}" for tenant, job_id in self._core.at_fault]
+        _log.exception("a fault of the scheduler, which ends", extra={"jobs": at_hand})
         self.failed = True
         self._stopping.set()
         jobs = (token for key in self._core.at_fault for token in self._core.tokens_of(key))
@@ -277,7 +282,7 @@ class Service:
     def _send(self, effect: do.Send, tries: int = 0) -> None:
         def confirmed(error: Exception | None) -> None:
             if error is not None:
-                _log.warning("task not sent to pool %s: %s", effect.pool, error)
+                _log.warning("task not sent", extra={"to": effect.pool, **_because(error)})
                 self._again(tries, lambda: self._send(effect, tries + 1))
 
         self._ports.pools.send(effect.pool, effect.body, self._back(confirmed))
@@ -291,7 +296,7 @@ class Service:
 
         def confirmed(error: Exception | None) -> None:
             if error is not None:
-                _log.warning("the end of a job is not published: %s", error)
+                _log.warning("the end of a job is not published", extra=_because(error))
                 self._again(tries, lambda: self._tell(effect, kept, tries + 1))
                 return
             self._reply(effect, kept, ())
@@ -318,7 +323,7 @@ class Service:
             if not passing or tries >= _REPLY_TRIES:
                 self._reply(effect, kept, (*told, left[0]))
                 return
-            _log.warning("the end of a job is not sent to its client: %s", error)
+            _log.warning("the end of a job is not sent to its client", extra=_because(error))
             self._again(tries, lambda: self._reply(effect, kept, told, tries + 1))
 
         self._ports.events.reply(left[0], kept.encoded(), self._back(answered))
@@ -327,23 +332,24 @@ class Service:
 
     def _back(self, function: Callable[..., None], *arguments: Any) -> Confirmed:
         """Return a function for any thread that has the loop call `function`."""
-        return lambda error: self._inbox.put(partial(function, *arguments, error))
+        here = contextvars.copy_context()  # what logs say is for whom
+        return lambda error: self._inbox.put(partial(here.run, function, *arguments, error))
 
     def _ask(self, ask: Callable[[], T], answer: Callable[[T], None], tries: int = 0) -> None:
         """Call `ask` in another thread and `answer` with what it returns in the loop."""
+        here, there = contextvars.copy_context(), contextvars.copy_context()
 
         def asked() -> None:
             try:
                 found = ask()
             except Exception as error:  # only the store can fail here, and then nothing is lost
-                _log.warning("the store does not answer: %s", error)
-                self._inbox.put(
-                    lambda: self._again(tries, lambda: self._ask(ask, answer, tries + 1))
-                )
+                _log.warning("the store does not answer", extra=_because(error))
+                again = partial(self._ask, ask, answer, tries + 1)
+                self._inbox.put(partial(here.run, self._again, tries, again))
             else:
-                self._inbox.put(partial(answer, found))
+                self._inbox.put(partial(here.run, answer, found))
 
-        self._store.submit(asked)
+        self._store.submit(there.run, asked)
 
     def _try(self, what: Callable[[], None]) -> None:
         """Call `what` in another thread, once: nothing depends on it."""
@@ -352,11 +358,16 @@ class Service:
             try:
                 what()
             except Exception as error:
-                _log.warning("the store does not take it: %s", error)
+                _log.warning("the store does not take it", extra=_because(error))
 
-        self._store.submit(tried)
+        self._store.submit(contextvars.copy_context().run, tried)
 
     def _again(self, tries: int, what: Callable[[], None]) -> None:
         wait = min(_FIRST_RETRY_SECONDS * 2**tries, _MAX_RETRY_SECONDS)
         at = self._ports.clock.seconds() + wait
-        heapq.heappush(self._later, (at, next(self._order), what))
+        here: Callable[[], None] = partial(contextvars.copy_context().run, what)
+        heapq.heappush(self._later, (at, next(self._order), here))
+
+
+def _because(error: Exception | None) -> dict[str, str]:
+    return {"reason": str(error)}

@@ -137,7 +137,8 @@ def _add_who(_: object, __: str, event: _Event) -> _Event:
     record = event.get("_record")
     if record is not None and record.exc_info and "exc_info" not in event:
         event["exc_info"] = record.exc_info
-    event.update(log_context.fields())
+    for name, value in log_context.fields().items():
+        event.setdefault(name, value)
     event.update(_Who.fields)
     event["timestamp"] = now()
     return event

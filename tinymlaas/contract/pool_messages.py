@@ -11,7 +11,7 @@ from tinymlaas.contract.base import Model
 from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.digest import Sha256
 from tinymlaas.contract.jobs import CandidateJob, Inspection, Outcome
-from tinymlaas.contract.messages import Event, Shape, TensorName
+from tinymlaas.contract.messages import Event, Shape, TensorName, Traceparent
 from tinymlaas.contract.quantisation import Activations, QuantisationOutcome
 
 PoolName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
@@ -20,6 +20,7 @@ TaskId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 PREPARE_POOL = "prepare"  # inspects and quantises models; the other pools are named as compilers
 
+MAX_LINKS = 32  # of the jobs that share one task: what a trace is told of
 MAX_TAIL = 2000  # characters of a running task's log that are told
 
 
@@ -73,7 +74,8 @@ class PoolTask(Model):
 
     `service` is the version of our own part of the work: a worker of another one must not answer
     under this action. `seconds` is the wall-clock limit. A `suspect` task has seen workers die:
-    it is tried once with each sending, any other twice.
+    it is tried once with each sending, any other twice. `links` are trace contexts of more jobs
+    that want it, besides that of the envelope.
     """
 
     task_id: TaskId
@@ -83,6 +85,7 @@ class PoolTask(Model):
     seconds: Annotated[float, Field(gt=0)]
     suspect: bool = False
     work: Work
+    links: Annotated[tuple[Traceparent, ...], Field(max_length=MAX_LINKS)] = ()
 
 
 class TaskSent(Event):
