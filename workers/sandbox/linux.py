@@ -29,6 +29,7 @@ ALL_NAMESPACES = (
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_REC, MS_PRIVATE = 32, 1 << 14, 1 << 18
+_MS_BIND, _MS_MOVE = 4096, 8192
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 24, 47, 4
@@ -55,6 +56,23 @@ def mount(kind: str, where: str, flags: int, options: str = "") -> None:
     _checked(
         _libc.mount(kind.encode(), where.encode(), kind.encode(), flags, data), f"mount {where}"
     )
+
+
+def bind(source: str, where: str) -> None:
+    """Have `source` seen at `where` too. Raises OSError."""
+    _checked(_libc.mount(source.encode(), where.encode(), None, _MS_BIND, None), f"bind {where}")
+
+
+def bind_read_only(source: str, where: str, flags: int) -> None:
+    """Have `source` seen at `where` too, where nobody can write to it. Raises OSError."""
+    bind(source, where)
+    flags |= MS_REMOUNT | _MS_BIND | MS_RDONLY
+    _checked(_libc.mount(None, where.encode(), None, flags, None), f"remount {where}")
+
+
+def move_mount(source: str, where: str) -> None:
+    """Have what is mounted at `source` at `where` instead. Raises OSError."""
+    _checked(_libc.mount(source.encode(), where.encode(), None, _MS_MOVE, None), f"move {where}")
 
 
 def make_mounts_private() -> None:

@@ -20,6 +20,7 @@ from workers import guardian
 from workers.sandbox import codec, errors, linux, seccomp
 from workers.sandbox.frames import ERROR, VALUE, Order
 from workers.sandbox.limits import Limits
+from workers.sandbox.proc import Processes
 
 _ANSWER, _FIRST_CLOSED = 3, 4
 _VARIABLES = ("PATH", "LANG", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE")
@@ -34,17 +35,22 @@ class Ends:
     letterbox: socket.socket
 
 
-def perform(order: Order, folder: Path, ends: Ends, *, bare: bool) -> NoReturn:
-    """Do `order` in `folder`. Ends the process, and never with an exception."""
+def perform(order: Order, folder: Path, ends: Ends, processes: Processes | None) -> NoReturn:
+    """Do `order` in `folder`; `processes` are those of our namespaces, None if we have none.
+
+    Ends the process, and never with an exception.
+    """
     status = 1
     try:
         os.setsid()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         linux.die_with_parent(signal.SIGKILL)
+        if processes is not None:
+            processes.show_ourselves()
         _settle(folder)
         _limit(order.limits)
         letterbox = _descriptors(ends)
-        _give_up(order.filter, letterbox, bare=bare)
+        _give_up(order.filter, letterbox, bare=processes is None)
         _answer(order)
         status = 0
     except BaseException:  # whatever it is, it ends here: we are a fork of somebody else's process

@@ -15,11 +15,10 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from workers.sandbox import linux, perform, seccomp
+from workers.sandbox import linux, perform, proc, seccomp
 from workers.sandbox.bubblewrap import JOB
 from workers.sandbox.frames import (
     ANSWER,
@@ -40,7 +39,6 @@ _INODES_PER_MIB = 64
 _SHARED_MEMORY = 64 << 20
 _PIPE_BYTES = 2 << 20  # twice what a pipe holds at most without privileges
 _SHM = "/dev/shm"  # noqa: S108 - the job's own
-_LEAST_PIDS = 301  # the kernel takes no smaller kernel.pid_max
 _NOTHING = linux.MS_NOSUID | linux.MS_NODEV
 
 
@@ -51,11 +49,11 @@ def supervise(connection: socket.socket, bare: Path | None) -> NoReturn:
     try:
         order = receive_order(connection)
         try:
-            folder = bare or _prepare(order.limits)
+            folder, processes = (bare, None) if bare else _prepare(order.limits)
         except OSError as error:
             _end(connection, {"reason": "setup", "said": str(error)})
         else:
-            _Job(connection, order, folder, bare is not None).run()
+            _Job(connection, order, folder, processes).run()
     except (Broken, OSError):  # whoever asked has gone
         pass
     except (
@@ -81,21 +79,16 @@ def enter_namespaces() -> None:
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
 
 
-def _prepare(limits: Limits) -> Path:
-    """Mount what the job has for itself; return its folder."""
+def _prepare(limits: Limits) -> tuple[Path, proc.Processes]:
+    """Mount what the job has for itself; return its folder and what shows its processes."""
     linux.make_mounts_private()
-    linux.mount("proc", "/proc", _NOTHING | linux.MS_NOEXEC)
-    if linux.pids_have_a_limit_of_their_own():
-        with contextlib.suppress(OSError):  # a second wall only: we count them as well
-            Path("/proc/sys/kernel/pid_max").write_text(str(max(limits.threads, _LEAST_PIDS)))
-    # Read-only, for /proc/sys of a root user's machine is root's to write.
-    linux.mount("proc", "/proc", _NOTHING | linux.MS_NOEXEC | linux.MS_RDONLY | linux.MS_REMOUNT)
+    processes = proc.mount(JOB, limits.threads)
     inodes = limits.files // (1 << 20) * _INODES_PER_MIB
     linux.mount("tmpfs", JOB, _NOTHING, f"size={limits.files},nr_inodes={inodes},mode=0700")
     linux.mount("tmpfs", _SHM, _NOTHING, f"size={_SHARED_MEMORY},nr_inodes=1024,mode=0700")
     folder = Path(JOB, "work")
     folder.mkdir()
-    return folder
+    return folder, processes
 
 
 def _end(connection: socket.socket, what: dict[str, object]) -> None:
@@ -105,10 +98,16 @@ def _end(connection: socket.socket, what: dict[str, object]) -> None:
 class _Job:
     """The job's process and what comes from it."""
 
-    def __init__(self, connection: socket.socket, order: Order, folder: Path, bare: bool) -> None:
+    def __init__(
+        self,
+        connection: socket.socket,
+        order: Order,
+        folder: Path,
+        processes: proc.Processes | None,  # None: there are no namespaces
+    ) -> None:
         self._connection = connection
         self._limits = order.limits
-        self._bare = bare
+        self._others = processes
         self._deadline = time.monotonic() + order.limits.seconds + _GRACE_SECONDS
         self._refused: set[int] = set()
         self._left = {ANSWER: order.limits.answer, LOG: order.limits.log}
@@ -117,7 +116,8 @@ class _Job:
         self._pid = os.fork()
         if self._pid == 0:
             ours.close()
-            perform.perform(order, folder, perform.Ends(answer[1], log[1], theirs), bare=bare)
+            ends = perform.Ends(answer[1], log[1], theirs)
+            perform.perform(order, folder, ends, processes)
         os.close(answer[1])
         os.close(log[1])
         theirs.close()
@@ -190,7 +190,7 @@ class _Job:
     def _ended(self) -> None:
         """Pass on what is left in the pipes of a job that has ended, and say how it did."""
         _, status = os.waitpid(self._pid, 0)
-        if not self._bare:
+        if self._others is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(
                     -1, signal.SIGKILL
@@ -211,13 +211,13 @@ class _Job:
         self._reap()
         if time.monotonic() > self._deadline:
             return "time"
-        if self._bare:
+        if self._others is None:
             return ""
         processes = threads = memory = 0
-        for count, size in _processes():
+        for usage in self._others.usages():
             processes += 1
-            threads += count
-            memory += size
+            threads += usage.threads
+            memory += usage.memory
         for place in (JOB, _SHM):
             facts = os.statvfs(place)
             memory += (facts.f_blocks - facts.f_bfree) * facts.f_frsize
@@ -237,22 +237,3 @@ class _Job:
             if found is None or found.si_pid == self._pid:
                 return
             os.waitpid(found.si_pid, 0)
-
-
-def _processes() -> Iterator[tuple[int, int]]:
-    """Yield the threads of each process but ours, and its memory that is in no file, in bytes.
-
-    Source: proc(5), status. Its first line is a name that the process chooses: lines end at a line
-    feed and nowhere else, and ours are told by how they begin.
-    """
-    for name in os.listdir("/proc"):
-        if not name.isdecimal() or name == "1":
-            continue
-        with contextlib.suppress(OSError):
-            threads = memory = 0
-            for line in Path(f"/proc/{name}/status").read_bytes().split(b"\n"):
-                if line.startswith(b"Threads:"):
-                    threads = int(line.split()[1])
-                elif line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
-                    memory += int(line.split()[1]) << 10
-            yield threads, memory

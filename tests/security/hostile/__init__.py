@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import secrets
@@ -152,6 +153,9 @@ def _shared_memory() -> Iterator[int]:
     libc = ctypes.CDLL(None, use_errno=True)
     key = secrets.randbits(30) | 1
     identity = libc.shmget(key, 4096, _IPC_CREAT | 0o600)
+    if identity < 0 and ctypes.get_errno() == errno.EPERM:
+        yield key  # a pod's seccomp profile: nobody there has any
+        return
     assert identity >= 0
     try:
         yield key
