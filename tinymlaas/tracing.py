@@ -172,21 +172,6 @@ def traces_wanted(environment: Mapping[str, str]) -> bool:
     return True
 
 
-def open_tracing(
-    wanted: bool, service: str, facts: Mapping[str, str], *, follow_links: bool = False
-) -> Tracing:
-    """Return where the spans of this process go; `facts` are attributes of all of them.
-
-    With `follow_links` a trace is sampled if what it links to was, so that a job's traces are kept
-    or left out together.
-    """
-    if not wanted:
-        return NoTracing()
-    from tinymlaas.otlp import OtlpTracing
-
-    return OtlpTracing(service, facts, follow_links=follow_links)
-
-
 def _wrong(said: tuple[str, str], pattern: str, meaning: str) -> list[str]:
     """Return what is wrong with what is said; nothing if nothing is said."""
     name, text = said

@@ -27,6 +27,7 @@ STAGES = (
     "running the reference",
     "running on the host",
     "running in the simulator",
+    "comparing with the reference",
     "comparing layer by layer",
     "packing",
     "running labelled samples",
@@ -46,8 +47,8 @@ class Note(NamedTuple):
     """One thing that has happened.
 
     Of a stage: its `name` and `seconds`; of a request to the store: operation, the fault as
-    `detail` (none if it was answered), `seconds`; of a signature: ``made`` or ``failed``, `seconds`;
-    of a job of the sandbox that was stopped: step, and the reason as `detail`.
+    `detail` (none if it was answered), `seconds`; of a signature: ``made`` or ``failed``, and
+    `seconds`; of a job of the sandbox that was stopped: step, and the reason as `detail`.
     """
 
     what: What

@@ -45,6 +45,7 @@ from workers import child
 from workers.handed_back import checked
 from workers.notes import Note
 from workers.task_process import Opener, Watch, run_task
+from workers.trail import Following, Trail, Untrailed
 
 DELIVERIES = 2  # of one sending that are tried; of a suspect task it is one
 _KILLS_REMEMBERED = 1000
@@ -62,6 +63,7 @@ _PERCENT = {
     "running the reference": 70,
     "running on the host": 80,
     "running in the simulator": 80,
+    "comparing with the reference": 90,
     "packing": 95,
 }
 _log = logging.getLogger(__name__)
@@ -110,6 +112,7 @@ class PoolWorker:
         limits: Limits = Limits(),
         signer: Callable[[], str] | None = None,
         note: Callable[[Note], None] = lambda note: None,
+        trail: Trail | None = None,
     ) -> None:
         """Look for outcomes in `store`; tasks open their own with `opener`, and tell `note` what
         is counted of them.
@@ -125,6 +128,7 @@ class PoolWorker:
         self._limits = limits
         self._signer = signer
         self._note = note
+        self._trail: Trail = trail or Untrailed()
         self._lock = threading.Lock()
         self._killed: OrderedDict[str, None] = OrderedDict()
         self._task: PoolTask | None = None
@@ -149,13 +153,14 @@ class PoolWorker:
             self._task = task
         self.hello()
         try:
-            end = self._ends.get(task.task_id) or self._answer(task, deliveries, message)
-            told = self._event(end, message)
-            if len(told) > MAX_TRUSTED_BYTES:  # the scheduler would not read it, and ask for ever
-                end = self._too_long(end, len(told))
-                told = self._event(end, message)
-            self._remember(end)
-            self._outbox.tell(told)
+            with self._trail.following(message, deliveries) as trace:
+                end = self._ends.get(task.task_id) or self._answer(task, deliveries, trace)
+                told = self._event(end, trace.telling(end))
+                if len(told) > MAX_TRUSTED_BYTES:  # the scheduler would not read it, and ask on
+                    end = self._too_long(end, len(told))
+                    told = self._event(end, trace.telling(end))
+                self._remember(end)
+                self._outbox.tell(told)
         finally:
             with self._lock:
                 self._task = None
@@ -164,13 +169,12 @@ class PoolWorker:
             self.hello()
         return end
 
-    def _event(self, end: TaskEnd, message: Event) -> bytes:
+    def _event(self, end: TaskEnd, traceparent: str | None) -> bytes:
         return TaskEnded(
             id=f"{end.task_id}-end",
             source=self._source(),
             data=end,
-            traceparent=message.traceparent,
-            tracestate=message.tracestate,
+            traceparent=traceparent,
         ).encoded()
 
     def _too_long(self, end: TaskEnd, size: int) -> TaskEnd:
@@ -237,7 +241,7 @@ class PoolWorker:
         self._leaving = self._giving_up = True
         self.hello()
 
-    def _answer(self, task: PoolTask, deliveries: int, message: Event) -> TaskEnd:
+    def _answer(self, task: PoolTask, deliveries: int, trace: Following) -> TaskEnd:
         """Return how `task` ended, without doing it where that is known or must not be."""
         end = TaskEnd(
             task_id=task.task_id,
@@ -260,7 +264,7 @@ class PoolWorker:
         stale = self._stale(task)
         if stale is not None:
             return end.model_copy(update={"status": TaskStatus.STALE, "reasons": (stale,)})
-        return self._done(task, deliveries, message)
+        return self._done(task, deliveries, trace)
 
     def _wanted(self, task: PoolTask) -> bool:
         with self._lock:
@@ -298,7 +302,7 @@ class PoolWorker:
             return f"worker {self._who.worker} has another version of {task.pool}"
         return None
 
-    def _done(self, task: PoolTask, deliveries: int, message: Event) -> TaskEnd:
+    def _done(self, task: PoolTask, deliveries: int, trace: Following) -> TaskEnd:
         first = TaskStanding(
             task_id=task.task_id,
             action=task.action,
@@ -315,7 +319,7 @@ class PoolWorker:
             event = TaskProgressed(
                 id=f"{task.task_id}-{next(steps)}",
                 source=self._source(),
-                traceparent=message.traceparent,
+                traceparent=trace.traceparent,
                 data=first.model_copy(update=said),
             )
             self._mention(event)
@@ -356,7 +360,7 @@ class PoolWorker:
         try:
             self._store.put(keys.blob_of(log), log)
         except StoreError as error:
-            _log.warning("a log is not kept: %s", error)
+            _log.warning("a log is not kept", extra={"reasons": error.reasons})
             return None
         return sha256(log)
 

@@ -222,6 +222,7 @@ class Stages:
 
         What differs by more than rounding is looked at layer by layer, given the model's `data`.
         """
+        self._say("comparing with the reference")
         task, golden = self._task, reference.golden
         expected = samples_of(golden.outputs, golden.samples)
         bounds = tolerances(task.summary.outputs, expected)

@@ -18,6 +18,7 @@ from tinymlaas.client.access import SOURCE, Access
 from tinymlaas.client.errors import NoScheduler, NotFinished, Refused
 from tinymlaas.client.lines import Key, is_refusal
 from tinymlaas.client.orders import Source, Wish, order_of
+from tinymlaas.client.tracing import current_traceparent
 from tinymlaas.client.watching import Watch
 from tinymlaas.contract.job_status import FetchedModule, JobStatus
 from tinymlaas.contract.messages import (
@@ -132,7 +133,7 @@ class Client:
         `wish` are the fields of `Wish`: device, name, compiler, objective, race, first, budget,
         shapes, options, calibration, activations, quantised_only, data, priority, deadline. The
         same order sent again under the same `job_id` is the same job. `traceparent` is W3C trace
-        context.
+        context; by default OpenTelemetry's, where the caller has a span, or a new one.
 
         Raises:
             UsageError: something of the order is malformed; says what.
@@ -151,7 +152,7 @@ class Client:
             id=key[1],
             source=SOURCE,
             time=datetime.now(UTC),
-            traceparent=traceparent,
+            traceparent=traceparent or current_traceparent(),
             data=order,
         )
         self._access.lines.send(sent_by(key[0], COMPILE_KEY), event)

@@ -16,6 +16,7 @@ from tinymlaas.farm_settings import FarmSettings
 from tinymlaas.log_lines import CONSOLE, FORMATS, LOG_FORMAT_VARIABLE
 from tinymlaas.logs import Style
 from tinymlaas.settings import Settings
+from tinymlaas.tracing import traces_wanted
 from workers import sandbox
 
 POOLS_VARIABLE = "TINYMLAAS_POOLS"
@@ -41,7 +42,8 @@ class Environment:
 
     `pools` None means those whose compilers are installed; `policy` is a TOML file; `contained`
     says how jobs are kept in (`tinymlaas.sandboxing`), `drain_seconds` how long a worker may go on
-    with its task after SIGTERM (None: until it is done), `http_port` 0 any free port.
+    with its task after SIGTERM (None: until it is done), `http_port` 0 any free port, `traces`
+    whether spans are exported.
     """
 
     farm: FarmSettings
@@ -53,6 +55,7 @@ class Environment:
     http_host: str = "127.0.0.1"
     http_port: int = 0
     log: Style = field(default_factory=Style)
+    traces: bool = False
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Environment:
@@ -89,6 +92,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Environment
             one(LOG_LEVEL_VARIABLE, _level) or logging.INFO,
             one(LOG_FORMAT_VARIABLE, _format) or CONSOLE,
         ),
+        read(lambda: traces_wanted(environment)) or False,
     )
     if wrong or farm is None or own is None:
         raise UsageError(*wrong)

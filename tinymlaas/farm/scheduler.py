@@ -22,9 +22,11 @@ from tinymlaas.boards import catalog
 from tinymlaas.contract.errors import RetryableFailure
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import Environment, from_environment
+from tinymlaas.farm.job_trail import JobTrail
 from tinymlaas.farm.policy import read_policy
 from tinymlaas.farm.process import Stop, guarded
 from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
+from tinymlaas.farm.spans import open_tracing
 from tinymlaas.farm.web import Health, Pages, serve
 from tinymlaas.logs import SCHEDULER_SERVICE, configure, get_logger
 from tinymlaas.telemetry import SchedulerMetrics
@@ -145,7 +147,10 @@ class _Scheduler:
         for name, link in {"publisher": self._publisher, **self._source.links}.items():
             self._metrics.link(name, link)
         clock = SystemClock()
-        core = _MeteredCore(policy, clock, catalog.get, pools, version, self._metrics)
+        self._tracing = open_tracing(environment.traces, SCHEDULER_SERVICE, {})
+        names = services.names
+        self._trail = JobTrail(self._tracing, names.compile_requests, names.results)
+        core = _MeteredCore(policy, clock, catalog.get, pools, version, self._metrics, self._trail)
         core.metrics = self._metrics
         ports = Ports(
             BrokerSource(self._source),
@@ -182,6 +187,8 @@ class _Scheduler:
         loop.join()
         self._source.close()
         self._publisher.close()
+        self._trail.forgotten()  # what is unfinished is another's from here on
+        self._tracing.close()
         if broke:
             raise RetryableFailure("the scheduler's loop broke; see the log for where")
         _log.info("stopped; unfinished requests stay in the broker for the next scheduler")

@@ -30,17 +30,20 @@ from tinymlaas.contract.compiler import CompilerDescription
 from tinymlaas.contract.errors import RetryableFailure, StoreError, TinymlaasError, UsageError
 from tinymlaas.contract.pool_messages import PREPARE_POOL, TaskEnd
 from tinymlaas.contract.wire import MalformedMessage
+from tinymlaas.farm import spans
 from tinymlaas.farm.bench import Place
 from tinymlaas.farm.environment import Environment, from_environment, parse_pools
 from tinymlaas.farm.outbox import BrokerOutbox
 from tinymlaas.farm.patience import Patience
 from tinymlaas.farm.process import Stop, die, guarded
 from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
+from tinymlaas.farm.spans import open_tracing
+from tinymlaas.farm.task_trail import TaskTrail
 from tinymlaas.farm.web import Health, Pages, serve
 from tinymlaas.logs import WORKER_SERVICE, configure, get_logger, identify
 from tinymlaas.sandboxing import UNSAFE_NOTICE, UNSAFE_VARIABLE
 from tinymlaas.signer.starting import OwnSigner
-from tinymlaas.telemetry import WorkerMetrics, outcome_of
+from tinymlaas.telemetry import WorkerMetrics
 from workers import child, sandbox
 from workers.compilers import registry
 from workers.notes import STAGES, Note, What
@@ -131,6 +134,10 @@ class _Worker:
         identify(worker=name)
         self._store = ObservedStore(services.store, self._metrics.stored)
         self._publisher = Publisher(farm.amqp_url, name)
+        facts = {spans.POOL: pool, "service.instance.id": name}
+        self._tracing = open_tracing(environment.traces, WORKER_SERVICE, facts, follow_links=True)
+        names = services.names
+        self._trail = TaskTrail(self._tracing, names.pool(pool), names.workers)
         self._worker = PoolWorker(
             Identity(pool, name, version, described),
             _opener(pool, environment, socket),
@@ -142,6 +149,7 @@ class _Worker:
             # Asked each time: a signer that was started again may have another key.
             (lambda: RemoteSigner(socket).public_key.fingerprint) if socket else None,
             self._note,
+            self._trail,
         )
         child.preload(*_PRELOADED)
         child.warm_up()
@@ -200,6 +208,7 @@ class _Worker:
         self._kills.close()
         self._publisher.close()
         self._broker.close()
+        self._tracing.close()
         if self._signer is not None:
             self._signer.close()
         _log.info("drained")
@@ -234,13 +243,11 @@ class _Worker:
         """Do one task; called by dramatiq's thread, the message is acknowledged when we return."""
         assert self._worker is not None  # noqa: S101 - made by __init__
         self._idle = False
-        began = time.monotonic()
         try:
             with self._metrics.working():
                 end = self._worker.handle(body.encode(), earlier + 1)
         finally:
             self._idle = True
-        self._say(end, time.monotonic() - began)
         self._count(end)
 
     def _count(self, end: TaskEnd) -> None:
@@ -253,6 +260,7 @@ class _Worker:
 
     def _note(self, note: Note) -> None:
         """Count what a task's own process tells."""
+        self._trail.note(note)
         match note.what:
             case What.STAGE:
                 self._metrics.staged(note.name, note.seconds)
@@ -262,12 +270,6 @@ class _Worker:
                 self._metrics.signed(note.name == "made")
             case What.STOP:
                 self._metrics.stopped(note.name, note.detail)
-
-    def _say(self, end: TaskEnd, seconds: float) -> None:
-        facts = {"status": end.status.value, "outcome": outcome_of(end), "cached": end.cached}
-        names = {"task_id": end.task_id, "action": end.action}
-        said = {"reasons": end.reasons} if end.reasons else {}
-        _log.info("task ended", **names, **facts, seconds=round(seconds, 3), **said)
 
     def _kill(self, delivery: Delivery) -> None:
         assert self._worker is not None  # noqa: S101 - made by __init__
