@@ -110,12 +110,10 @@ def compile_result(result: CompileResult, board: str) -> RenderableType:
     parts: list[RenderableType] = []
     if result.candidates:
         parts += [candidates(result), *map(Text, words.explanations(result)), ""]
-    for index, report in enumerate(result.candidates):
-        misfit = result.chosen is None and report.status is CandidateStatus.REJECTED
-        if report.regions and (index == result.chosen or misfit):
-            title = f"Fit on {board} ({report.compiler}, {report.size_level})"
-            parts.append(fit(report.sections, report.regions, title))
-            parts += map(Text, words.estimate(report))
+    for report in words.shown_fits(result):
+        title = f"Fit on {board} ({report.compiler}, {report.size_level})"
+        parts.append(fit(report.sections, report.regions, title))
+        parts += map(Text, words.estimate(report))
     return Group(*parts)
 
 

@@ -135,6 +135,14 @@ def _chosen(report: CandidateReport) -> str:
     return f"{how}; outputs checked on {report.machine}"
 
 
+def shown_fits(result: CompileResult) -> Iterator[CandidateReport]:
+    """Yield the candidates whose fit is shown: the chosen one, or, of none, those too large."""
+    for index, report in enumerate(result.candidates):
+        misfit = result.chosen is None and report.status is CandidateStatus.REJECTED
+        if report.regions and (index == result.chosen or misfit):
+            yield report
+
+
 def estimate(report: CandidateReport) -> Iterator[str]:
     """Yield how far off what was said before compiling is, if anything was."""
     pairs = (

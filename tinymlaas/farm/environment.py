@@ -16,6 +16,7 @@ from tinymlaas.farm_settings import FarmSettings
 from tinymlaas.log_lines import CONSOLE, FORMATS, LOG_FORMAT_VARIABLE
 from tinymlaas.logs import Style
 from tinymlaas.settings import Settings
+from tinymlaas.status import access as status
 from tinymlaas.tracing import traces_wanted
 from workers import sandbox
 
@@ -43,7 +44,7 @@ class Environment:
     `pools` None means those whose compilers are installed; `policy` is a TOML file; `contained`
     says how jobs are kept in (`tinymlaas.sandboxing`), `drain_seconds` how long a worker may go on
     with its task after SIGTERM (None: until it is done), `http_port` 0 any free port, `traces`
-    whether spans are exported.
+    whether spans are exported, `status` who may see the status page (None: it is off).
     """
 
     farm: FarmSettings
@@ -56,6 +57,7 @@ class Environment:
     http_port: int = 0
     log: Style = field(default_factory=Style)
     traces: bool = False
+    status: status.Access | None = None
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Environment:
@@ -93,6 +95,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Environment
             one(LOG_FORMAT_VARIABLE, _format) or CONSOLE,
         ),
         read(lambda: traces_wanted(environment)) or False,
+        read(lambda: status.from_environment(environment)),
     )
     if wrong or farm is None or own is None:
         raise UsageError(*wrong)

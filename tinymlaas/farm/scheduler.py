@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -29,6 +31,10 @@ from tinymlaas.farm.services import Interrupted, Redeclaring, open_services
 from tinymlaas.farm.spans import open_tracing
 from tinymlaas.farm.web import Health, Pages, serve
 from tinymlaas.logs import SCHEDULER_SERVICE, configure, get_logger
+from tinymlaas.status.access import OFF, Guard
+from tinymlaas.status.asking import Line
+from tinymlaas.status.records import Records
+from tinymlaas.status.site import Site
 from tinymlaas.telemetry import SchedulerMetrics
 from tinymlaas.trust import signers_of
 from workers.compilers import registry
@@ -105,6 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return guarded(run)
 
 
+def _own_name() -> str:
+    """Return what people are told that this process is called: a pod's name is its host's."""
+    host, pid = socket.gethostname(), os.getpid()
+    return host if pid == 1 else f"{host}/{pid}"
+
+
 class _MeteredCore(Core):
     """Has what there is now counted each second, by the thread that may look."""
 
@@ -129,12 +141,21 @@ class _Scheduler:
         self._metrics.loop(self._loop_age)
         self._open = False
         self._service: Service | None = None
-        url = serve(
-            Pages(self._metrics.page, self._alive, self._ready),
-            environment.http_host,
-            environment.http_port,
+        self._records: Records | None = None
+        name = _own_name()
+        access = environment.status
+        site = Site(Guard(access), name, lambda: self._records) if access else None
+        pages = Pages(
+            self._metrics.page,
+            self._alive,
+            self._ready,
+            site.answer if site else None,
+            OFF,
+            self._metrics.page_answered,
         )
+        url = serve(pages, environment.http_host, environment.http_port)
         _log.info("serves metrics", url=f"{url}/metrics", pools=pools)
+        _log.info(f"status page at {url}/" if site else OFF)
         wanted = topology(pools, Names(environment.farm.prefix))
         services = open_services(environment.farm, wanted, stop)
         amqp = environment.farm.amqp_url
@@ -164,7 +185,13 @@ class _Scheduler:
             clock,
         )
         self._clock = clock
-        self._service = Service(core, ports, version)
+        self._service = Service(core, ports, version, name=name)
+        self._line: Line | None = None
+        if site is not None:
+            publisher = self._publisher
+            self._line = Line(amqp, names, publisher.publish, lambda: publisher.is_ready)
+            self._records = Records(services.store)
+            site.asks(self._line.asking)
         self._redeclaring = Redeclaring(amqp, services.wanted, self._publisher, self._source)
 
     def run(self) -> None:
@@ -185,6 +212,8 @@ class _Scheduler:
         broke = not self._stop.asked
         self._service.stop()
         loop.join()
+        if self._line is not None:
+            self._line.close()
         self._source.close()
         self._publisher.close()
         self._trail.forgotten()  # what is unfinished is another's from here on

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shlex
 import threading
 import time
@@ -31,6 +32,8 @@ from tinymlaas.farm_settings import checked_tenant
 from tinymlaas.keyrings import KEYRING_NAME, adopt
 from tinymlaas.services.process import NotReady
 from tinymlaas.services.state import locked
+from tinymlaas.status import access as status
+from tinymlaas.status.access import TOKEN_VARIABLE
 from workers.compilers import registry
 
 ENV_FILE = "env"
@@ -39,6 +42,8 @@ METRICS_PREFIX = "TINYMLAAS_METRICS_"
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 10.0
 _MOST_WORKERS = 64
+TOKEN_FILE = "status-token"  # noqa: S105 - a file's name
+_TOKEN_BYTES = 24
 # What a client needs; all other variables are its own affair.
 _CLIENTS = (
     farm_settings.AMQP_VARIABLE,
@@ -116,7 +121,8 @@ def up(wanted: Wanted, say: Say) -> None:
         from_environment(environment)  # tells all that is missing or malformed
         for name, reason in sorted(registry.discover().unavailable.items()):
             say(f"compiler {name} is left out: {reason}")
-        farm = _Farm(wanted, environment, private, say)
+        opened = _page_opened(state, environment) if private is not None else {}
+        farm = _Farm(wanted, environment, private, say, opened)
         farm.start()
         with contextlib.ExitStack() as written:
             for path, variables in _env_files(wanted, environment, private, farm.keyring()):
@@ -172,12 +178,28 @@ def _environment(wanted: Wanted, private: Private | None) -> dict[str, str]:
     return environment
 
 
+def _page_opened(state: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which a private farm's status page is opened: a token that is made
+    once, unless the environment opens it already.
+    """
+    if status.from_environment(environment) is not None:
+        return {}
+    path = state / TOKEN_FILE
+    if not path.exists():
+        files.replace(path, f"{secrets.token_urlsafe(_TOKEN_BYTES)}\n".encode(), state)
+    opened = {TOKEN_VARIABLE: path.read_text(errors="replace").strip()}
+    if status.from_environment(opened) is None:
+        raise Failure(f"{path} is empty: delete it, and another token is made")
+    return opened
+
+
 @dataclass
 class _Farm:
     wanted: Wanted
     environment: dict[str, str]
     private: Private | None
     say: Say
+    opened: Mapping[str, str] = field(default_factory=dict)
     scheduler: FarmMember = field(init=False)
     workers: list[FarmMember] = field(init=False)
 
@@ -218,6 +240,10 @@ class _Farm:
         servers = self.private.servers if self.private else ()
         kept: list[Kept] = [*self.members, *servers]
         keepers = [Keeper(each, self.say) for each in kept]
+        if status.from_environment({**self.environment, **self.opened}) is not None:
+            token = self.wanted.state.absolute() / TOKEN_FILE
+            where = f"   (its token is in {token})" if self.opened else ""
+            self.say(f"status page at {self.scheduler.url}/{where}")
         self.say(f"ready: . {self.wanted.state.absolute() / ENV_FILE}   (Ctrl-C drains)")
         try:
             while not stop.wait(1.0):
@@ -243,8 +269,12 @@ class _Farm:
 
     def _member(self, name: str, arguments: list[str], role: str) -> FarmMember:
         own = self.private.variables_of(role) if self.private is not None else {}
-        log = self.wanted.state.absolute() / "log"
-        return FarmMember(name, arguments, {**self.environment, **own}, log)
+        environment = {**self.environment, **own}
+        if role == SCHEDULER:
+            environment |= self.opened
+        else:  # whoever has the token may see what all tenants do
+            environment.pop(TOKEN_VARIABLE, None)
+        return FarmMember(name, arguments, environment, self.wanted.state.absolute() / "log")
 
     def _await_ready(self) -> None:
         waiting = list(self.members)

@@ -1,20 +1,39 @@
-"""The HTTP port of a process: its metrics, whether it lives, whether it is ready."""
+"""The HTTP port of a process: its metrics, whether it lives, whether it is ready, and, of a
+scheduler, the status page.
+
+The standard library's server, a thread for each connection, which it closes after one answer: that
+is all that scrapers, probes and a page that asks every few seconds need, and what is held open
+costs nobody else. Bounds on everything keep a crowd, or somebody who sends a byte a second, from
+taking more than their share of the process: it has jobs to schedule.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 from tinymlaas.contract.errors import UsageError
+from tinymlaas.status.http import Answer, Request, said
+from tinymlaas.status.site import MOST_FORM_BYTES
 
-_TIMEOUT_SECONDS = 10
+_REQUEST_SECONDS = 10  # until all of a request has come
+_SEND_SECONDS = 20  # for each piece of an answer
+_CONNECTIONS = 256  # at a time; who comes then is hung up on
+_PAGES = 24  # of these, of the status page; metrics and health always have their places
 _log = logging.getLogger(__name__)
+
+Site = Callable[[Request], Answer]
 
 
 @dataclass(frozen=True)
@@ -27,15 +46,19 @@ class Health:
 
 @dataclass(frozen=True)
 class Pages:
-    """What is served: ``/metrics``, ``/healthz`` and ``/readyz``.
+    """What is served: ``/metrics``, ``/healthz`` and ``/readyz``, and all else by `site`.
 
     `metrics` gets the request's Accept header and returns content type and body. `alive` may only
-    be bad if a restart would help: not because a service we need is away.
+    be bad if a restart would help: not because a service we need is away. Without a `site`,
+    `otherwise` is the line that says what there is. `answered` is told the status of its answers.
     """
 
     metrics: Callable[[str], tuple[str, bytes]]
     alive: Callable[[], Health]
     ready: Callable[[], Health]
+    site: Site | None = None
+    otherwise: str = "there are /metrics, /healthz and /readyz"
+    answered: Callable[[int], None] = lambda status: None
 
 
 def serve(pages: Pages, host: str, port: int) -> str:
@@ -44,7 +67,7 @@ def serve(pages: Pages, host: str, port: int) -> str:
     Raises:
         UsageError: the port cannot be had.
     """
-    handler = type("Handler", (_Handler,), {"pages": pages})
+    handler = type("Handler", (_Handler,), {"pages": pages, "places": threading.Semaphore(_PAGES)})
     try:
         server = _Server((host, port), handler)
     except (OSError, OverflowError) as error:  # the latter for what is no port at all
@@ -52,47 +75,148 @@ def serve(pages: Pages, host: str, port: int) -> str:
         raise UsageError(
             f"cannot listen on {host}:{port}: {reason}; choose another --http-port"
         ) from error
-    server.daemon_threads = True
     threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{server.server_address[1]}"
 
 
 class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        self._places = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Have a thread deal with it if there is room for one more."""
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Deal with it, then make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
     def handle_error(self, request: object, client_address: object) -> None:
         """Log it in a line: who scrapes may go away in the middle, which is no page of ours."""
         _log.info("a page was not sent to %s: %r", client_address, sys.exception())
 
 
+class _Timely(socket.SocketIO):
+    """Reads a socket until a moment, however slowly what is read comes."""
+
+    def __init__(self, connection: socket.socket, until: float) -> None:
+        super().__init__(connection, "r")
+        self._connection = connection
+        self._until = until
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request did not come in time")
+        self._connection.settimeout(left)
+        return super().readinto(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     pages: Pages
-    timeout = _TIMEOUT_SECONDS
+    places: threading.Semaphore
     server_version = "tinymlaas"
     sys_version = ""
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile = io.BufferedReader(
+            _Timely(self.connection, time.monotonic() + _REQUEST_SECONDS)
+        )
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/metrics":
             kind, body = self.pages.metrics(self.headers.get("Accept", ""))
-            self._answer(HTTPStatus.OK, kind, body)
+            self._send(Answer(HTTPStatus.OK, kind, body))
         elif path in {"/healthz", "/readyz"}:
             found = self.pages.alive() if path == "/healthz" else self.pages.ready()
             status = HTTPStatus.OK if found.good else HTTPStatus.SERVICE_UNAVAILABLE
-            self._answer(status, "text/plain; charset=utf-8", f"{found.said}\n".encode())
+            self._send(said(status, found.said))
+        elif self.pages.site is None:
+            self._send(said(HTTPStatus.NOT_FOUND, self.pages.otherwise))
         else:
-            said = b"there are /metrics, /healthz and /readyz\n"
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", said)
+            self._show(self.pages.site)
+
+    def do_POST(self) -> None:
+        """Only the status page has forms."""
+        if self.pages.site is None:
+            self._send(said(HTTPStatus.METHOD_NOT_ALLOWED, "nothing takes that", Allow="GET, HEAD"))
+        else:
+            self._show(self.pages.site)
 
     do_HEAD = do_GET
+    do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_POST
 
-    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def _show(self, site: Site) -> None:
+        """Send a page of `site`. Whatever goes wrong with it is told in a line, and only that."""
+        if not self.places.acquire(blocking=False):
+            busy = said(HTTPStatus.SERVICE_UNAVAILABLE, "too many look now", Retry_After="2")
+            self._answered(busy)
+            return
+        try:
+            self._answered(self._asked(site))
+        finally:
+            self.places.release()
+
+    def _asked(self, site: Site) -> Answer:
+        try:
+            length = int(self.headers.get("Content-Length") or 0)
+            if not 0 <= length <= MOST_FORM_BYTES:
+                return said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "that is too much")
+            path, _, query = self.path.partition("?")
+            request = Request(
+                self.command,
+                unquote(path),
+                query,
+                {name.lower(): value for name, value in self.headers.items()},
+                str(self.client_address[0]),
+                self.rfile.read(length) if length else b"",
+            )
+            return site(request)
+        except TimeoutError:
+            raise
+        except Exception:
+            _log.exception("a page could not be made: %s %a", self.command, self.path[:200])
+            return said(HTTPStatus.INTERNAL_SERVER_ERROR, "this page broke; the log says how")
+
+    def _answered(self, answer: Answer) -> None:
+        self.pages.answered(int(answer.status))
+        self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
+        close = getattr(answer.body, "close", None)
+        with contextlib.closing(answer.body) if close else contextlib.nullcontext():  # type: ignore[type-var]
+            length = len(answer.body) if isinstance(answer.body, bytes) else answer.length
+            self.connection.settimeout(_SEND_SECONDS)
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.kind)
+            if answer.status is not HTTPStatus.NOT_MODIFIED:
+                self.send_header("Content-Length", str(length))
+            for name, value in {"X-Content-Type-Options": "nosniff", **answer.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "HEAD":
+                return
+            for piece in (answer.body,) if isinstance(answer.body, bytes) else answer.body:
+                self.wfile.write(piece)
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing: scrapes come every few seconds."""

@@ -1,0 +1,106 @@
+// Keeps the page as the farm is: asks for it again, and changes what has changed, in place, so that
+// neither focus nor what is selected or scrolled to is lost. Without it the page reloads by itself.
+"use strict";
+(() => {
+  const body = document.body;
+  const live = document.getElementById("live");
+  const MOST_SECONDS = 30;
+  let seconds = Number(body.dataset.poll);
+  let tag = body.dataset.tag;
+  let failures = 0;
+  let timer = 0;
+  let busy = false;
+
+  function say(text) {
+    if (live && live.textContent !== text) live.textContent = text;
+  }
+
+  function key(node) {
+    return node.nodeType === Node.ELEMENT_NODE ? node.dataset.key || node.id : "";
+  }
+
+  function alike(old, now) {
+    return old.nodeType === now.nodeType && old.nodeName === now.nodeName && key(old) === key(now);
+  }
+
+  function patch(old, now) {
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.nodeValue !== now.nodeValue) old.nodeValue = now.nodeValue;
+      return;
+    }
+    for (const { name } of [...old.attributes]) if (!now.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of now.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    patchChildren(old, now);
+  }
+
+  function patchChildren(old, now) {
+    const named = new Map([...old.children].filter(key).map((node) => [key(node), node]));
+    let place = old.firstChild;
+    for (const wanted of now.childNodes) {
+      let found = key(wanted) ? named.get(key(wanted)) : place;
+      if (!found || !alike(found, wanted)) found = null;
+      if (!found) {
+        old.insertBefore(document.importNode(wanted, true), place);
+        continue;
+      }
+      if (found === place) place = place.nextSibling;
+      else old.insertBefore(found, place);
+      patch(found, wanted);
+    }
+    while (place) {
+      const next = place.nextSibling;
+      place.remove();
+      place = next;
+    }
+  }
+
+  function seen(answer) {
+    const time = document.getElementById("seen");
+    const at = answer.headers.get("X-Seen");
+    if (!time || !at) return;
+    time.dateTime = at;
+    time.textContent = at.slice(11, 19) + " UTC";
+  }
+
+  async function look() {
+    const headers = tag ? { "If-None-Match": tag } : {};
+    const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual" });
+    if (answer.type === "opaqueredirect") return location.reload(); // signed out meanwhile
+    if (answer.status !== 200 && answer.status !== 304) throw new Error(String(answer.status));
+    seconds = Number(answer.headers.get("X-Poll")) || 0;
+    seen(answer);
+    if (answer.status === 304) return;
+    tag = answer.headers.get("ETag");
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    document.title = page.title;
+    patch(document.querySelector("main"), page.querySelector("main"));
+    const says = page.getElementById("who-says");
+    if (says) patch(document.getElementById("who-says"), says);
+  }
+
+  async function again() {
+    if (busy) return;
+    busy = true;
+    clearTimeout(timer);
+    try {
+      if (!document.hidden) await look();
+      failures = 0;
+      say(seconds ? "Kept up to date." : "This will not change any more.");
+    } catch {
+      failures += 1;
+      say("Not up to date: the farm does not answer.");
+    }
+    busy = false;
+    if (seconds) {
+      timer = setTimeout(again, 1000 * Math.min(seconds * 2 ** failures, MOST_SECONDS));
+    }
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && seconds) again();
+  });
+  say("Kept up to date.");
+  timer = setTimeout(again, 1000 * seconds);
+})();
