@@ -4,7 +4,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all soak fuzz lint format schemas docs-boards docs-operators docs-node-tests docs docs-site wheel clean
+.PHONY: help setup demo test test-all soak fuzz lint format schemas docs-boards docs-operators docs-node-tests docs-reference docs docs-site wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -45,7 +45,10 @@ docs-operators: setup  ## regenerate docs/operators.md from what the compilers s
 docs-node-tests: setup  ## run all ONNX backend node tests and regenerate docs/onnx-node-tests.md
 	@$(PYTHON_IN_VENV) scripts/node_tests_table.py
 
-docs: schemas docs-boards docs-operators docs-node-tests  ## regenerate everything that is generated
+docs-reference: setup  ## regenerate docs/reference/ from the code, the schemas and asyncapi.yaml
+	@$(PYTHON_IN_VENV) -m scripts.reference
+
+docs: schemas docs-boards docs-operators docs-node-tests docs-reference  ## regenerate everything that is generated
 
 docs-site: setup  ## build the documentation as a site into out/site, check its links
 	@scripts/docs_site.sh

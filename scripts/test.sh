@@ -28,6 +28,7 @@ step .venv/bin/lint-imports
 step .venv/bin/python scripts/schemas.py --check
 step .venv/bin/python scripts/boards_table.py --check
 step .venv/bin/python scripts/operators_table.py --check
+step .venv/bin/python -m scripts.reference --check
 step scripts/docs_site.sh
 [ -z "$lint_only" ] || exit 0
 # One more than there are processors: many tests wait for a broker, a drain or a lease.

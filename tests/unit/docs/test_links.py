@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from scripts import docs_links
 from tests.unit.scaffold.project import ROOT
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import docs_links
 
 PAGE = """# One page
 
