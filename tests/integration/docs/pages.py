@@ -1,8 +1,8 @@
 """The blocks of a page, run as a reader would: in order, in one shell, in an empty folder.
 
 Of what a block shows below a command each line must come out, in that order; `…` stands for what
-may be anything in a line, and for any lines where it stands alone. `farm up` runs in the background,
-as in a terminal of its own, until the page is at its end.
+may be anything in a line, and for any lines where it stands alone. `farm up` runs in the
+background, as in a terminal of its own, until the page is at its end.
 """
 
 from __future__ import annotations
