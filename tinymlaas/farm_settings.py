@@ -33,7 +33,7 @@ class FarmSettings:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> FarmSettings:
-    """Return the settings that `environment` asks for; see README for the variables.
+    """Return the settings that `environment` asks for; docs/reference/environment.md has all.
 
     Raises:
         UsageError: variables are missing, all of which are named, or malformed.

@@ -35,7 +35,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings that `environment` asks for; see README for the variables.
+    """Return the settings that `environment` asks for; docs/reference/environment.md has all.
 
     Raises:
         UsageError: there is no home folder to keep anything in.
