@@ -4,7 +4,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all soak fuzz lint format schemas docs-boards docs-operators docs-node-tests docs-reference docs docs-site wheel clean
+.PHONY: help setup demo test test-all soak fuzz lint format schemas docs-boards docs-operators docs-node-tests docs-reference docs docs-site deploy-check wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -52,6 +52,9 @@ docs: schemas docs-boards docs-operators docs-node-tests docs-reference  ## rege
 
 docs-site: setup  ## build the documentation as a site into out/site, check its links
 	@scripts/docs_site.sh
+
+deploy-check: setup  ## render deploy/k8s/ and hold every object against schemas and rules
+	@$(PYTHON_IN_VENV) -m deploy.check
 
 wheel: setup  ## build the wheel into out/
 	@$(PYTHON_IN_VENV) -m hatchling build -t wheel -d out

@@ -24,12 +24,14 @@ step .venv/bin/ruff format --check .
 step .venv/bin/mypy
 step .venv/bin/mypy --follow-imports=silent --explicit-package-bases scripts examples/digits/demo.py \
   benchmarks/farm.py benchmarks/farm_figures/*.py
+step .venv/bin/mypy --follow-imports=silent --explicit-package-bases deploy/*.py deploy/check
 step .venv/bin/lint-imports
 step .venv/bin/python scripts/schemas.py --check
 step .venv/bin/python scripts/boards_table.py --check
 step .venv/bin/python scripts/operators_table.py --check
 step .venv/bin/python -m scripts.reference --check
 step scripts/docs_site.sh
+step .venv/bin/python -m deploy.check
 [ -z "$lint_only" ] || exit 0
 # One more than there are processors: many tests wait for a broker, a drain or a lease.
 step .venv/bin/pytest -n 3 ${select[@]+"${select[@]}"}
