@@ -22,6 +22,7 @@ HIDDEN = "***"
 _MOST = 8192  # characters of one value
 _DEEPEST = 6
 _LEAST_SECRET = 6  # characters: a shorter one would take harmless words along
+_LONG_SECRET = 16  # from here on it is hidden within a word, too
 _SECRET_NAME = re.compile(
     r"(?i)passw|passphrase|secret|token|authorization|credential|cookie|(api|access|private)_?key"
 )
@@ -48,7 +49,7 @@ class Cleaner:
         """Hide `secrets`, plain or as they stand in a URL."""
         known = {form for each in secrets for form in (each, quote(each, ""), unquote(each))}
         longest = sorted((s for s in known if len(s) >= _LEAST_SECRET), key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, longest))) if longest else None
+        self._known = re.compile("|".join(map(_found, longest))) if longest else None
 
     def text(self, text: str) -> str:
         """Return `text` without secrets, cut to a length that a log bears."""
@@ -78,6 +79,12 @@ class Cleaner:
             self.text(str(name)): HIDDEN if _tells(name, value) else self.value(value, depth)
             for name, value in event.items()
         }
+
+
+def _found(secret: str) -> str:
+    """Return the pattern of a secret; a short one may be part of a word, as of our own names."""
+    pattern = re.escape(secret)
+    return pattern if len(secret) >= _LONG_SECRET else rf"(?<![\w-]){pattern}(?![\w-])"
 
 
 def _tells(name: object, value: object) -> bool:

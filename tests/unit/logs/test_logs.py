@@ -209,6 +209,12 @@ def test_lines_of_all_threads_are_whole(written: Log) -> None:
     assert all("y" * 500 in line for line in lines)
 
 
+def test_a_short_secret_is_no_part_of_a_word() -> None:
+    cleaner = Cleaner(["tinymlaas", "0123456789abcdef"])
+    assert cleaner.text("tinymlaas-worker, tinymlaas.farm") == f"tinymlaas-worker, {HIDDEN}.farm"
+    assert cleaner.text("x0123456789abcdefx") == f"x{HIDDEN}x"
+
+
 def test_endless_values_are_cut() -> None:
     found = Cleaner().event({"line": "x" * 1_000_000, "nan": float("nan"), "in": {"y": {"z": {}}}})
     assert len(as_json(found)) < 10_000
