@@ -44,6 +44,7 @@ def repository_faults(root: Path, files: list[str]) -> Iterator[str]:
             fault = _fault(root, root / name, target)
             if fault:
                 yield f"{name}: {target}: {fault}"
+        yield from (f"{name}: {tag}: HTML; escape it or put it into `…`" for tag in _html(tokens))
         if not name.startswith(HISTORY):
             for path in _paths(tokens):
                 if not _is_there(root, path):
@@ -113,6 +114,15 @@ def _links(tokens: list[Token]) -> Iterator[str]:
         name = {"link_open": "href", "image": "src"}.get(token.type)
         if name:
             yield str(token.attrs[name])
+
+
+def _html(tokens: list[Token]) -> Iterator[str]:
+    """Yield what a browser would take for tags, and hence not show, as a `<tenant>` in prose."""
+    for token in [*tokens, *_inline(tokens)]:
+        if token.type in {"html_block", "html_inline"} and not token.content.startswith(
+            ("<!--", "<br>")
+        ):
+            yield token.content.strip()
 
 
 def _paths(tokens: list[Token]) -> Iterator[str]:

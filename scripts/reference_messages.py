@@ -106,7 +106,7 @@ def _channel(
             f"| exchange | {f'`{exchange}`' if exchange else 'none: straight to the queue'} |\n",
             f"| {'routing key' if exchange else 'queue'} | {_address(channel)} |\n",
             f"| schema | [{Path(file).name}](../../{file}) |\n",
-            f"\n{' '.join(channel['description'].split())}\n\n{_prose(content)}\n",
+            f"\n{_prose(channel)}\n\n{_prose(content)}\n",
             f"{_fields(content, types)}\n```json\n{example}\n```\n",
         ]
     return parts

@@ -51,6 +51,7 @@ def test_right_links_are_taken(root: Path) -> None:
         ("[x](../../outside)", "no such file or folder"),
         ("[x][gone]\n\n[gone]: nowhere.md", "no such file or folder"),
         ("`docs/gone.md`", "no such file or folder"),
+        ("compile.<tenant> is the key", "<tenant>: HTML"),
         ("| a |\n| --- |\n| `docs/gone/*` |", "no such file or folder"),
     ],
 )
