@@ -26,6 +26,7 @@ _LONG_SECRET = 16  # from here on it is hidden within a word, too
 _SECRET_NAME = re.compile(
     r"(?i)passw|passphrase|secret|token|authorization|credential|cookie|(api|access|private)_?key"
 )
+_NO_SECRET = ("_ID", "_FILE", "_PATH")  # who it is or where, as of AWS_ACCESS_KEY_ID
 _SECRETS = (
     (re.compile(r"(://[^\s:/@\"']*):[^\s/\"']*@"), rf"\1:{HIDDEN}@"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {HIDDEN}"),
@@ -93,7 +94,8 @@ def _tells(name: object, value: object) -> bool:
 
 def secrets_of(environment: Mapping[str, str]) -> list[str]:
     """Return the secrets in a process's environment: by the names of variables, and in URLs."""
-    found = [value for name, value in environment.items() if _SECRET_NAME.search(name)]
+    names = (name for name in environment if _SECRET_NAME.search(name))
+    found = [environment[name] for name in names if not name.endswith(_NO_SECRET)]
     for name, value in environment.items():
         if (inside := re.match(r"\w+://[^\s:/@]*:([^\s/]*)@", value)) is not None:
             found.append(inside[1])

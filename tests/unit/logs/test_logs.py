@@ -23,6 +23,7 @@ from tinymlaas.log_lines import HIDDEN, Cleaner, LineFormatter, as_json, as_text
 SECRETS = {
     "TINYMLAAS_AMQP_URL": "amqp://farm:br0ker-pass@mq:5672/%2F",
     "AWS_SECRET_ACCESS_KEY": "s3cret/with+signs==",
+    "AWS_ACCESS_KEY_ID": "worker",
     "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=acme-collector,api-key=0123456789abcdef",
     "TINYMLAAS_STATUS_TOKEN": "let-me-in-please",
 }
