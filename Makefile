@@ -4,7 +4,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all soak fuzz lint format schemas docs-boards docs-operators docs-node-tests docs-reference docs docs-site deploy-check wheel clean
+.PHONY: help setup demo test test-all soak fuzz lint format schemas dashboards docs-boards docs-operators docs-node-tests docs-reference docs docs-site deploy-check wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -35,6 +35,9 @@ format: setup  ## reformat the code and apply the linter's safe fixes
 
 schemas: setup  ## regenerate the JSON Schemas of the contract
 	@$(PYTHON_IN_VENV) scripts/schemas.py
+
+dashboards: setup  ## regenerate Grafana's dashboards, Prometheus' rules and what of deploy/k8s is made of them
+	@$(PYTHON_IN_VENV) scripts/dashboards.py && $(PYTHON_IN_VENV) -m deploy.generate
 
 docs-boards: setup  ## regenerate the table of boards in docs/boards.md
 	@$(PYTHON_IN_VENV) scripts/boards_table.py

@@ -25,10 +25,12 @@ step .venv/bin/mypy
 step .venv/bin/mypy --follow-imports=silent --explicit-package-bases scripts examples/digits/demo.py \
   benchmarks/farm.py benchmarks/farm_figures/*.py
 step .venv/bin/mypy --follow-imports=silent --explicit-package-bases deploy/*.py deploy/check
+step .venv/bin/mypy --follow-imports=silent --explicit-package-bases deploy/grafana deploy/prometheus
 step .venv/bin/lint-imports
 step .venv/bin/python scripts/schemas.py --check
 step .venv/bin/python scripts/boards_table.py --check
 step .venv/bin/python scripts/operators_table.py --check
+step .venv/bin/python scripts/dashboards.py --check
 step .venv/bin/python -m scripts.reference --check
 step scripts/docs_site.sh
 step .venv/bin/python -m deploy.check
