@@ -23,16 +23,15 @@ from deploy.check import (
 from deploy.check.model import Finding, Overlay
 from tinymlaas.contract.errors import TinymlaasError
 
-RULES = {
-    "schema": schemas.check,
-    "restricted": restricted.check,
-    "sizes": sizes.check,
-    "times": times.check,
-    "settings": settings.check,
-    "names": names.check,
-    "network": network.check,
-    "images": images.check,
-}
+_RULES = (
+    restricted.check,
+    sizes.check,
+    times.check,
+    settings.check,
+    names.check,
+    network.check,
+    images.check,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,28 +48,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TinymlaasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    found = sorted({*_all(overlays), *components.check(folders), *_generated()})
-    unset = {each.name: images.unset(each) for each in overlays if images.unset(each)}
-    if release:
-        found += [Finding(name, "images", "image", _unset(n, name)) for name, n in unset.items()]
+    found, lines = report(overlays, release=release)
+    found += [*components.check(folders), *_generated()]
     print(_table(overlays, found))
-    for name, number in unset.items():
-        print(f"note: {_unset(number, name)}")
-    for each in found:
-        print(each.line())
+    for line in (*lines, *(each.line() for each in found)):
+        print(line)
     done = f"{len(found)} findings" if found else "all is well"
     print(f"Kubernetes {', '.join(schemas.versions())}: {done}, {time.monotonic() - began:.1f} s")
     return 1 if found else 0
 
 
-def check(overlay: Overlay) -> list[Finding]:
-    """Return all findings of one overlay."""
-    return sorted({each for rule in RULES.values() for each in rule(overlay)})
-
-
-def _all(overlays: Iterable[Overlay]) -> Iterator[Finding]:
+def report(overlays: Iterable[Overlay], *, release: bool) -> tuple[list[Finding], list[str]]:
+    """Return all findings of `overlays`, and notes of what is merely not known yet."""
+    found, notes = [], []
     for overlay in overlays:
-        yield from check(overlay)
+        found += check(overlay)
+        if number := images.unset(overlay):
+            said = f"{number} images have no digest yet; after a build: {images.HOW}{overlay.name}"
+            if release:
+                found.append(overlay.finding("images", "image", said))
+            else:
+                notes.append(f"note: {overlay.name}: {said}")
+    return found, notes
+
+
+def check(overlay: Overlay) -> list[Finding]:
+    """Return all findings of one overlay; where objects are malformed, these findings alone."""
+    malformed = sorted(set(schemas.check(overlay)))
+    return malformed or sorted({each for rule in _RULES for each in rule(overlay)})
 
 
 def _generated() -> Iterator[Finding]:
@@ -78,13 +83,6 @@ def _generated() -> Iterator[Finding]:
         if not path.exists() or path.read_text(encoding="utf-8") != made():
             said = "is not what it is made of; run python -m deploy.generate"
             yield Finding("components", path.parent.name, path.name, said)
-
-
-def _unset(number: int, overlay: str) -> str:
-    return (
-        f"{overlay}: {number} images have no digest yet; after a build: "
-        f"python -m deploy.set_images --overlay {overlay}"
-    )
 
 
 def _table(overlays: Sequence[Overlay], found: Sequence[Finding]) -> str:

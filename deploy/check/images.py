@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from deploy.check.model import Finding, Object, Overlay, Pod
 from deploy.set_images import UNSET
 
+HOW = "python -m deploy.set_images --overlay "
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
@@ -19,7 +20,7 @@ def check(overlay: Overlay) -> Iterator[Finding]:
     for what, field, image in named(overlay):
         registries.add(image.partition("/")[0] if "/" in image else "docker.io")
         if overlay.pinned and not _DIGEST.search(image):
-            said = f"{image} is no digest: python -m deploy.set_images --overlay {overlay.name}"
+            said = f"{image} is no digest: {HOW}{overlay.name}"
             yield overlay.finding(what, field, said)
         elif not _DIGEST.search(image):
             tag = image.rpartition("/")[2].partition(":")[2]

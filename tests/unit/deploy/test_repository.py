@@ -1,0 +1,182 @@
+"""What is in the repository passes its own check, and the check is what it says it is."""
+
+import re
+import shutil
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from deploy import generate, secrets, set_images
+from deploy.check import components, known, render, schemas
+from deploy.check.__main__ import check, main, report
+from deploy.check.model import Overlay
+from tinymlaas.contract.errors import Failure, UsageError
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_three_overlays_of_the_issue_are_there(rendered):
+    assert {"dev", "production", "air-gapped"} <= set(rendered)
+
+
+def test_the_repository_passes(capsys):
+    assert main([]) == 0, capsys.readouterr().out
+    assert "all is well" in capsys.readouterr().out
+
+
+def test_three_versions_of_kubernetes_the_newest_among_them():
+    found = schemas.versions()
+    assert len(found) == 3
+    assert found[-1] == kubernetes_validate.utils.major_minor(kubernetes_validate.latest_version())
+
+
+def test_it_says_of_each_object_what_kubernetes_validate_says(rendered):
+    """Ours keeps schemas in memory; a verdict of its own it has not."""
+    objects = {each["kind"]: each for each in rendered["dev"].objects}.values()
+    for thing in objects:
+        wrong = {**thing, "spce": {}}
+        for each, sound in ((thing, True), (wrong, False)):
+            assert (schemas.mistakes(each) == ()) == sound
+            try:
+                kubernetes_validate.validate(each, schemas.versions()[-1], strict=True)
+                said = True
+            except kubernetes_validate.ValidationError:
+                said = False
+            assert said == sound
+
+
+def test_every_vendored_schema_says_where_it_is_from_and_is_used(rendered):
+    used = {
+        f"{each['apiVersion'].replace('/', '_')}_{each['kind']}.json"
+        for overlay in rendered.values()
+        for each in overlay.objects
+    }
+    for path in (ROOT / "deploy" / "check" / "schemas").glob("*.json"):
+        assert re.search(r"Derived from|Written for", path.read_text()), path.name
+        assert path.name in used
+
+
+def test_the_known_variables_are_found_in_the_code():
+    found = known.variables()
+    assert {"TINYMLAAS_AMQP_URL", "TINYMLAAS_DRAIN_SECONDS", "TINYMLAAS_SANDBOX_LIMITS"} <= found
+    assert {"HOME", "XDG_CACHE_HOME"} <= found  # asked of an environment
+    assert {"AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION", "OTEL_EXPORTER_OTLP_ENDPOINT"} <= found
+    assert "TINYMLAAS_AMPQ_URL" not in found
+
+
+def test_a_component_that_nothing_renders_is_told(tmp_path):
+    k8s = shutil.copytree(render.K8S, tmp_path / "k8s")
+    (k8s / "components" / "forgotten").mkdir()
+    (k8s / "components" / "forgotten" / "kustomization.yaml").write_text("kind: Component\n")
+    found = [f.object for f in components.check(render.overlays(k8s), k8s)]
+    assert "forgotten" in found
+
+
+def test_what_kustomize_refuses_is_told_in_its_words(tmp_path):
+    k8s = shutil.copytree(render.K8S, tmp_path / "k8s")
+    path = k8s / "overlays" / "dev" / "kustomization.yaml"
+    path.write_text(path.read_text().replace("../../base", "../../bsae"))
+    with pytest.raises(Failure, match="bsae"):
+        render.render(path.parent)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("overlays/dev/policy.toml", "build_seconds = 600", "biuld_seconds = 600", "biuld_seconds"),
+        (
+            "overlays/dev/policy.toml",
+            "= 600",
+            "= 700",
+            "is not more than the policy's build_seconds",
+        ),
+        ("base/pools/tvm/pool.yaml", "memory: 6Gi", "memory: 5Gi", "TINYMLAAS_JOB_MEMORY=4GiB"),
+        ("base/kustomization.yaml", "HTTP_HOST=0.0.0.0", "HTTP_HOST=127.0.0.1", "to be 0.0.0.0"),
+        ("base/pools/worker/worker.yaml", "startupProbe", "startUpProbe", "startUpProbe"),
+    ],
+)
+def test_mistakes_in_the_files_are_found_in_what_they_render_to(tmp_path, file, old, new, said):
+    k8s = shutil.copytree(render.K8S, tmp_path / "k8s")
+    text = (k8s / file).read_text()
+    assert old in text
+    (k8s / file).write_text(text.replace(old, new))
+    found = check(render.render(k8s / "overlays" / "dev"))
+    assert any(said in each.line() for each in found), [each.line() for each in found]
+
+
+def test_what_is_generated_differs_when_its_source_does(tmp_path):
+    rules = tmp_path / "one.yaml"
+    rules.write_text("groups:\n- {name: a, rules: [{record: 'a:b', expr: '1'}]}\n")
+    (made,) = yaml.safe_load_all(generate.rules(tmp_path))
+    assert made["metadata"]["name"] == "tinymlaas-one"
+    assert made["spec"]["groups"][0]["rules"] == [{"record": "a:b", "expr": "1"}]
+    assert schemas.mistakes(made) == ()
+
+
+def test_digests_of_a_build_are_written_where_kustomize_reads_them(tmp_path):
+    k8s = shutil.copytree(render.K8S, tmp_path / "k8s")
+    path = k8s / "overlays" / "production" / "images" / "kustomization.yaml"
+    digest = "sha256:" + 64 * "a"
+    set_images.write(path, {"tinymlaas/worker-tvm": ("registry.example.com/x/tvm", digest)})
+    found = render.render(k8s / "overlays" / "production")
+    images = [
+        container["image"]
+        for pod in found.pods
+        for _, container in pod.containers()
+        if pod.name == "worker-tvm"
+    ]
+    assert images == 3 * [f"registry.example.com/x/tvm@{digest}"]
+    with pytest.raises(UsageError, match="no image is called"):
+        set_images.write(path, {"tinymlaas/worker-tvn": ("x", digest)})
+
+
+def test_secrets_are_made_once_and_are_what_the_manifests_ask_for(tmp_path):
+    wanted = secrets.Wanted(secrets.POOLS, ("acme",))
+    first = secrets.write(wanted, tmp_path / "s").read_text()
+    more = secrets.Wanted(secrets.POOLS, ("acme", "lab"))
+    second = secrets.write(more, tmp_path / "s").read_text()
+    made = {each["metadata"]["name"]: each for each in yaml.safe_load_all(first)}
+    again = {each["metadata"]["name"]: each for each in yaml.safe_load_all(second)}
+    assert set(again) - set(made) == {"tenant-lab"}
+    assert made["worker-tvm"] == again["worker-tvm"]
+    assert made["signing-key-tvm"] == again["signing-key-tvm"]
+    keys = {n: set(v.get("stringData") or v["data"]) for n, v in made.items()}
+    for (_, name), wanted_keys in secrets.keys_made().items():
+        assert keys[name] == wanted_keys
+    assert "signing-key-prepare" not in made
+    for thing in (*made.values(), *again.values()):
+        assert schemas.mistakes(thing) == ()
+    assert (tmp_path / "s" / "secrets.yaml").stat().st_mode & 0o077 == 0
+
+
+def test_credentials_made_elsewhere_are_taken_and_missing_ones_named(tmp_path):
+    given = dict.fromkeys(
+        ("operator", "scheduler", "worker-tvm", "worker-prepare", "tenant-acme"), ("id", "secret")
+    )
+    wanted = secrets.Wanted(("tvm", "prepare"), ("acme",), s3=given)
+    made = yaml.safe_load_all(secrets.write(wanted, tmp_path / "s").read_text())
+    assert {
+        each["stringData"]["s3-secret-access-key"]
+        for each in made
+        if "s3-secret-access-key" in each.get("stringData", {})
+    } == {"secret"}
+    del given["worker-tvm"]
+    with pytest.raises(UsageError, match="no credentials for the role worker-tvm"):
+        secrets.write(wanted, tmp_path / "s")
+
+
+def test_what_is_not_built_yet_is_a_note_and_for_a_release_a_finding(rendered):
+    found, notes = report(rendered.values(), release=False)
+    assert not found
+    assert any(line.startswith("note: production: 6 images have no digest yet") for line in notes)
+    found, notes = report(rendered.values(), release=True)
+    assert {each.overlay for each in found} == {"production", "air-gapped"}
+    assert all("python -m deploy.set_images" in each.said for each in found)
+    assert not notes
+
+
+def test_an_empty_overlay_is_no_sound_one():
+    said = {each.said for each in check(Overlay("empty", ()))}
+    assert "there is none, so nothing is enforced" in said
