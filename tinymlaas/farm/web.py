@@ -178,8 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _asked(self, site: Site) -> Answer:
         try:
-            length = int(self.headers.get("Content-Length") or 0)
-            if not 0 <= length <= MOST_FORM_BYTES:
+            said_length = self.headers.get("Content-Length") or "0"
+            length = int(said_length) if said_length.isdecimal() else MOST_FORM_BYTES + 1
+            if length > MOST_FORM_BYTES:
                 return said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "that is too much")
             path, _, query = self.path.partition("?")
             request = Request(

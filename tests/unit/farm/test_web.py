@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from http import HTTPStatus
 
 import pytest
 
 from tinymlaas.contract.errors import UsageError
+from tinymlaas.farm import web
 from tinymlaas.farm.web import Health, Pages, serve
+from tinymlaas.status.http import TEXT, Answer, Request, said
 
 
 def get(url: str) -> tuple[int, str, str]:
@@ -56,3 +63,104 @@ def test_who_goes_away_in_the_middle_leaves_no_traceback(
         time.sleep(0.01)
     assert "a page was not sent" in caplog.text
     assert capfd.readouterr().err == ""
+
+
+def site_of(*answers: Answer) -> tuple[str, list[int]]:
+    """Serve a site that gives `answers` in turn, then breaks; also the statuses it has sent."""
+    left, statuses = iter(answers), []
+
+    def site(request: Request) -> Answer:
+        return next(left).secured()
+
+    def metrics(accept: str) -> tuple[str, bytes]:
+        return "text/plain", b"1\n"
+
+    well = Health(True, "well")
+    pages = Pages(metrics, lambda: well, lambda: well, site, answered=statuses.append)
+    return serve(pages, "127.0.0.1", 0), statuses
+
+
+def test_a_page_that_breaks_is_a_line_and_a_line_of_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url, statuses = site_of(said(HTTPStatus.OK, "fine"))
+    assert get(url)[::2] == (200, "fine\n")
+    assert get(f"{url}/x%1b[31m")[::2] == (500, "this page broke; the log says how\n")
+    assert statuses == [200, 500]
+    assert r"GET '/x%1b[31m'" in caplog.text
+    assert get(f"{url}/healthz")[0] == 200
+
+
+def test_what_comes_in_pieces_is_sent_in_pieces_and_closed() -> None:
+    class Pieces:
+        closed = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"ab", b"cd"])
+
+        def close(self) -> None:
+            self.closed += 1
+
+    pieces = Pieces()
+    answer = Answer(HTTPStatus.OK, "x/y", pieces, length=4)  # type: ignore[arg-type]
+    url, _ = site_of(answer, answer)
+    assert get(url) == (200, "x/y", "abcd")
+    head = urllib.request.Request(url, method="HEAD")
+    with urllib.request.urlopen(head, timeout=10) as found:
+        assert (found.headers["Content-Length"], found.read()) == ("4", b"")
+    deadline = time.monotonic() + 10
+    while pieces.closed < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert pieces.closed == 2
+
+
+def spoken(url: str, said: bytes) -> bytes:
+    """Return what a server answers to these bytes."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as connection:
+        connection.sendall(said)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_a_form_may_be_small_only() -> None:
+    url, _ = site_of()
+    said = spoken(url, b"POST /login HTTP/1.0\r\nContent-Length: 5000\r\n\r\n")
+    assert said.startswith(b"HTTP/1.0 413")
+    assert spoken(url, b"POST / HTTP/1.0\r\nContent-Length: x\r\n\r\n").startswith(b"HTTP/1.0 413")
+
+
+def test_who_sends_a_byte_now_and_then_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web, "_REQUEST_SECONDS", 0.3)
+    url, _ = site_of()
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as connection:
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                connection.sendall(b"G")
+                time.sleep(0.02)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(100) == b""
+    assert get(f"{url}/healthz")[0] == 200
+
+
+def test_a_crowd_is_put_off_and_health_is_told_all_the_same() -> None:
+    going = threading.Event()
+
+    def slow() -> Iterator[bytes]:
+        going.wait(20)
+        yield b"x"
+
+    url, statuses = site_of(*(Answer(HTTPStatus.OK, TEXT, slow(), length=1) for _ in range(30)))
+    crowd = [threading.Thread(target=get, args=(url,)) for _ in range(24)]
+    for each in crowd:
+        each.start()
+    deadline = time.monotonic() + 10
+    while len(statuses) < 24 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert get(url)[0] == 503
+    assert get(f"{url}/healthz")[0] == 200
+    assert get(f"{url}/metrics")[0] == 200
+    going.set()
+    for each in crowd:
+        each.join(20)
+    assert sorted(statuses) == [200] * 24 + [503]

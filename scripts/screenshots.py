@@ -1,0 +1,111 @@
+"""Take the pictures in docs/screenshots/ anew: of a real farm with jobs of the digits model.
+
+make screenshots          # two minutes; needs Chromium, RabbitMQ, SeaweedFS as the tests do
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.services.browser import chromium, console, emulate
+from tests.services.farm import farm
+from tinymlaas import Client
+from workers import guardian
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "docs" / "screenshots"
+DIGITS = ROOT / "examples" / "digits"
+TOKEN = "a-token-for-the-pictures"
+MOST_BYTES = 150_000
+WIDTH, HEIGHT = 1200, 860
+PATIENCE = 240.0
+
+
+def main() -> int:
+    """Take all pictures; return the process's status."""
+    only = sys.argv[1:]
+    with guardian.scratch("pictures") as folder:
+        pools = ["cmsis-nn", "tflm", "tvm"]
+        with (
+            farm(folder / "farm", pools, TINYMLAAS_STATUS_TOKEN=TOKEN) as running,
+            chromium(WIDTH, HEIGHT) as browser,
+        ):
+            for name, value in running.environment.items():
+                if name.startswith(("AWS_", "TINYMLAAS_")):
+                    os.environ[name] = value
+            url = running.schedulers[0].url
+            browser.get(f"{url}/login")
+            emulate(browser, WIDTH, HEIGHT)
+            browser.find_element("id", "token").send_keys(TOKEN, "\n")
+            take(browser, url, only)
+    return 0
+
+
+def take(browser: Any, url: str, only: list[str]) -> None:
+    """Have jobs run, and take a picture of each page as it comes about."""
+
+    def shown(name: str, scheme: str = "light", width: int = WIDTH, height: int = HEIGHT) -> None:
+        emulate(browser, width, height, scheme)
+        picture(browser, name)
+        emulate(browser, WIDTH, HEIGHT)
+
+    with Client(tenant="acme") as acme, Client(tenant="lab") as lab:
+        done = acme.submit(
+            DIGITS / "digits.onnx",
+            "nucleo-f446re",
+            calibration=DIGITS / "calibration_digits.npz",
+            data=DIGITS / "test_digits.npz",
+            name="digits",
+        )
+        browser.get(f"{url}/jobs/acme/{done.id}")
+        until(lambda: (done.status().candidates_done or 0) >= 4)
+        until(lambda: "Log of what runs now" in browser.page_source, 5)
+        shown("job-running")
+        done.result(PATIENCE)
+        for board in ("nucleo-f446re", "nucleo-f746zg"):
+            lab.submit(DIGITS / "digits.onnx", board, name="digits_small").result(PATIENCE)
+        lab.submit(DIGITS / "digits.onnx", "host", compiler="tflm", name="digits_int8")
+        for number in range(4):
+            where = "nucleo-h743zi" if number % 2 else "nucleo-l4r5zi"
+            acme.submit(DIGITS / "digits.onnx", where, name=f"wakeword_{number}", priority=number)
+        browser.get(url)
+        until(
+            lambda: len(browser.find_elements("css selector", "#jobs-title ~ table progress")) > 0
+        )
+        shown("overview")
+        browser.get(f"{url}/jobs/acme/{done.id}")
+        shown("job-done")
+        shown("job-done-dark", "dark")
+        shown("job-done-phone", "light", 360, 780)
+    if said := console(browser):
+        raise SystemExit("\n".join(said))
+
+
+def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Return when it holds, or after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not holds():
+        time.sleep(0.2)
+
+
+def picture(browser: Any, name: str) -> None:
+    """Keep what the browser shows."""
+    time.sleep(0.3)  # until what is drawn is drawn
+    data = base64.b64decode(browser.get_screenshot_as_base64())
+    if len(data) > MOST_BYTES:
+        raise SystemExit(f"{name} has {len(data):,} bytes, more than {MOST_BYTES:,}")
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.png").write_bytes(data)
+    print(f"{name}.png: {len(data):,} bytes")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Who is let in."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.status.facts import TOKEN, Farm
+from tinymlaas.contract.errors import UsageError
+from tinymlaas.status.access import (
+    FROM_VARIABLE,
+    HEADER_VARIABLE,
+    SESSION_SECONDS,
+    TOKEN_VARIABLE,
+    Access,
+    Guard,
+    from_environment,
+)
+from tinymlaas.status.http import Answer, Request
+
+BY_PROXY = from_environment(
+    {HEADER_VARIABLE: "X-Forwarded-User", FROM_VARIABLE: "10.1.0.0/16, fd00::/8"}
+)
+
+
+def test_with_nothing_set_the_page_is_off() -> None:
+    assert from_environment({}) is None
+    assert from_environment({TOKEN_VARIABLE: " "}) is None
+
+
+def test_what_is_wrong_is_named_all_together() -> None:
+    with pytest.raises(UsageError) as error:
+        from_environment(
+            {TOKEN_VARIABLE: "short", HEADER_VARIABLE: "X User", FROM_VARIABLE: "10.0.0.1/8"}
+        )
+    assert [reason.split()[0] for reason in error.value.reasons] == [
+        TOKEN_VARIABLE,
+        HEADER_VARIABLE,
+        FROM_VARIABLE,
+    ]
+    assert "short" not in str(error.value), "a token is not repeated"
+
+
+@pytest.mark.parametrize("one", [{HEADER_VARIABLE: "X-User"}, {FROM_VARIABLE: "10.0.0.0/8"}])
+def test_a_header_without_the_networks_it_comes_from_opens_nothing(one: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="go together"):
+        from_environment(one)
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/acme/job-0", "/tenants/acme", "/jobs", "/nothing"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x": "y"},
+        {"authorization": "Bearer wrong"},
+        {"authorization": f"Basic {TOKEN}"},
+        {"authorization": "Bearer "},
+        {"cookie": f"tinymlaas_status={TOKEN}"},
+        {"cookie": f"tinymlaas_status=99999999999.{'0' * 64}"},
+        {"cookie": "=;=;"},
+        {"x_forwarded_user": "root"},
+    ],
+)
+def test_strangers_see_nothing(path: str, headers: dict[str, str]) -> None:
+    farm = Farm()
+    answer = farm.get(path, **headers)
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    browser = farm.get(path, accept="text/html", **headers)
+    assert browser.status == 303
+    assert browser.headers["Location"].startswith("/login")
+    assert not farm.questions, "nobody is asked for a stranger"
+
+
+def test_the_token_opens_it() -> None:
+    assert Farm().get("/").status == 200
+
+
+def sign_in(farm: Farm, token: str, wanted: str = "/jobs/acme/job-0", **headers: str) -> Answer:
+    body = f"next={wanted}&token={token}&username=x".encode()
+    return farm.site.answer(Request("POST", "/login", "", headers, body=body))
+
+
+def test_a_browser_signs_in_by_a_form_and_out_again() -> None:
+    farm = Farm()
+    form = farm.get("/login?next=/tenants/acme", accept="text/html")
+    assert form.status == 200
+    assert isinstance(form.body, bytes)
+    assert b'value="/tenants/acme"' in form.body
+    answer = sign_in(farm, TOKEN)
+    assert (answer.status, answer.headers["Location"]) == (303, "/jobs/acme/job-0")
+    cookie = answer.headers["Set-Cookie"]
+    assert "; HttpOnly; SameSite=Strict" in cookie
+    assert TOKEN not in cookie
+    assert "Secure" not in cookie
+    kept = cookie.partition(";")[0]
+    shown = farm.get("/", cookie=f"other=1; {kept}")
+    assert shown.status == 200
+    assert isinstance(shown.body, bytes)
+    assert b"Sign out" in shown.body
+    gone = farm.get("/logout", method="POST", cookie=kept)
+    assert gone.headers["Set-Cookie"].startswith("tinymlaas_status=; Max-Age=0")
+    changed = kept[:-1] + ("0" if kept[-1] != "0" else "1")
+    assert farm.get("/", cookie=changed).status == 401
+
+
+def test_behind_https_the_cookie_never_leaves_it() -> None:
+    answer = sign_in(Farm(), TOKEN, **{"x-forwarded-proto": "https"})
+    assert answer.headers["Set-Cookie"].endswith("; Secure")
+
+
+@pytest.mark.parametrize("token", ["", "wrong", TOKEN + "x", "%00", "ü"])
+def test_a_wrong_token_is_told_so_and_gets_no_cookie(token: str) -> None:
+    answer = sign_in(Farm(), token)
+    assert answer.status == 403
+    assert "Set-Cookie" not in answer.headers
+    assert isinstance(answer.body, bytes)
+    assert b"This is not the token." in answer.body
+
+
+@pytest.mark.parametrize(
+    "wanted", ["//evil.example", "https://evil.example", "/login", "/jobs/../x"]
+)
+def test_nobody_is_sent_elsewhere_after_signing_in(wanted: str) -> None:
+    assert sign_in(Farm(), TOKEN, wanted).headers["Location"] == "/"
+
+
+def test_a_session_ends_and_with_another_token_so_do_all() -> None:
+    now = 1_000_000.0
+    guard = Guard(Access(token=TOKEN), lambda: now)
+    cookie = guard.cookie(Request("GET", "/")).partition(";")[0]
+    asked = Request("GET", "/", headers={"cookie": cookie})
+    assert guard.visitor(asked) is not None
+    assert Guard(Access(token=TOKEN + "2"), lambda: now).visitor(asked) is None
+    now += SESSION_SECONDS + 1
+    assert guard.visitor(asked) is None
+
+
+@pytest.mark.parametrize(
+    ("peer", "header", "status"),
+    [
+        ("10.1.2.3", "ann", 200),
+        ("::ffff:10.1.2.3", "ann", 200),
+        ("fd00::1", "ann", 200),
+        ("10.2.0.1", "ann", 403),
+        ("127.0.0.1", "ann", 403),
+        ("10.1.2.3", " ", 403),
+        ("nonsense", "ann", 403),
+    ],
+)
+def test_a_proxys_header_counts_from_its_network_alone(peer: str, header: str, status: int) -> None:
+    farm = Farm(BY_PROXY)
+    answer = farm.get("/", peer=peer, x_forwarded_user=header)
+    assert answer.status == status
+    if status == 200:
+        assert isinstance(answer.body, bytes)
+        assert b"signed in as <bdi>ann</bdi>" in answer.body
+        assert b"Sign out" not in answer.body
+
+
+def test_without_a_token_there_is_no_form() -> None:
+    farm = Farm(BY_PROXY)
+    assert farm.get("/login", accept="text/html").status == 303
+    assert sign_in(farm, "").status == 303
+    assert "Set-Cookie" not in sign_in(farm, "").headers
