@@ -142,9 +142,9 @@ class _Scheduler:
         self._open = False
         self._service: Service | None = None
         self._records: Records | None = None
-        name = _own_name()
+        own_name = _own_name()
         access = environment.status
-        site = Site(Guard(access), name, lambda: self._records) if access else None
+        site = Site(Guard(access), own_name, lambda: self._records) if access else None
         pages = Pages(
             self._metrics.page,
             self._alive,
@@ -185,7 +185,7 @@ class _Scheduler:
             clock,
         )
         self._clock = clock
-        self._service = Service(core, ports, version, name=name)
+        self._service = Service(core, ports, version, name=own_name)
         self._line: Line | None = None
         if site is not None:
             publisher = self._publisher
