@@ -13,7 +13,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # process of pytest-xdist runs them all.
 _TOGETHER = {
     **{f"tests/integration/{name}": "services" for name in ("broker", "chaos", "client", "farm")},
-    **{f"tests/integration/{name}": "services" for name in ("powers", "services", "storage", "tracing")},
+    **{f"tests/integration/{name}": "services" for name in ("powers", "services", "storage")},
+    "tests/integration/tracing": "services",
+    "tests/integration/status": "status",
     "tests/integration/roots/test_processes.py": "processes",
     "tests/integration/roots/test_up.py": "up",
 }
