@@ -40,8 +40,8 @@ _NOTHING = on_broker.Power()
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for. `broker` and `management` are URLs without user; `s3` are credentials made
-    elsewhere, by role: access key id and secret.
+    """What is asked for. `broker` and `management` are URLs without user, None those of the
+    cluster's own RabbitMQ; `s3` are credentials made elsewhere, by role: access key id and secret.
     """
 
     pools: tuple[str, ...]
@@ -49,9 +49,19 @@ class Wanted:
     namespace: str = "tinymlaas"
     prefix: str = ""
     bucket: str = "tinymlaas"
-    broker: str = "amqp://rabbitmq:5672"
-    management: str = "http://rabbitmq:15672"
+    broker: str | None = None
+    management: str | None = None
     s3: Mapping[str, tuple[str, str]] | None = None
+
+    @property
+    def broker_url(self) -> str:
+        """Where clients publish, also those of other namespaces."""
+        return self.broker or f"amqp://rabbitmq.{self.namespace}.svc:5672"
+
+    @property
+    def management_url(self) -> str:
+        """Where KEDA asks, which lives in a namespace of its own."""
+        return self.management or f"http://rabbitmq.{self.namespace}.svc:15672"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,15 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="kept between runs")
     parser.add_argument("--tenant", action="append", default=[], metavar="NAME")
     parser.add_argument("--pool", action="append", default=[], metavar="NAME", help="all of ours")
-    for name in ("namespace", "prefix", "bucket", "broker", "management"):
+    for name in ("namespace", "prefix", "bucket"):
         parser.add_argument(f"--{name}", default=getattr(Wanted, name), help="%(default)s")
+    parser.add_argument("--broker", metavar="URL", help="a RabbitMQ elsewhere: amqps://HOST:5671")
+    parser.add_argument("--management", metavar="URL", help="its management: https://HOST:15671")
     parser.add_argument("--s3", type=Path, metavar="FILE", help='{"role": ["id", "secret"], …}')
     asked = parser.parse_args(arguments)
     try:
         pools = parse_pools(",".join(asked.pool or POOLS))
         tenants = tuple(checked_tenant(name, "--tenant") for name in asked.tenant or ["default"])
         plain = {name: getattr(asked, name) for name in ("namespace", "prefix", "bucket")}
-        urls = {name: getattr(asked, name).rstrip("/") for name in ("broker", "management")}
+        urls = {"broker": asked.broker, "management": asked.management}
         wanted = Wanted(pools, tenants, **plain, **urls, s3=_given(asked.s3))
         print(write(wanted, asked.out))
     except TinymlaasError as error:
@@ -135,7 +147,7 @@ def _objects(wanted: Wanted, state: _State, keys: Path | None) -> list[dict[str,
     }
     credentials = {name: _credentials(name, wanted, state) for name in named}
     made = [_role(name, credentials[name], wanted, state) for name in named]
-    scaler = wanted.management.replace("//", f"//{SCALER}:{state.of(SCALER)}@") + "/%2F"
+    scaler = _url(wanted.management_url, SCALER, state)
     login = {"username": SCALER, "password": state.of(SCALER)}
     made.append(_secret(SCALER, {"host": scaler, **login}))
     made.append(_secret("rabbitmq-definitions", {"definitions.json": _definitions(named, state)}))
@@ -150,7 +162,7 @@ def _objects(wanted: Wanted, state: _State, keys: Path | None) -> list[dict[str,
 
 
 def _role(name: str, s3: tuple[str, str], wanted: Wanted, state: _State) -> dict[str, Any]:
-    url = wanted.broker.replace("//", f"//{name}:{state.of(name)}@") + "/%2F"
+    url = _url(wanted.broker_url, name, state)
     return _secret(
         name,
         {
@@ -162,6 +174,10 @@ def _role(name: str, s3: tuple[str, str], wanted: Wanted, state: _State) -> dict
             "password": state.of(name),
         },
     )
+
+
+def _url(address: str, user: str, state: _State) -> str:
+    return address.rstrip("/").replace("//", f"//{user}:{state.of(user)}@") + "/%2F"
 
 
 def _credentials(name: str, wanted: Wanted, state: _State) -> tuple[str, str]:

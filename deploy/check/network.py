@@ -14,6 +14,7 @@ Labels = Mapping[str, str]
 _OTLP_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _BROKER, _BROKER_PORTS = "rabbitmq", (5672, 5671)
 _HTTPS = 443
+_OF_THE_NODE = "169.254.20.10/32"  # NodeLocal DNSCache
 _SCRAPES = {"tinymlaas.dev/scrapes": "true"}
 
 
@@ -52,10 +53,14 @@ def _open(overlay: Overlay, policy: Object) -> Iterator[Finding]:
                 )
             if not peers and direction == "ingress":
                 yield overlay.finding(policy, field, "lets everybody in: say from where")
-            out = not peers or any("ipBlock" in peer for peer in peers)
+            out = not peers or any(_outside(peer) for peer in peers)
             if direction == "egress" and overlay.closed and out:
                 said = "leads out of the cluster, from where nothing may leave"
                 yield overlay.finding(policy, field, said)
+
+
+def _outside(peer: Mapping[str, Any]) -> bool:
+    return "ipBlock" in peer and peer["ipBlock"].get("cidr") != _OF_THE_NODE
 
 
 def _covered(overlay: Overlay, pod: Pod) -> Iterator[Finding]:

@@ -68,7 +68,8 @@ target "worker-tflm" {
   dockerfile = "worker-tflm.Dockerfile"
   tags       = ["${REGISTRY}/worker-tflm:${VERSION}"]
   contexts = {
-    tflm = TFLM
+    wheel = "out"
+    tflm  = TFLM
   }
 }
 
@@ -77,6 +78,7 @@ target "worker-cmsis-nn" {
   dockerfile = "worker-cmsis-nn.Dockerfile"
   tags       = ["${REGISTRY}/worker-cmsis-nn:${VERSION}"]
   contexts = {
+    wheel    = "out"
     cmsis-nn = CMSIS_NN
   }
 }

@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -149,6 +150,36 @@ def test_secrets_are_made_once_and_are_what_the_manifests_ask_for(tmp_path):
     for thing in (*made.values(), *again.values()):
         assert schemas.mistakes(thing) == ()
     assert (tmp_path / "s" / "secrets.yaml").stat().st_mode & 0o077 == 0
+
+
+def test_the_addresses_are_such_as_other_namespaces_find(tmp_path):
+    """KEDA, which scales from nothing, lives in its own; so do tenants."""
+    wanted = secrets.Wanted(secrets.POOLS, ("acme",), namespace="farm")
+    made = yaml.safe_load_all(secrets.write(wanted, tmp_path / "s").read_text())
+    found = {each["metadata"]["name"]: each.get("stringData") for each in made}
+    for url in (found["scaler"]["host"], found["tenant-acme"]["amqp-url"]):
+        assert urlsplit(url).hostname == "rabbitmq.farm.svc"
+    elsewhere = secrets.Wanted(("tvm",), ("acme",), broker="amqps://mq.example.com:5671/")
+    made = yaml.safe_load_all(secrets.write(elsewhere, tmp_path / "t").read_text())
+    url = urlsplit(next(each for each in made)["stringData"]["amqp-url"])
+    assert (url.scheme, url.hostname, url.port, url.path) == (
+        "amqps",
+        "mq.example.com",
+        5671,
+        "/%2F",
+    )
+
+
+def test_the_ingress_leads_to_every_page_and_to_nothing_else(rendered):
+    """Each path that the page's own code compares with is led to; metrics and probes are not."""
+    rules = rendered["production"].get("Ingress", "status-page")["spec"]["rules"]
+    paths = {each["path"]: each["pathType"] for each in rules[0]["http"]["paths"]}
+    source = (ROOT / "tinymlaas" / "status" / "site.py").read_text()
+    named = {f"/{each}" for each in re.findall(r"[\"'|]/([a-z]+)", source)} - {"/provenance"}
+    assert {"/login", "/logout", "/static", "/jobs", "/tenants"} <= named
+    assert {each for each in named if each in paths} >= {"/login", "/logout", "/jobs", "/tenants"}
+    assert paths["/"] == "Exact"
+    assert not {"/metrics", "/healthz", "/readyz"} & set(paths)
 
 
 def test_credentials_made_elsewhere_are_taken_and_missing_ones_named(tmp_path):
