@@ -19,6 +19,7 @@ import uuid
 import boto3
 import pika
 from botocore.config import Config
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -94,8 +95,8 @@ def verified(key, trusted):
     module = S3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     folder = key.rpartition("/")[0]
     for file in trusted:
-        pem = serialization.load_pem_public_key(file.read_bytes())
-        der = pem.public_bytes(
+        public = serialization.load_pem_public_key(file.read_bytes())
+        der = public.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         try:
@@ -107,7 +108,10 @@ def verified(key, trusted):
         kind = envelope["payloadType"].encode()
         signed = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(statement), statement)
         signature = base64.b64decode(envelope["signatures"][0]["sig"])
-        pem.verify(signature, signed, ec.ECDSA(hashes.SHA256()))  # raises InvalidSignature
+        try:
+            public.verify(signature, signed, ec.ECDSA(hashes.SHA256()))
+        except InvalidSignature:
+            break
         says = json.loads(statement)
         pool = file.stem.removeprefix("builder-")
         builder = says["predicate"]["runDetails"]["builder"]["id"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import functools
+import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -167,6 +170,44 @@ def test_a_module_that_nobody_trusted_has_signed_is_not_kept(
     assert not out.exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", LANGUAGES)
+@pytest.mark.parametrize("what", ["module.zip", "intoto.jsonl"])
+def test_what_was_changed_in_the_bucket_is_not_kept(
+    command: Command, what: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINYMLAAS_TENANT", f"t-{secrets.token_hex(8)}")  # nobody else's module
+    file, out = tmp_path / "model.onnx", tmp_path / "module.zip"
+    file.write_bytes(model(5))
+    assert publish(command, place, str(file), FAST, str(out), *signers(place)).returncode == 0
+    out.unlink()
+    changed = changed_in_bucket(place, what)
+    result = publish(command, place, str(file), FAST, str(out), *signers(place))
+    assert result.returncode == 1, f"{changed}\n{result.stdout}{result.stderr}"
+    assert "the module is not what a trusted key has signed" in result.stderr
+    assert not out.exists()
+
+
+def changed_in_bucket(place: Place, ending: str) -> list[str]:
+    """Change a byte of what the test's tenant was given: of an archive or of its signature."""
+    store = place.running.store
+    given = f"tenants/{os.environ['TINYMLAAS_TENANT']}/modules/"
+    listed = store.client.list_objects_v2(Bucket=store.bucket, Prefix=given)["Contents"]
+    keys = [each["Key"] for each in listed if each["Key"].endswith(ending)]
+    for key in keys:
+        data = bytearray(store.client.get_object(Bucket=store.bucket, Key=key)["Body"].read())
+        if ending == "intoto.jsonl":
+            envelope = json.loads(data)
+            signature = bytearray(base64.b64decode(envelope["signatures"][0]["sig"]))
+            signature[-1] ^= 1
+            envelope["signatures"][0]["sig"] = base64.b64encode(signature).decode()
+            data = bytearray(json.dumps(envelope).encode())
+        else:
+            data[-1] ^= 1
+        store.client.put_object(Bucket=store.bucket, Key=key, Body=bytes(data))
+    return keys
+
+
 @pytest.mark.parametrize("command", LANGUAGES)
 def test_nobody_takes_requests(command: Command, place: Place, tmp_path: Path) -> None:
     """The exchange is there and no queue behind it: only `mandatory` tells."""
@@ -193,6 +234,7 @@ def test_nobody_takes_requests(command: Command, place: Place, tmp_path: Path) -
     assert "is a farm there?" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", LANGUAGES)
 def test_a_lost_connection_costs_nothing(command: Command, place: Place, tmp_path: Path) -> None:
     """No worker inspects the model: the end cannot have come before the connection is cut."""

@@ -116,7 +116,7 @@ def _scripted(number: int, step: Step) -> str:
 
 def environment_of(home: Path) -> dict[str, str]:
     """Return the variables of a user who has never run tinymlaas before."""
-    return {"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "COLUMNS": "120"}
+    return {"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "COLUMNS": "300"}
 
 
 def newcomer(folder: Path) -> Path:
