@@ -53,8 +53,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _WRONG_ENVIRONMENT
     with listener:
         _say(Ready(str(key.private_path), str(key.public_path), created=key.created))
-        server.serve(listener, sys.stdin.fileno() if asked.life else None)
+        server.serve(listener, sys.stdin.fileno() if asked.life else _until_told())
     return 0
+
+
+def _until_told() -> int:
+    """Return a pipe that ends with SIGTERM, which the first process of a container must heed
+    itself: for that one the kernel has no default.
+    """
+    life, end = os.pipe()
+    told = False
+
+    def heed(*_: object) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            os.close(end)
+
+    signal.signal(signal.SIGTERM, heed)
+    return life
 
 
 def _keep_to_ourselves() -> None:

@@ -60,12 +60,12 @@ class Server:
         self._signer = signer
         self._leave = leave
 
-    def serve(self, listener: socket.socket, life: int | None) -> None:
-        """Answer until `life`, a pipe from whoever started us, ends; None: for ever."""
-        watched: list[Any] = [listener] if life is None else [listener, life]
+    def serve(self, listener: socket.socket, life: int) -> None:
+        """Answer until `life`, a pipe from whoever started us, ends."""
+        watched: list[Any] = [listener, life]
         while True:
             ready = select.select(watched, [], [])[0]
-            if life is not None and life in ready and not os.read(life, 1):
+            if life in ready and not os.read(life, 1):
                 return
             if listener in ready:
                 with contextlib.suppress(OSError):  # who asked has gone; it may ask again

@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import site
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.integration.pods import seccomp
+from tests.integration.pods import cgroup, seccomp
 from tests.unit.scaffold.project import ROOT, packages
 
-PROFILE = ROOT / "deploy" / "node" / "seccomp" / "tinymlaas-worker.json"
 UID = 10001
+_KILLED = 137
 # The image's file system: this machine's programs and libraries, our Python and our packages.
-_SYSTEM = ("/usr", "/etc", "/opt")
+# Of /etc what an image has; the rest is this machine's.
+_SYSTEM = ("/usr", *(f"/etc/{name}" for name in (
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl", "nsswitch.conf", "passwd",
+    "group", "protocols", "services", "mime.types", "fonts", "localtime",
+)))  # fmt: skip
 _LINKS = ("/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32")
 
 
@@ -50,8 +53,11 @@ class Container:
     gid: int = UID
     groups: Sequence[int] = ()
     directory: str = "/"
-    profile: Path | None = PROFILE
+    filter: bytes = field(default_factory=lambda: seccomp.compiled(seccomp.worker()))
     network: str = ""
+    hostname: str = "pod"
+    memory: int | None = None  # of all its processes, where this machine can limit it
+    files: Mapping[str, str] = field(default_factory=dict)  # what the kubelet writes, /etc/hosts
     read_only_root: bool = True
     extra: Sequence[Path] = ()  # more of this machine that belongs to the image
 
@@ -61,12 +67,13 @@ class Container:
             "arguments": list(self.arguments),
             "variables": image_variables() | dict(self.variables),
             "mounts": [each.told() for each in self.mounts],
-            "files": {},
+            "files": dict(self.files),
+            "hostname": self.hostname,
             "uid": self.uid,
             "gid": self.gid,
             "groups": list(self.groups),
             "directory": self.directory,
-            "filter": seccomp.compiled(self.profile).hex() if self.profile else "",
+            "filter": self.filter.hex(),
             "network": self.network,
             "read_only_root": self.read_only_root,
             "image": image(self.extra),
@@ -84,7 +91,7 @@ def image(extra: Sequence[Path] = ()) -> list[str]:
     found |= {str(each) for each in extra}
     if site.ENABLE_USER_SITE:
         found.add(site.getusersitepackages())
-    return sorted(path for path in found if os.path.isdir(path))
+    return sorted(path for path in found if os.path.exists(path))
 
 
 def image_variables() -> dict[str, str]:
@@ -98,32 +105,91 @@ def image_variables() -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def started(container: Container, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run it with its output in `log`; SIGKILL at the end if it has not ended."""
-    with tempfile.TemporaryDirectory(prefix="pod-") as folder:
-        staging = Path(folder, "root")
+class Running:
+    """A container that was started, or is to be; what it says is in `log`."""
+
+    def __init__(self, container: Container, log: Path) -> None:
+        """Start nothing yet."""
+        self._container, self._log = container, log
+        self._hold = contextlib.ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it."""
+        folder = Path(self._hold.enter_context(tempfile.TemporaryDirectory(prefix="pod-")))
+        staging = folder / "root"
         staging.mkdir()
-        told = Path(folder, "spec.json")
-        told.write_text(json.dumps(container.spec(staging)))
-        with log.open("wb") as sink:
-            process = subprocess.Popen(
+        group = cgroup.make(self._container.memory) if self._container.memory else None
+        if group is not None:
+            self._hold.callback(cgroup.remove, group)
+        spec = self._container.spec(staging) | {"cgroup": str(group or "")}
+        told = folder / "spec.json"
+        told.write_text(json.dumps(spec))
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as sink:
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.integration.pods.runtime", str(told)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
             )
+
+    @property
+    def _started(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self._started.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Its first process, as this machine numbers it; None before it is there."""
+        shim = self._started.pid
+        children = Path(f"/proc/{shim}/task/{shim}/children").read_text().split()
+        return int(children[0]) if children else None
+
+    def said(self) -> str:
+        """Return the end of what it has said."""
+        return self._log.read_text(errors="replace")[-4000:]
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, if it runs."""
+        if self.runs:
+            self._started.send_signal(number)
+
+    def wait(self, seconds: float) -> int:
+        """Wait for its end and return its status; it is killed after `seconds`: 137."""
         try:
-            yield process
+            return self._started.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return _KILLED
         finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-            process.wait()
+            self._hold.close()
+
+    def kill(self) -> None:
+        """SIGKILL, which takes all of its processes."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._hold.close()
+
+    def execute(self, command: Sequence[str], uid: int) -> int:
+        """Run a command within, in its network too, as exec probes do; return its status."""
+        pid = self.pid
+        if pid is None:
+            return 1
+        inside = ["nsenter", "-t", str(pid), "-m", "-n", "-p", "-S", str(uid), "-G", str(uid)]
+        return subprocess.run([*inside, *command], capture_output=True, check=False).returncode
 
 
 def run(container: Container, log: Path, seconds: float = 120.0) -> tuple[int, str]:
-    """Run it to its end; return its status and what it said."""
-    with started(container, log) as process:
-        status = process.wait(seconds)
+    """Run it to its end; return its status and all that it said."""
+    running = Running(container, log)
+    running.start()
+    status = running.wait(seconds)
     return status, log.read_text(errors="replace")

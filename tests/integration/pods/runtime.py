@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,8 @@ def main() -> NoReturn:
     """Make the container that the file named says, and end as its command ends."""
     spec = json.loads(Path(sys.argv[1]).read_text())
     namespaces = linux.ALL_NAMESPACES & ~(linux.CLONE_NEWUSER | linux.CLONE_NEWNET)
+    if spec["cgroup"]:
+        Path(spec["cgroup"], "cgroup.procs").write_text("0")
     if spec["network"]:
         _join_network(spec["network"])
     if os.getuid() == 0:
@@ -86,6 +89,7 @@ def _run(spec: dict[str, Any]) -> None:
     linux.die_with_parent(signal.SIGKILL)
     os.setsid()
     os.umask(0o022)
+    socket.sethostname(spec["hostname"])
     _mounts(spec)
     _limit(spec["descriptors"])
     _give_up(spec["uid"], spec["gid"], spec["groups"])
@@ -199,6 +203,7 @@ def _give_up(uid: int, gid: int, groups: list[int]) -> None:
     os.setresuid(uid, uid, uid)
     linux.drop_capabilities()
     linux.gain_nothing_by_exec()
+    linux.die_with_parent(signal.SIGKILL)  # once more: becoming another user has undone it
 
 
 def _filter(program: bytes) -> None:

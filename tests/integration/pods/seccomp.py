@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import pyseccomp
 
+from tests.unit.scaffold.project import ROOT
+
+NODE = ROOT / "deploy" / "node" / "seccomp"
+_NAMESPACES = 0x7E020000  # all that clone(2) can make
 _OPERATORS = {
     "SCMP_CMP_EQ": pyseccomp.EQ,
     "SCMP_CMP_NE": pyseccomp.NE,
@@ -16,9 +19,31 @@ _OPERATORS = {
 }
 
 
-def compiled(profile: Path) -> bytes:
+def worker() -> dict[str, Any]:
+    """Return the profile of workers."""
+    found: dict[str, Any] = json.loads((NODE / "tinymlaas-worker.json").read_text())
+    return found
+
+
+def runtime_default() -> dict[str, Any]:
+    """Return what stands for a runtime's default profile: ours without what ours adds.
+
+    It is stricter than containerd's in what has nothing to do with us (SysV memory, io_uring, …).
+    """
+    told = worker()
+    told["syscalls"] = [each for each in told["syscalls"] if not _added(each)]
+    forks = {"index": 0, "value": _NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    allow = {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [forks]}
+    told["syscalls"].append(allow)
+    return told
+
+
+def _added(rule: dict[str, Any]) -> bool:
+    return bool(rule["comment"].startswith("ADDED"))
+
+
+def compiled(told: dict[str, Any]) -> bytes:
     """Return the program for this machine's processor. Names it has no call of are left out."""
-    told = json.loads(profile.read_text())
     rules = pyseccomp.SyscallFilter(_action(told["defaultAction"], told.get("defaultErrnoRet", 1)))
     for rule in told["syscalls"]:
         action = _action(rule["action"], rule.get("errnoRet", 1))

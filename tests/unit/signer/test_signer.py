@@ -6,6 +6,8 @@ import os
 import socket
 import stat
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +145,20 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     assert process.wait(10) == 0
     own._process = None
     own.close()
+
+
+def test_a_sidecar_ends_when_it_is_told_to(tmp_path: Path) -> None:
+    """With 0 and not by the signal, which the first process of a container never dies of."""
+    places = ("--keys", str(tmp_path / "keys"), "--socket", str(tmp_path / "s" / "socket"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tinymlaas.signer", "--pool", "tvm", *places],
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    assert process.wait(30) == 0
+    process.stdout.close()
 
 
 def test_a_key_that_others_may_read_is_told_at_once(tmp_path: Path) -> None:
