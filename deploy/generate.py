@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Any
 
 import yaml
 
+from deploy import rabbitmq
 from deploy.secrets import OPERATOR, SCALER
+from tinymlaas.farm.roles import tenant_role
 
 _HERE = Path(__file__).parent
 _COMPONENTS = _HERE / "k8s" / "components"
 _HEAD = "# Written by `python -m deploy.generate` from {source}.\n"
-_CLUSTER = {"rabbitmqClusterReference": {"name": "rabbitmq"}}
-_ALL, _NOTHING = ".*", "^$"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,50 +62,24 @@ def rules(folder: Path = _HERE / "prometheus" / "rules") -> str:
 
 
 def users(roles: Path = _HERE / "roles.json") -> str:
-    """Return users with their permissions, of all roles, the operator and the scaler."""
+    """Return operator, scaler, scheduler and workers with their permissions. Tenants are each
+    farm's own, and `deploy.secrets` writes them.
+    """
     found = json.loads(roles.read_text(encoding="utf-8"))["rabbitmq"]
-    names = [each["user"] for each in found["permissions"]]
-    made = [_user(OPERATOR, "administrator"), _user(SCALER, "management"), *map(_user, names)]
-    made.append(_permission(OPERATOR, dict.fromkeys(("configure", "write", "read"), _ALL)))
-    made.append(_permission(SCALER, dict.fromkeys(("configure", "write", "read"), _NOTHING)))
-    for each in found["permissions"]:
-        rights = {name: each[name] for name in ("configure", "write", "read")}
-        made.append(_permission(each["user"], rights))
-    for each in found["topic_permissions"]:
-        rights = {name: each[name] for name in ("exchange", "write", "read")}
-        made.append(_permission(each["user"], rights, "TopicPermission"))
-    return _written(made, "deploy/roles.json")
-
-
-def _user(name: str, *tags: str) -> dict[str, Any]:
-    secret = {"importCredentialsSecret": {"name": name}}
-    return _object("User", name, {**secret, **({"tags": list(tags)} if tags else {})})
-
-
-def _permission(user: str, rights: dict[str, str], kind: str = "Permission") -> dict[str, Any]:
-    exchange = re.sub("[^a-z0-9]+", "-", rights.get("exchange", ""))
-    name = "-".join(filter(None, (user, exchange)))
-    spec = {"vhost": "/", "userReference": {"name": user}, "permissions": rights}
-    return _object(kind, name, spec)
-
-
-def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": "rabbitmq.com/v1beta1",
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": {**spec, **_CLUSTER},
+    own = {
+        kind: [each for each in entries if not each["user"].startswith(tenant_role(""))]
+        for kind, entries in found.items()
     }
-
-
-class _Plain(yaml.SafeDumper):
-    def ignore_aliases(self, data: object) -> bool:
-        return True
+    names = [each["user"] for each in own["permissions"]]
+    made = [rabbitmq.user(OPERATOR, "administrator"), rabbitmq.user(SCALER, "management")]
+    made += map(rabbitmq.user, names)
+    made.append(rabbitmq.permission(OPERATOR, dict.fromkeys(("configure", "write", "read"), ".*")))
+    made.append(rabbitmq.permission(SCALER, dict.fromkeys(("configure", "write", "read"), "^$")))
+    return _written([*made, *rabbitmq.permissions(own)], "deploy/roles.json")
 
 
 def _written(made: list[dict[str, Any]], source: str) -> str:
-    text = yaml.dump_all(made, Dumper=_Plain, sort_keys=False, width=100, allow_unicode=True)
-    return _HEAD.format(source=source) + text
+    return _HEAD.format(source=source) + rabbitmq.written(made)
 
 
 def _differs(path: Path, made: str, *, write: bool) -> bool:

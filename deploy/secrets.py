@@ -2,8 +2,9 @@
 
 For each role (docs/farm.md) a user of RabbitMQ and credentials for S3, for each compiler's pool a
 signing key, the token of the status page; and the keyring, which is public. Everything goes into
-DIR, ``secrets.yaml`` for ``kubectl apply -f`` among it. What is there already is kept, so that a
-tenant is added by running it again with one more ``--tenant``.
+DIR: ``secrets.yaml`` is for ``kubectl apply -f``, as is ``tenants.yaml`` where RabbitMQ's operators
+make its users. What is there already is kept, so that a tenant is added by running it again with
+one more ``--tenant``.
 """
 
 from __future__ import annotations
@@ -17,24 +18,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from broker import powers as on_broker
 from broker.topology import Names
+from deploy import rabbitmq
 from storage import files, key_folder
 from storage import powers as in_bucket
 from storage.provenance import pool_builder
 from tinymlaas.contract.errors import TinymlaasError, UsageError
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import parse_pools
-from tinymlaas.farm.roles import Role, roles
+from tinymlaas.farm.roles import SCHEDULER, Role, roles
 from tinymlaas.farm_settings import checked_tenant
 from tinymlaas.keyrings import adopt
 
 POOLS = ("tvm", "tflm", "cmsis-nn", PREPARE_POOL)
 OPERATOR, SCALER = "operator", "scaler"
 STATUS = "status-page"
-_STATE, _OUT, _KEYS = "passwords.json", "secrets.yaml", "keys"
+_STATE, _OUT, _TENANTS, _KEYS = "passwords.json", "secrets.yaml", "tenants.yaml", "keys"
 _NOTHING = on_broker.Power()
 
 
@@ -105,14 +105,21 @@ def write(wanted: Wanted, folder: Path) -> Path:
             key_folder.signing_key(keys, pool_builder(pool))
         keyring = adopt(keys).read_text(encoding="utf-8")
         made = [*_objects(wanted, state, keys), _config("keyring", {"keyring.json": keyring})]
-        for each in made:
-            each["metadata"]["namespace"] = wanted.namespace
         state.save()
-        text = yaml.safe_dump_all(made, sort_keys=False)
-        files.replace(folder / _OUT, text.encode(), folder)
+        for name, objects in ((_OUT, made), (_TENANTS, _tenants(wanted))):
+            for each in objects:
+                each["metadata"]["namespace"] = wanted.namespace
+            files.replace(folder / name, rabbitmq.written(objects).encode(), folder)
     except OSError as error:
         raise UsageError(f"cannot write into {folder}: {error.strerror or error}") from error
     return folder / _OUT
+
+
+def _tenants(wanted: Wanted) -> list[dict[str, Any]]:
+    """Return the tenants as users of RabbitMQ's operator; all others are in its component."""
+    named = roles((), wanted.tenants, Names(wanted.prefix))
+    powers = {name: role.broker for name, role in named.items() if name != SCHEDULER}
+    return [*map(rabbitmq.user, powers), *rabbitmq.permissions(on_broker.permissions(powers))]
 
 
 def keys_made(pools: Iterable[str] = POOLS) -> dict[tuple[str, str], set[str]]:

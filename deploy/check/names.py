@@ -296,7 +296,7 @@ def _users(overlay: Overlay) -> Iterator[Finding]:
             said = f"there is no RabbitmqCluster {cluster}"
             yield overlay.finding(thing, "spec.rabbitmqClusterReference", said)
         secret = str((spec.get("importCredentialsSecret") or {}).get("name"))
-        if thing["kind"] == "User" and not secret.startswith("tenant-"):  # tenants are yours
+        if thing["kind"] == "User":
             for key in ("username", "password"):
                 if lost := _missing(overlay, "Secret", secret, key):
                     yield overlay.finding(thing, "spec.importCredentialsSecret", lost)

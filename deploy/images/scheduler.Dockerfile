@@ -27,6 +27,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=python /opt/tinymlaas /opt/tinymlaas
 ENV PATH=/opt/tinymlaas/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1
 ARG BASE_IMAGE
 COPY sbom.py /usr/share/tinymlaas/
@@ -42,5 +43,5 @@ LABEL org.opencontainers.image.title="tinymlaas scheduler" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 USER 10001:10001
-WORKDIR /tmp
+WORKDIR /
 ENTRYPOINT ["python", "-m", "scheduler"]

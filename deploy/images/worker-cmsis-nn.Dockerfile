@@ -44,6 +44,7 @@ RUN apt-get update \
 COPY --from=python /opt/tinymlaas /opt/tinymlaas
 COPY --from=cmsis-nn / /opt/cmsis-nn
 ENV PATH=/opt/tinymlaas/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     TINYMLAAS_CMSIS_NN_ROOT=/opt/cmsis-nn
 ARG BASE_IMAGE
@@ -60,5 +61,5 @@ LABEL org.opencontainers.image.title="tinymlaas worker, CMSIS-NN" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 USER 10001:10001
-WORKDIR /tmp
+WORKDIR /
 ENTRYPOINT ["python", "-m", "workers", "--pool", "cmsis-nn"]

@@ -42,6 +42,7 @@ RUN apt-get update \
 COPY --from=python /opt/tinymlaas /opt/tinymlaas
 COPY --from=tflm / /opt/tflm
 ENV PATH=/opt/tinymlaas/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     TINYMLAAS_TFLM_ROOT=/opt/tflm
 ARG BASE_IMAGE
@@ -58,5 +59,5 @@ LABEL org.opencontainers.image.title="tinymlaas worker, TensorFlow Lite Micro" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="${BASE_IMAGE}"
 USER 10001:10001
-WORKDIR /tmp
+WORKDIR /
 ENTRYPOINT ["python", "-m", "workers", "--pool", "tflm"]

@@ -175,11 +175,25 @@ def test_the_ingress_leads_to_every_page_and_to_nothing_else(rendered):
     rules = rendered["production"].get("Ingress", "status-page")["spec"]["rules"]
     paths = {each["path"]: each["pathType"] for each in rules[0]["http"]["paths"]}
     source = (ROOT / "tinymlaas" / "status" / "site.py").read_text()
-    named = {f"/{each}" for each in re.findall(r"[\"'|]/([a-z]+)", source)} - {"/provenance"}
-    assert {"/login", "/logout", "/static", "/jobs", "/tenants"} <= named
-    assert {each for each in named if each in paths} >= {"/login", "/logout", "/jobs", "/tenants"}
+    named = {f"/{each}" for each in re.findall(r"[\"'|]/([a-z]+)", source)}
+    assert {"/login", "/logout", "/static", "/jobs", "/tenants"} <= named & set(paths)
     assert paths["/"] == "Exact"
     assert not {"/metrics", "/healthz", "/readyz"} & set(paths)
+
+
+def test_tenants_are_users_of_the_operator_too(tmp_path, rendered):
+    wanted = secrets.Wanted(secrets.POOLS, ("acme",))
+    path = secrets.write(wanted, tmp_path / "s").with_name("tenants.yaml")
+    made = list(yaml.safe_load_all(path.read_text()))
+    assert [(each["kind"], each["metadata"]["name"]) for each in made] == [
+        ("User", "tenant-acme"),
+        ("Permission", "tenant-acme"),
+        ("TopicPermission", "tenant-acme-tinymlaas-requests"),
+        ("TopicPermission", "tenant-acme-tinymlaas-results"),
+    ]
+    assert all(schemas.mistakes(each) == () for each in made)
+    names = {each["metadata"]["name"] for each in rendered["production"].of("User")}
+    assert names == {"operator", "scaler", "scheduler", *(f"worker-{p}" for p in secrets.POOLS)}
 
 
 def test_credentials_made_elsewhere_are_taken_and_missing_ones_named(tmp_path):
