@@ -194,7 +194,7 @@ class _Zygote:
         """Say why it takes no jobs."""
         said = [line for line in self._said().split("\n") if line.strip()]
         reason = said[-1][:300] if said else "its zygote has ended"
-        hint = "is bubblewrap allowed to make user namespaces here? docs/sandbox.md"
+        hint = "allow user namespaces here (docs/sandbox.md; on Kubernetes deploy/node/README.md)"
         return f"there is no sandbox: {reason}; {hint}"
 
     def end(self) -> None:
