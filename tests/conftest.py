@@ -18,6 +18,8 @@ _TOGETHER = {
     "tests/integration/status": "status",
     "tests/integration/roots/test_processes.py": "processes",
     "tests/integration/roots/test_up.py": "up",
+    "tests/integration/observing": "observing",
+    "tests/integration/pods/test_farm.py": "pods",
 }
 
 

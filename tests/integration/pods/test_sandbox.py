@@ -87,5 +87,9 @@ def test_every_step_runs_inside(board: str, simulator: str, tmp_path: Path) -> N
     assert said[0] == 0, said[1][-4000:]
     report = json.loads(said[1][said[1].index("{") :])
     candidates = {(each["compiler"], each["status"]) for each in report["candidates"]}
-    assert {("tvm", "verified"), ("cmsis-nn", "verified")} <= candidates
+    assert ("cmsis-nn", "verified") in candidates
+    fits = simulator != "simavr"  # of AVR's 8 KiB the float weights would take all
+    assert (("tvm", "verified") in candidates) == fits
     assert report["quantisation"] is not None
+    chosen = report["candidates"][report["chosen"]]
+    assert simulator in json.dumps(chosen["verification"])
