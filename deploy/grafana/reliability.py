@@ -74,7 +74,8 @@ _SERVICES = Row(
         Panel(
             "slo.broker",
             "Connections to RabbitMQ",
-            "1 while it is open. A scheduler in standby does not have the one for requests.",
+            "1 while it is open. A scheduler in standby asks for the lock again and again by"
+            " 'control', and does not have 'requests'.",
             (
                 Query("tinymlaas_broker_connected", "{{instance}} {{link}}"),
                 Query(

@@ -178,6 +178,7 @@ CASES: tuple[Case, ...] = (
         [{"instance": "a:9100", "link": "publisher"}],
     ),
     Case("TinymlaasBrokerFlaps", {_OPENED: "1x9 2x9"}, 15),
+    Case("TinymlaasBrokerFlaps", {_OPENED.replace("publisher", "control"): "1+9x20"}, 15),
     Case("TinymlaasStoreFails", _store("0+1x20", "0+10x20"), 20, [{"operation": "get"}]),
     Case("TinymlaasStoreFails", _store("0+1x20", "0+30x20"), 20),
     Case(

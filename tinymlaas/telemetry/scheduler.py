@@ -17,7 +17,7 @@ PUBLISHES = ("task", "result", "reply", "dead_letter")
 STAGES = ("planning", "compiling", "publishing")
 _UNFINISHED = (JobState.QUEUED, JobState.PLANNING, JobState.COMPILING)
 _COMPILED = tuple(each.value for each in CandidateStatus if each is not CandidateStatus.SKIPPED)
-_PREPARED = ("done", "refused", "failed")
+_DONE = ("done", "refused", "failed")
 
 ClassOf = Callable[[str], str]
 
@@ -105,6 +105,8 @@ class SchedulerMetrics(Page):
             if pool != PREPARE_POOL:
                 for outcome in _COMPILED:
                     self._compile.labels(pool, outcome)
+                for outcome in _DONE:
+                    self._judge.labels(pool, outcome)
         for found_by in ("scheduler", "worker"):
             self._hits.labels(found_by)
         for code in ("200", "401", "500"):
@@ -112,7 +114,7 @@ class SchedulerMetrics(Page):
         for stage in STAGES:
             self._stage.labels(stage)
         for kind in ("inspect", "quantise"):
-            for outcome in _PREPARED:
+            for outcome in _DONE:
                 self._prepare.labels(kind, outcome)
         for name in classes:
             self._accepted.labels(name)
