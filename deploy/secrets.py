@@ -14,7 +14,7 @@ import json
 import secrets
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from storage.provenance import pool_builder
 from tinymlaas.contract.errors import TinymlaasError, UsageError
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import parse_pools
-from tinymlaas.farm.roles import SCHEDULER, Role, roles
+from tinymlaas.farm.roles import SCHEDULER, Role, roles, tenant_role
 from tinymlaas.farm_settings import checked_tenant
 from tinymlaas.keyrings import adopt
 
@@ -40,12 +40,14 @@ _NOTHING = on_broker.Power()
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is asked for. `broker` and `management` are URLs without user, None those of the
-    cluster's own RabbitMQ; `s3` are credentials made elsewhere, by role: access key id and secret.
+    """What is asked for; `without` are tenants that are no more. `broker` and `management` are URLs
+    without user, None those of the cluster's own RabbitMQ; `s3` are credentials made elsewhere, by
+    role: access key id and secret.
     """
 
     pools: tuple[str, ...]
     tenants: tuple[str, ...]
+    without: tuple[str, ...] = ()
     namespace: str = "tinymlaas"
     prefix: str = ""
     bucket: str = "tinymlaas"
@@ -69,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.secrets", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="kept between runs")
     parser.add_argument("--tenant", action="append", default=[], metavar="NAME")
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="NAME", help="a tenant that is no more"
+    )
     parser.add_argument("--pool", action="append", default=[], metavar="NAME", help="all of ours")
     for name in ("namespace", "prefix", "bucket"):
         parser.add_argument(f"--{name}", default=getattr(Wanted, name), help="%(default)s")
@@ -78,10 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     try:
         pools = parse_pools(",".join(asked.pool or POOLS))
-        tenants = tuple(checked_tenant(name, "--tenant") for name in asked.tenant or ["default"])
+        tenants = tuple(checked_tenant(name, "--tenant") for name in asked.tenant)
+        without = tuple(checked_tenant(name, "--without") for name in asked.without)
         plain = {name: getattr(asked, name) for name in ("namespace", "prefix", "bucket")}
         urls = {"broker": asked.broker, "management": asked.management}
-        wanted = Wanted(pools, tenants, **plain, **urls, s3=_given(asked.s3))
+        wanted = Wanted(pools, tenants, without, **plain, **urls, s3=_given(asked.s3))
         print(write(wanted, asked.out))
     except TinymlaasError as error:
         for reason in error.reasons:
@@ -100,6 +106,7 @@ def write(wanted: Wanted, folder: Path) -> Path:
     try:
         files.make_private_folder(folder)
         state = _State(folder / _STATE)
+        wanted = replace(wanted, tenants=state.tenants(wanted))
         keys = folder / _KEYS
         for pool in _signing(wanted.pools):
             key_folder.signing_key(keys, pool_builder(pool))
@@ -140,6 +147,22 @@ class _State:
 
     def of(self, name: str) -> str:
         return self._known.setdefault(name, secrets.token_urlsafe(24))
+
+    def tenants(self, wanted: Wanted) -> tuple[str, ...]:
+        """Return all tenants: those asked for and those of before, without those that are no more.
+
+        Raises:
+            UsageError: there is none.
+        """
+        for name in wanted.without:
+            for prefix in ("", "s3 "):
+                self._known.pop(prefix + tenant_role(name), None)
+        begins = tenant_role("")
+        before = [n.removeprefix(begins) for n in self._known if n.startswith(begins)]
+        found = {*before, *wanted.tenants} - set(wanted.without)
+        if not found:
+            raise UsageError("name those who may use the farm: --tenant NAME")
+        return tuple(sorted(found))
 
     def save(self) -> None:
         if self._path is not None:

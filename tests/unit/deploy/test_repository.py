@@ -136,7 +136,7 @@ def test_digests_of_a_build_are_written_where_kustomize_reads_them(tmp_path):
 def test_secrets_are_made_once_and_are_what_the_manifests_ask_for(tmp_path):
     wanted = secrets.Wanted(secrets.POOLS, ("acme",))
     first = secrets.write(wanted, tmp_path / "s").read_text()
-    more = secrets.Wanted(secrets.POOLS, ("acme", "lab"))
+    more = secrets.Wanted(secrets.POOLS, ("lab",))  # who was there stays
     second = secrets.write(more, tmp_path / "s").read_text()
     made = {each["metadata"]["name"]: each for each in yaml.safe_load_all(first)}
     again = {each["metadata"]["name"]: each for each in yaml.safe_load_all(second)}
@@ -150,6 +150,17 @@ def test_secrets_are_made_once_and_are_what_the_manifests_ask_for(tmp_path):
     for thing in (*made.values(), *again.values()):
         assert schemas.mistakes(thing) == ()
     assert (tmp_path / "s" / "secrets.yaml").stat().st_mode & 0o077 == 0
+
+
+def test_a_tenant_that_is_no_more_is_in_nothing_any_more(tmp_path):
+    secrets.write(secrets.Wanted(secrets.POOLS, ("acme", "lab")), tmp_path / "s")
+    path = secrets.write(secrets.Wanted(secrets.POOLS, (), ("lab",)), tmp_path / "s")
+    for name in ("secrets.yaml", "tenants.yaml", "passwords.json"):
+        text = path.with_name(name).read_text()
+        assert "tenant-acme" in text
+        assert "lab" not in text
+    with pytest.raises(UsageError, match="--tenant NAME"):
+        secrets.write(secrets.Wanted(secrets.POOLS, (), ("acme",)), tmp_path / "s")
 
 
 def test_the_addresses_are_such_as_other_namespaces_find(tmp_path):
