@@ -65,8 +65,8 @@ class FarmPublisher:
         if confirmed is None:
             self._publisher.publish(message)
         else:
-            told = _observed(self._observe, "result", confirmed)
-            self._publisher.publish(message, _unless_unheard(told))
+            told = _observed(self._observe, "result", _unless_unheard(confirmed))
+            self._publisher.publish(message, told)
 
     def reply(self, queue: str, body: bytes, confirmed: Confirmed | None = None) -> None:
         """Send into a client's own queue; NotRouted if there is none."""

@@ -14,6 +14,12 @@ from grafana_foundation_sdk.models import prometheus as prometheus_models
 from deploy.grafana.panel import Board, Book, Panel, Query, Show, Variable
 
 TAG = "tinymlaas"
+_COLOURS = {
+    Show.LINES: models.FieldColorModeId.PALETTE_CLASSIC,
+    Show.STACK: models.FieldColorModeId.PALETTE_CLASSIC,
+    Show.NUMBER: models.FieldColorModeId.THRESHOLDS,
+    Show.TABLE: models.FieldColorModeId.THRESHOLDS,
+}
 _Built = timeseries.Panel | stat.Panel | table.Panel
 SOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 
@@ -89,6 +95,7 @@ def _panel(panel: Panel, number: int) -> _Built:
         .span(panel.width)
         .height(panel.height)
         .thresholds(_thresholds(panel))
+        .color_scheme(dashboard.FieldColor().mode(_COLOURS[panel.show]))
     )
     for index, query in enumerate(panel.queries):
         made.with_target(_target(query, index, panel.show))

@@ -88,7 +88,8 @@ _SERVICES = Row(
         Panel(
             "slo.publishes",
             "Messages published",
-            "By kind and what RabbitMQ said. A reply that is returned is a client that has gone.",
+            "By kind and what RabbitMQ said. A reply or result that is returned is one that nobody"
+            " hears any more.",
             (rate("tinymlaas_broker_publishes_total", "", "to, outcome"),),
             unit="ops",
             width=12,
