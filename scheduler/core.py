@@ -49,6 +49,7 @@ from tinymlaas.contract.pool_messages import (
 from tinymlaas.contract.wire import MalformedMessage
 
 _EARLY_CANCELS = 10_000
+_COUNT_SECONDS = 0.9  # less than between two ticks
 _REDELIVERY_SECONDS = 1.0  # in which what is unacknowledged has come again, or most of it
 _BEFORE_BUILDS = frozenset({Step.KEEPING, Step.HELD})  # beside those that turns and actions know
 
@@ -82,6 +83,8 @@ class Core:
         self._at_hand = AtHand()
         self._active_since = 0.0
         self.lately = Lately()
+        self._counted: dict[tuple[str, JobState], JobsNow] = {}
+        self._counted_at = float("-inf")
         self._begin()
 
     def _begin(self) -> None:
@@ -415,6 +418,15 @@ class Core:
             number, oldest = found.get((job.tenant, job.state), (0, 0.0))
             found[job.tenant, job.state] = JobsNow(number + 1, max(oldest, now - job.received))
         return found
+
+    def jobs_lately(self) -> dict[tuple[str, JobState], JobsNow]:
+        """Return what `jobs_now` was within the last second: however many ask, it is counted no
+        oftener.
+        """
+        now = self._clock.seconds()
+        if now - self._counted_at >= _COUNT_SECONDS:
+            self._counted_at, self._counted = now, self.jobs_now()
+        return self._counted
 
     def waiting_by_tenant(self) -> Counter[str]:
         """Return how many jobs of each tenant wait for their turn."""

@@ -27,12 +27,13 @@ def overview(core: Core, of: str | None = None, most: int = 0, name: str = "") -
     """Return the unfinished jobs by tenant, or of one alone, and the pools, all in alphabetical
     order; `most` jobs one by one, and as many that have ended. `name` is this scheduler's.
 
-    Takes time in proportion to the unfinished jobs, though each of them costs but a count.
+    Takes time in proportion to the jobs that are planned, a few thousand at most: how many there
+    are in all is counted once a second, whoever asks.
     """
     jobs: dict[str, dict[JobState, int]] = {}
-    for (tenant, state), count in core.states_by_tenant().items():
+    for (tenant, state), now in core.jobs_lately().items():
         if of in {None, tenant}:
-            jobs.setdefault(tenant, {})[state] = count
+            jobs.setdefault(tenant, {})[state] = now.number
     return FarmView(
         tenants=tuple(TenantQueue(tenant=each, jobs=jobs[each]) for each in sorted(jobs)),
         pools=tuple(_pools(core)),

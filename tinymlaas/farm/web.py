@@ -4,7 +4,8 @@ scheduler, the status page.
 The standard library's server, a thread for each connection, which it closes after one answer: that
 is all that scrapers, probes and a page that asks every few seconds need, and what is held open
 costs nobody else. Bounds on everything keep a crowd, or somebody who sends a byte a second, from
-taking more than their share of the process: it has jobs to schedule.
+taking more than their share of the process: it has jobs to schedule. Where there are too many
+connections the oldest that has not said what it wants makes room, so that probes are answered.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,7 +31,8 @@ from tinymlaas.status.site import MOST_FORM_BYTES
 
 _REQUEST_SECONDS = 10  # until all of a request has come
 _SEND_SECONDS = 20  # for each piece of an answer
-_CONNECTIONS = 256  # at a time; who comes then is hung up on
+_REQUEST_BYTES = 32 << 10  # of a request with all of its headers
+_CONNECTIONS = 256  # at a time
 _PAGES = 24  # of these, of the status page; metrics and health always have their places
 _log = logging.getLogger(__name__)
 
@@ -87,18 +90,29 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        self._places = threading.BoundedSemaphore(_CONNECTIONS)
+        self._guard = threading.Lock()
+        self._count = 0
+        self._unheard: OrderedDict[socket.socket, None] = OrderedDict()
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Have a thread deal with it if there is room for one more."""
-        if not self._places.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+        """Have a thread deal with it, if need be in place of one that has not said anything yet."""
+        with self._guard:
+            oldest = None
+            if self._count >= _CONNECTIONS:
+                oldest = next(iter(self._unheard), None)
+                if oldest is None:
+                    self.shutdown_request(request)
+                    return
+                del self._unheard[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._count += 1
+            self._unheard[request] = None
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._places.release()
+            self._left(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -106,7 +120,17 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._left(request)
+
+    def heard(self, request: socket.socket) -> None:
+        """Take note that all of a request has come: it has its place until it is answered."""
+        with self._guard:
+            self._unheard.pop(request, None)
+
+    def _left(self, request: socket.socket) -> None:
+        with self._guard:
+            self._count -= 1
+            self._unheard.pop(request, None)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Log it in a line: who scrapes may go away in the middle, which is no page of ours."""
@@ -114,19 +138,24 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Timely(socket.SocketIO):
-    """Reads a socket until a moment, however slowly what is read comes."""
+    """Reads a socket until a moment, however slowly what is read comes, and so many bytes."""
 
     def __init__(self, connection: socket.socket, until: float) -> None:
         super().__init__(connection, "r")
         self._connection = connection
         self._until = until
+        self._bytes = 0
 
     def readinto(self, buffer: Any) -> int | None:
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError("the request did not come in time")
         self._connection.settimeout(left)
-        return super().readinto(buffer)
+        count = super().readinto(buffer)
+        self._bytes += count or 0
+        if self._bytes > _REQUEST_BYTES:
+            raise ConnectionAbortedError("the request is too long")
+        return count
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -140,6 +169,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.rfile = io.BufferedReader(
             _Timely(self.connection, time.monotonic() + _REQUEST_SECONDS)
         )
+
+    def parse_request(self) -> bool:
+        """See `BaseHTTPRequestHandler`: line and headers have come."""
+        sound = super().parse_request()
+        if isinstance(self.server, _Server):
+            self.server.heard(self.connection)
+        return sound
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -182,21 +218,25 @@ class _Handler(BaseHTTPRequestHandler):
             length = int(said_length) if said_length.isdecimal() else MOST_FORM_BYTES + 1
             if length > MOST_FORM_BYTES:
                 return said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "that is too much")
-            path, _, query = self.path.partition("?")
-            request = Request(
-                self.command,
-                unquote(path),
-                query,
-                {name.lower(): value for name, value in self.headers.items()},
-                str(self.client_address[0]),
-                self.rfile.read(length) if length else b"",
-            )
-            return site(request)
+            return site(self._request(self.rfile.read(length) if length else b""))
         except TimeoutError:
             raise
         except Exception:
             _log.exception("a page could not be made: %s %a", self.command, self.path[:200])
             return said(HTTPStatus.INTERNAL_SERVER_ERROR, "this page broke; the log says how")
+
+    def _request(self, body: bytes) -> Request:
+        path, _, query = self.path.partition("?")
+        names = [name.lower() for name in self.headers]
+        return Request(
+            self.command,
+            unquote(path),
+            query,
+            {name.lower(): value for name, value in self.headers.items()},
+            str(self.client_address[0]),
+            body,
+            frozenset(name for name in names if names.count(name) > 1),
+        )
 
     def _answered(self, answer: Answer) -> None:
         self.pages.answered(int(answer.status))

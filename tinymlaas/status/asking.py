@@ -29,7 +29,8 @@ LISTED = 100  # jobs of each kind that are asked for
 _FRESH_SECONDS = 1.0
 _PATIENCE_SECONDS = 2.0
 _REMEMBERED = 128  # questions of which the last answer is kept
-_QUESTIONS_A_SECOND = 30
+# Different ones: an overview costs the scheduler more, the more jobs are planned.
+_OVERVIEWS_A_SECOND, _JOBS_A_SECOND = 5, 20
 _log = logging.getLogger(__name__)
 
 Told = QueueTold | JobChanged
@@ -74,7 +75,8 @@ class Asking:
         self._reply = reply
         self._known: OrderedDict[Key, _Question] = OrderedDict()
         self._heard = threading.Condition()
-        self._sent: deque[float] = deque(maxlen=_QUESTIONS_A_SECOND)
+        self._overviews: deque[float] = deque(maxlen=_OVERVIEWS_A_SECOND)
+        self._jobs: deque[float] = deque(maxlen=_JOBS_A_SECOND)
 
     def overview(self, tenant: str | None = None) -> Seen:
         """Return a `QueueTold`, of all tenants or of one.
@@ -132,7 +134,7 @@ class Asking:
             silent = question.told_at < question.asked_at < now - _FRESH_SECONDS
             ask = now - max(question.told_at, question.asked_at) >= _FRESH_SECONDS
             if ask:
-                self._count(now)
+                _count(self._jobs if key[0] else self._overviews, now)
                 question.asked_at = now
         sent = self._send(routing, body) if ask else True
         with self._heard:
@@ -143,10 +145,12 @@ class Asking:
             age = max(0.0, time.monotonic() - question.told_at)
             return Seen(question.told, question.mark, question.at, age)
 
-    def _count(self, now: float) -> None:
-        if len(self._sent) == _QUESTIONS_A_SECOND and now - self._sent[0] < 1.0:
-            raise Busy
-        self._sent.append(now)
+
+def _count(sent: deque[float], now: float) -> None:
+    """Take note of a question, unless it is one too many within a second."""
+    if len(sent) == sent.maxlen and now - sent[0] < 1.0:
+        raise Busy
+    sent.append(now)
 
 
 class Line:

@@ -27,7 +27,9 @@ SECURE = {
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: `headers` by their names in lower case, `peer` the address it came from."""
+    """What was asked: `headers` by their names in lower case, those that came more than once named
+    in `repeated`; `peer` is the address it came from.
+    """
 
     method: str
     path: str
@@ -35,6 +37,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     peer: str = "127.0.0.1"
     body: bytes = b""
+    repeated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from tinymlaas.status.templating import FOLDER, Templates, iso
 
 STATIC = {"style.css": "text/css", "live.js": "text/javascript", "icon.svg": "image/svg+xml"}
 MOST_FORM_BYTES = 4096
+_MOST_FIELDS = 8
 _TENANT = "[a-z0-9][a-z0-9-]{0,31}"
 _JOB = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 _PAGE = re.compile(rf"/|/tenants/{_TENANT}|/jobs/{_TENANT}/{_JOB}")
@@ -104,7 +105,7 @@ class Site:
         return Answer(status, HTML, self._render("login.html", None, next=wanted, wrong=wrong))
 
     def _sign_in(self, request: Request) -> Answer:
-        form = parse_qs(request.body.decode(errors="replace"), max_num_fields=8)
+        form = _fields(request.body.decode(errors="replace"))
         wanted = _local(form.get("next", [""])[0])
         if not self._guard.opens(form.get("token", [""])[0].strip()):
             return self._login(wanted, wrong=True)
@@ -232,7 +233,7 @@ class Site:
         return max(_FASTEST_SECONDS, min(_SLOWEST_SECONDS, wanted))
 
     def _find(self, request: Request) -> Answer:
-        asked = parse_qs(request.query, max_num_fields=8)
+        asked = _fields(request.query)
         tenant, job = (asked.get(name, [""])[0].strip() for name in ("tenant", "job"))
         if not re.fullmatch(_TENANT, tenant):
             return said(HTTPStatus.BAD_REQUEST, "this is no tenant's name: a-z, 0-9 and -")
@@ -303,7 +304,15 @@ def _silent(seen: Seen) -> str:
 
 
 def _next(query: str) -> str:
-    return _local(parse_qs(query, max_num_fields=8).get("next", [""])[0])
+    return _local(_fields(query).get("next", [""])[0])
+
+
+def _fields(text: str) -> dict[str, list[str]]:
+    """Return the fields of a form; none of one with more than any of ours has."""
+    try:
+        return parse_qs(text, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return {}
 
 
 def _local(path: str) -> str:

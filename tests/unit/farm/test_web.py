@@ -164,3 +164,43 @@ def test_a_crowd_is_put_off_and_health_is_told_all_the_same() -> None:
     for each in crowd:
         each.join(20)
     assert sorted(statuses) == [200] * 24 + [503]
+
+
+def test_who_only_connects_keeps_nobody_from_asking() -> None:
+    """A liveness probe must come through: who restarts us for a crowd helps the crowd."""
+    url, _ = site_of()
+    host, port = url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        idle = [
+            stack.enter_context(socket.create_connection((host, int(port)), 10))
+            for _ in range(web._CONNECTIONS + 40)
+        ]
+        for _ in range(5):
+            assert get(f"{url}/healthz")[0] == 200
+        with contextlib.suppress(ConnectionResetError):
+            assert idle[0].recv(1) == b"", "the oldest had to leave"
+        idle[-1].sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert b" 200 " in idle[-1].recv(100), "the last had not"
+
+
+def test_headers_without_end_are_not_kept() -> None:
+    url, statuses = site_of()
+    with contextlib.suppress(OSError):
+        assert spoken(url, b"GET / HTTP/1.0\r\n" + b"X: " + b"y" * 60_000 + b"\r\n\r\n") == b""
+    assert statuses == []
+    assert get(f"{url}/healthz")[0] == 200
+
+
+def test_a_header_that_comes_twice_is_told_apart() -> None:
+    asked: list[Request] = []
+
+    def site(request: Request) -> Answer:
+        asked.append(request)
+        return said(HTTPStatus.OK, "fine")
+
+    well = Health(True, "well")
+    url = serve(Pages(lambda a: ("", b""), lambda: well, lambda: well, site), "127.0.0.1", 0)
+    spoken(url, b"GET /a%20b?c HTTP/1.0\r\nX-User: a\r\nHost: h\r\nx-user: b\r\n\r\n")
+    (request,) = asked
+    assert request.repeated == {"x-user"}
+    assert (request.path, request.query) == ("/a b", "c")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.unit.status.facts import TOKEN, Farm
@@ -162,3 +164,36 @@ def test_without_a_token_there_is_no_form() -> None:
     assert farm.get("/login", accept="text/html").status == 303
     assert sign_in(farm, "").status == 303
     assert "Set-Cookie" not in sign_in(farm, "").headers
+
+
+def test_who_is_told_twice_is_believed_neither_time() -> None:
+    headers = {"x-forwarded-user": "root"}
+    once = Request("GET", "/", headers=headers, peer="10.1.2.3")
+    twice = Request(
+        "GET", "/", headers=headers, peer="10.1.2.3", repeated=frozenset(["x-forwarded-user"])
+    )
+    assert BY_PROXY is not None
+    guard = Guard(BY_PROXY)
+    assert guard.visitor(once) is not None
+    assert guard.visitor(twice) is None
+
+
+@pytest.mark.parametrize(
+    "cookie", ['tinymlaas_status="' + '\\"' * 30_000, "tinymlaas_status=" * 200]
+)
+def test_a_strangers_cookies_take_no_time(cookie: str) -> None:
+    """What http.cookies makes of the first takes half a minute of processor."""
+    guard = Guard(Access(token=TOKEN))
+    before = time.process_time()
+    for _ in range(20):
+        assert guard.visitor(Request("GET", "/", headers={"cookie": cookie})) is None
+    assert time.process_time() - before < 10, "it is far less than a second, or minutes"
+
+
+@pytest.mark.parametrize("path", ["/login?" + "a=b&" * 20, "/jobs?" + "a=b&" * 20])
+def test_forms_with_too_many_fields_are_no_forms(path: str) -> None:
+    farm = Farm()
+    status = farm.get(path).status
+    assert status in {303, 400}
+    many = Request("POST", "/login", body=b"token=x&" * 20)
+    assert farm.site.answer(many).status == 403
