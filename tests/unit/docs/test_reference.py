@@ -15,6 +15,7 @@ import yaml
 from scripts import reference, reference_environment, reference_messages
 from scripts.schemas import SCHEMAS
 from tests.unit.scaffold.project import ROOT
+from tinymlaas.contract.messages import CompileRequested
 from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, parse
 from tinymlaas.farm.up import METRICS_PREFIX
 
@@ -43,6 +44,12 @@ def test_an_example_is_what_the_farm_takes(name: str) -> None:
     jsonschema.validate(example, json.loads(file.read_text()))
     kind = SCHEMAS[file.name.removesuffix(".schema.json")]
     parse(json.dumps(example).encode(), kind, MAX_TRUSTED_BYTES)
+
+
+def test_the_least_request_of_the_page_is_one_the_farm_takes() -> None:
+    page = (ROOT / "docs" / "publish.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    parse(shown.encode(), CompileRequested)
 
 
 def test_fields_with_their_types_and_defaults_are_on_the_page() -> None:
