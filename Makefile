@@ -4,7 +4,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all soak fuzz lint format schemas dashboards docs-boards docs-operators docs-node-tests docs-reference docs docs-site deploy-check wheel clean
+.PHONY: help setup demo test test-all soak fuzz lint format schemas dashboards docs-boards docs-operators docs-node-tests docs-reference docs docs-site screenshots deploy-check wheel clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -50,6 +50,9 @@ docs-node-tests: setup  ## run all ONNX backend node tests and regenerate docs/o
 
 docs-reference: setup  ## regenerate docs/reference/ from the code, the schemas and asyncapi.yaml
 	@$(PYTHON_IN_VENV) -m scripts.reference
+
+screenshots: setup  ## take the pictures in docs/screenshots/ anew, of a real farm in Chromium
+	@$(PYTHON_IN_VENV) scripts/screenshots.py
 
 docs: schemas docs-boards docs-operators docs-node-tests docs-reference  ## regenerate everything that is generated
 
