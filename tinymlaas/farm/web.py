@@ -33,7 +33,9 @@ _REQUEST_SECONDS = 10  # until all of a request has come
 _SEND_SECONDS = 20  # for each piece of an answer
 _REQUEST_BYTES = 32 << 10  # of a request with all of its headers
 _CONNECTIONS = 256  # at a time
-_PAGES = 24  # of these, of the status page; metrics and health always have their places
+# Of these, of the status page, and of metrics, which are large: whoever asks and does not read
+# keeps its place for a while, so the rest of the places is for probes.
+_PAGES, _SCRAPES = 24, 8
 _log = logging.getLogger(__name__)
 
 Site = Callable[[Request], Answer]
@@ -70,7 +72,8 @@ def serve(pages: Pages, host: str, port: int) -> str:
     Raises:
         UsageError: the port cannot be had.
     """
-    handler = type("Handler", (_Handler,), {"pages": pages, "places": threading.Semaphore(_PAGES)})
+    bounds = {"places": threading.Semaphore(_PAGES), "scrapes": threading.Semaphore(_SCRAPES)}
+    handler = type("Handler", (_Handler,), {"pages": pages, **bounds})
     try:
         server = _Server((host, port), handler)
     except (OSError, OverflowError) as error:  # the latter for what is no port at all
@@ -161,6 +164,7 @@ class _Timely(socket.SocketIO):
 class _Handler(BaseHTTPRequestHandler):
     pages: Pages
     places: threading.Semaphore
+    scrapes: threading.Semaphore
     server_version = "tinymlaas"
     sys_version = ""
 
@@ -180,8 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            kind, body = self.pages.metrics(self.headers.get("Accept", ""))
-            self._send(Answer(HTTPStatus.OK, kind, body))
+            self._placed(self.scrapes, self._scrape, self._send)
         elif path in {"/healthz", "/readyz"}:
             found = self.pages.alive() if path == "/healthz" else self.pages.ready()
             status = HTTPStatus.OK if found.good else HTTPStatus.SERVICE_UNAVAILABLE
@@ -189,30 +192,41 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.pages.site is None:
             self._send(said(HTTPStatus.NOT_FOUND, self.pages.otherwise))
         else:
-            self._show(self.pages.site)
+            self._placed(self.places, self._page, self._answered)
 
     def do_POST(self) -> None:
         """Only the status page has forms."""
         if self.pages.site is None:
             self._send(said(HTTPStatus.METHOD_NOT_ALLOWED, "nothing takes that", Allow="GET, HEAD"))
         else:
-            self._show(self.pages.site)
+            self._placed(self.places, self._page, self._answered)
 
     do_HEAD = do_GET
     do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_POST
 
-    def _show(self, site: Site) -> None:
-        """Send a page of `site`. Whatever goes wrong with it is told in a line, and only that."""
-        if not self.places.acquire(blocking=False):
-            busy = said(HTTPStatus.SERVICE_UNAVAILABLE, "too many look now", Retry_After="2")
-            self._answered(busy)
+    def _placed(
+        self,
+        places: threading.Semaphore,
+        make: Callable[[], Answer],
+        send: Callable[[Answer], None],
+    ) -> None:
+        """Have an answer made and sent if one of the `places` is free."""
+        if not places.acquire(blocking=False):
+            send(said(HTTPStatus.SERVICE_UNAVAILABLE, "too many ask now", Retry_After="2"))
             return
         try:
-            self._answered(self._asked(site))
+            send(make())
         finally:
-            self.places.release()
+            places.release()
 
-    def _asked(self, site: Site) -> Answer:
+    def _scrape(self) -> Answer:
+        kind, body = self.pages.metrics(self.headers.get("Accept", ""))
+        return Answer(HTTPStatus.OK, kind, body)
+
+    def _page(self) -> Answer:
+        """Return a page of the site. Whatever goes wrong with it is told in a line, only that."""
+        site = self.pages.site
+        assert site is not None  # noqa: S101 - for the type checker: the caller has asked
         try:
             said_length = self.headers.get("Content-Length") or "0"
             length = int(said_length) if said_length.isdecimal() else MOST_FORM_BYTES + 1

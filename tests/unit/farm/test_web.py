@@ -204,3 +204,16 @@ def test_a_header_that_comes_twice_is_told_apart() -> None:
     (request,) = asked
     assert request.repeated == {"x-user"}
     assert (request.path, request.query) == ("/a b", "c")
+
+
+def test_who_asks_for_metrics_and_does_not_read_them_keeps_probes_from_nothing() -> None:
+    large = bytes(8 << 20)
+    well = Health(True, "well")
+    url = serve(Pages(lambda a: ("x/y", large), lambda: well, lambda: well), "127.0.0.1", 0)
+    host, port = url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            connection = stack.enter_context(socket.create_connection((host, int(port)), 10))
+            connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert get(f"{url}/healthz")[0] == 200
+        assert get(f"{url}/metrics")[0] == 503
