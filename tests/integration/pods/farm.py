@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tests.integration.pods.manifests import Cluster, Pod, chosen, flows, loaded, overlay, rendered
 from tests.integration.pods.network import Network
@@ -54,16 +56,20 @@ class Farm:
     def variables(self, role: str) -> dict[str, str]:
         """Return what a client of that role needs, to reach the farm from the node."""
         secret, settings = self.cluster.data("Secret", role), self.settings
-        broker, store = (self.pods[name].address for name in ("rabbitmq", "seaweedfs"))
         return {
-            "TINYMLAAS_AMQP_URL": secret["amqp-url"].replace("@rabbitmq:", f"@{broker}:"),
-            "TINYMLAAS_S3_ENDPOINT": settings["TINYMLAAS_S3_ENDPOINT"].replace("seaweedfs", store),
+            "TINYMLAAS_AMQP_URL": self._resolved(secret["amqp-url"]),
+            "TINYMLAAS_S3_ENDPOINT": self._resolved(settings["TINYMLAAS_S3_ENDPOINT"]),
             "TINYMLAAS_S3_BUCKET": settings["TINYMLAAS_S3_BUCKET"],
             "TINYMLAAS_QUEUE_PREFIX": settings["TINYMLAAS_QUEUE_PREFIX"],
             "AWS_DEFAULT_REGION": settings["AWS_DEFAULT_REGION"],
             "AWS_ACCESS_KEY_ID": secret["s3-access-key-id"],
             "AWS_SECRET_ACCESS_KEY": secret["s3-secret-access-key"],
         }
+
+    def _resolved(self, url: str) -> str:
+        """Return `url` with an address for the name of a service, as the node has no such names."""
+        host = urlsplit(url).hostname or ""
+        return re.sub(rf"(//|@){re.escape(host)}\b", rf"\g<1>{self.node.hosts[host]}", url)
 
     @property
     def settings(self) -> dict[str, str]:
@@ -115,13 +121,13 @@ def _secrets(folder: Path) -> list[dict[str, object]]:
 
 
 def _services(farm: Farm) -> dict[str, str]:
-    """Return the address of each Service: the pod's that it chooses, as each has one."""
+    """Return the address of each Service that has a pod here, by all of its names."""
     found = {}
     for service in farm.cluster.of("Service"):
+        name, space = service["metadata"]["name"], service["metadata"]["namespace"]
         selector = {"matchLabels": service["spec"]["selector"]}
-        found[service["metadata"]["name"]] = next(
-            running.address
-            for running in farm.pods.values()
-            if chosen(selector, running.pod.labels)
-        )
+        for running in farm.pods.values():
+            if chosen(selector, running.pod.labels):
+                for domain in ("", f".{space}", f".{space}.svc", f".{space}.svc.cluster.local"):
+                    found[f"{name}{domain}"] = running.address
     return found

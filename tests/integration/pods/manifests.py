@@ -238,7 +238,8 @@ def _ports(pod: Pod, other: Pod, cluster: Cluster, direction: str, peer: str) ->
 
 
 def _is_peer(told: Object, pod: Pod) -> bool:
-    return "namespaceSelector" not in told and chosen(told["podSelector"], pod.labels)
+    """Return whether a rule's peer is that pod: of our namespace, not of another, no address."""
+    return set(told) == {"podSelector"} and chosen(told["podSelector"], pod.labels)
 
 
 def _number(pod: Pod, wanted: int | str) -> int:
