@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # what tests and benchmarks share
 
-from benchmarks.farm_figures import cold, memory, must_hold, overhead
+from benchmarks.farm_figures import cold, crowd, memory, must_hold, overhead, watchers
 from benchmarks.farm_figures.figure import Figure, table
 from tests.integration.farm.desk import Desk
 from tests.services.farm import RunningFarm, farm
@@ -31,7 +31,7 @@ _POLICY = "waiting = 20000\n"
 
 
 @contextlib.contextmanager
-def _farm(workers: int, *pools: str) -> Iterator[tuple[RunningFarm, Stub]]:
+def _farm(workers: int, *pools: str, token: str = "") -> Iterator[tuple[RunningFarm, Stub]]:
     with guardian.scratch("farm") as folder:
         stub = install(folder / "stub")
         (folder / "policy.toml").write_text(_POLICY)
@@ -42,6 +42,7 @@ def _farm(workers: int, *pools: str) -> Iterator[tuple[RunningFarm, Stub]]:
             workers=workers,
             TINYMLAAS_POLICY=str(folder / "policy.toml"),
             TINYMLAAS_LOG_LEVEL="WARNING",
+            TINYMLAAS_STATUS_TOKEN=token,
         ) as running:
             yield running, stub
 
@@ -75,6 +76,11 @@ def _memory() -> list[Figure]:
         return memory.waiting(running, stub)
 
 
+def _watchers() -> list[Figure]:
+    with _farm(1, token=crowd.TOKEN) as (running, stub):
+        return watchers.watchers(running, stub)
+
+
 def _measures(seed: int) -> dict[str, Callable[[], list[Figure]]]:
     return {
         "overhead": _overhead,
@@ -85,6 +91,7 @@ def _measures(seed: int) -> dict[str, Callable[[], list[Figure]]]:
         "malformed": lambda: _at_a_desk(must_hold.malformed),
         "takeover": _takeover,
         "memory": _memory,
+        "watchers": _watchers,
         "chaos": lambda: must_hold.lost(seed),
     }
 

@@ -1,7 +1,14 @@
-"""Follow a job to its end: by its events, which may be lost, so by asking and looking as well."""
+"""Follow a job to its end: by its events, which may be lost, so by asking and looking as well.
+
+What is heard keeps on coming as long as the connection does, so while the scheduler answers it is
+asked less and less often, for what only answers say: a thousand who watch must not cost those who
+have work. The store is looked at first of all, and again when an answer does not know the job, or
+there is none.
+"""
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 
@@ -14,7 +21,9 @@ from tinymlaas.contract.job_status import JobStatus, status_of_standing
 from tinymlaas.contract.messages import JobEnded, JobState
 from tinymlaas.contract.queue_messages import QueueTold
 
-LOOK_SECONDS = 5.0  # between two questions while nothing, or only progress, is heard
+LOOK_SECONDS = 5.0  # from the first question to the second, and between those that go unanswered
+_LONGEST_SECONDS = 60.0  # between two while nothing but progress is heard
+_GROWTH = 3.0
 ANSWER_SECONDS = 15.0  # a scheduler that takes over for another has answered by then
 _DOUBT_SECONDS = 0.2
 _DOUBTS = 5
@@ -36,7 +45,9 @@ class Watch:
         self._doubts = 0
         self._epoch = -1
         self._look_at = 0.0
-        self._heard_at = time.monotonic()
+        self._pause = LOOK_SECONDS
+        self._asked_at: float | None = None  # what no word has come for since
+        self._record = False
 
     def statuses(self) -> Iterator[JobStatus]:
         """Yield how the job stands whenever that changes; see `Client.watch`."""
@@ -71,20 +82,27 @@ class Watch:
         until = self._look_at if self._until is None else min(self._look_at, self._until)
         heard = ear.get(until - now)
         if heard is not None:
-            self._heard_at = time.monotonic()
+            self._asked_at = None
             return self._understood(heard)
         if self._until is not None and time.monotonic() >= self._until:
             raise NotFinished(f"job {self._key[1]} has not ended yet; it goes on")
-        if time.monotonic() - self._heard_at >= ANSWER_SECONDS:
+        if self._asked_at is not None and time.monotonic() - self._asked_at >= ANSWER_SECONDS:
             return self._silence()
         return None
 
     def _look(self) -> JobStatus | None:
-        """Look for the record and ask the scheduler; what cannot be reached now may be later."""
+        """Ask the scheduler, and where that may not do look for the record as well; what cannot be
+        reached now may be later.
+        """
+        now = time.monotonic()
+        again = self._access.lines.epoch != self._epoch or self._asked_at is not None
         self._epoch = self._access.lines.epoch
-        self._look_at = time.monotonic() + LOOK_SECONDS
+        self._pause = LOOK_SECONDS if again else min(self._pause * _GROWTH, _LONGEST_SECONDS)
+        self._look_at = now + self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - to spread them
+        self._asked_at = now if self._asked_at is None else self._asked_at
+        record, self._record = self._record or again, False
         try:
-            end = self._access.end(self._key)
+            end = self._access.end(self._key) if record else None
             if end is not None:
                 return self._access.ended(end)
             self._access.ask(self._key)
@@ -112,6 +130,9 @@ class Watch:
             return None
         self._doubts = 0
         status = status_of_standing(event.data, event.data.state)
+        if self._last is None or self._last.status is not status.status:
+            self._pause = LOOK_SECONDS  # what it waits for now only an answer says
+            self._look_at = min(self._look_at, time.monotonic() + LOOK_SECONDS)
         if not heard.answer and self._last is not None and self._last.status is status.status:
             # Only answers say what a job waits for.
             kept = ("position", "waits_for", "estimate_seconds")
@@ -120,6 +141,7 @@ class Watch:
 
     def _doubt(self) -> None:
         """Ask again soon: the question may have overtaken the request, or the end its record."""
+        self._record = True
         self._doubts += 1
         if self._doubts > _DOUBTS and not self._accepted:
             raise self._access.unknown(self._key)
