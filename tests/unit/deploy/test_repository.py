@@ -158,7 +158,7 @@ def test_a_tenant_that_is_no_more_is_in_nothing_any_more(tmp_path):
     for name in ("secrets.yaml", "tenants.yaml", "passwords.json"):
         text = path.with_name(name).read_text()
         assert "tenant-acme" in text
-        assert "lab" not in text
+        assert "tenant-lab" not in text
     with pytest.raises(UsageError, match="--tenant NAME"):
         secrets.write(secrets.Wanted(secrets.POOLS, (), ("acme",)), tmp_path / "s")
 
