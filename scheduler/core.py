@@ -10,13 +10,14 @@ finds in the store what was finished, and does the rest.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from scheduler.actions import Actions
 from scheduler.admission import Admission, NotAdmitted, Policy, refusal
 from scheduler.announcing import Announcing
 from scheduler.at_hand import AtHand
 from scheduler.builds import Builds
+from scheduler.census import Census
 from scheduler.deadlines import Deadlines
 from scheduler.deaths import last_words
 from scheduler.effects import Ack, Answer, DeadLetter, Effect, Keep, Key, Recall, Refuse, Remember
@@ -24,7 +25,7 @@ from scheduler.ending import Ending
 from scheduler.ends import answered, refused_event
 from scheduler.jobs import Job, Step, plan_of
 from scheduler.lately import Lately
-from scheduler.meter import JobsNow, Meter, PoolNow, Unmetered, kind_of
+from scheduler.meter import Meter, PoolNow, Unmetered, kind_of
 from scheduler.parts import Parts
 from scheduler.planner import Planner
 from scheduler.planning import Boards
@@ -49,7 +50,6 @@ from tinymlaas.contract.pool_messages import (
 from tinymlaas.contract.wire import MalformedMessage
 
 _EARLY_CANCELS = 10_000
-_COUNT_SECONDS = 0.9  # less than between two ticks
 _REDELIVERY_SECONDS = 1.0  # in which what is unacknowledged has come again, or most of it
 _BEFORE_BUILDS = frozenset({Step.KEEPING, Step.HELD})  # beside those that turns and actions know
 
@@ -83,8 +83,6 @@ class Core:
         self._at_hand = AtHand()
         self._active_since = 0.0
         self.lately = Lately()
-        self._counted: dict[tuple[str, JobState], JobsNow] = {}
-        self._counted_at = float("-inf")
         self._begin()
 
     def _begin(self) -> None:
@@ -93,6 +91,7 @@ class Core:
         self._admission = Admission(self._policy)
         self._deadlines = Deadlines(self._jobs)
         self._turns = Turns(self._policy)
+        self.census = Census(self._jobs, self._turns, self._clock)
         self.actions = Actions(self._policy, self._effects, self._meter, self._at_hand, self._trail)
         self._ending = Ending(
             self._jobs,
@@ -401,56 +400,6 @@ class Core:
     def events(self) -> Counter[str]:
         """How often what has happened: requests, hits, and tasks by how they ended."""
         return self._events + Counter(hit=self._builds.hits)
-
-    def states(self) -> Counter[JobState]:
-        """Return how many unfinished jobs are in each state."""
-        return Counter(job.state for job in self._jobs.values())
-
-    def states_by_tenant(self) -> Counter[tuple[str, JobState]]:
-        """Return how many unfinished jobs each tenant has in each state."""
-        return Counter((job.tenant, job.state) for job in self._jobs.values())
-
-    def jobs_now(self) -> dict[tuple[str, JobState], JobsNow]:
-        """Return how many unfinished jobs each tenant has in each state, and how old they are."""
-        now = self._clock.seconds()
-        found: dict[tuple[str, JobState], JobsNow] = {}
-        for job in self._jobs.values():
-            number, oldest = found.get((job.tenant, job.state), (0, 0.0))
-            found[job.tenant, job.state] = JobsNow(number + 1, max(oldest, now - job.received))
-        return found
-
-    def jobs_lately(self) -> dict[tuple[str, JobState], JobsNow]:
-        """Return what `jobs_now` was within the last second: however many ask, it is counted no
-        oftener.
-        """
-        now = self._clock.seconds()
-        if now - self._counted_at >= _COUNT_SECONDS:
-            self._counted_at, self._counted = now, self.jobs_now()
-        return self._counted
-
-    def waiting_by_tenant(self) -> Counter[str]:
-        """Return how many jobs of each tenant wait for their turn."""
-        queued = JobState.QUEUED
-        return Counter(job.tenant for job in self._jobs.values() if job.state is queued)
-
-    def job(self, key: Key) -> Job | None:
-        """Return an unfinished job."""
-        return self._jobs.get(key)
-
-    def at_work(self) -> list[Job]:
-        """Return the jobs that are planned: a few thousand at most."""
-        return self._turns.jobs()
-
-    def waiting(self, of: str | None = None) -> Iterator[Job]:
-        """Yield jobs that are not planned, of all tenants as they came, or of one as they go."""
-        if of is not None:
-            yield from map(self._jobs.__getitem__, self._turns.queue.waiting(of))
-            return
-        yield from (job for job in self._jobs.values() if job.plan is None)
-
-    def seconds(self) -> float:
-        """Return the time as jobs are stamped with it."""
-        return self._clock.seconds()
 
     def pools_now(self) -> dict[str, PoolNow]:
         """Return how each pool stands."""

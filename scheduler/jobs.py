@@ -148,7 +148,7 @@ class Job:
     @property
     def state(self) -> JobState:
         """What others are told: how a job ended only its record can say, once it is kept."""
-        return self.before_end or _STATES[self.step]
+        return state_at(self.step, self.before_end)
 
     def delivered(self, other: Job) -> None:
         """Note one more delivery of the same request; tokens of earlier connections are void."""
@@ -157,6 +157,11 @@ class Job:
         same = (t for t in self.tokens if (t.source, t.epoch) == (token.source, token.epoch))
         others = (t for t in self.tokens if t.source != token.source)
         self.tokens = (*others, *same, token)
+
+
+def state_at(step: Step, before_end: JobState | None) -> JobState:
+    """Return the state of a job at `step`; one that is ending is said to be as it was before."""
+    return before_end or _STATES[step]
 
 
 def plan_of(job: Job) -> Plan:

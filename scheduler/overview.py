@@ -31,7 +31,7 @@ def overview(core: Core, of: str | None = None, most: int = 0, name: str = "") -
     are in all is counted once a second, whoever asks.
     """
     jobs: dict[str, dict[JobState, int]] = {}
-    for (tenant, state), now in core.jobs_lately().items():
+    for (tenant, state), now in core.census.lately().items():
         if of in {None, tenant}:
             jobs.setdefault(tenant, {})[state] = now.number
     return FarmView(
@@ -59,16 +59,16 @@ def _pools(core: Core) -> Iterator[PoolQueue]:
 
 def _oldest(core: Core, pool: Pool) -> float | None:
     """Return the age of the oldest job that waits for the pool."""
-    waiting = map(core.job, pool.groups)
+    waiting = map(core.census.get, pool.groups)
     received = min((job.received for job in waiting if job is not None), default=None)
-    return None if received is None else max(0.0, core.seconds() - received)
+    return None if received is None else max(0.0, core.census.seconds() - received)
 
 
 def _first(core: Core, of: str | None, most: int) -> list[Job]:
     """Return the first `most` jobs: what is being built, what is planned, then what waits."""
-    planned = (job for job in core.at_work() if of in {None, job.tenant})
+    planned = (job for job in core.census.at_work() if of in {None, job.tenant})
     found = heapq.nsmallest(most, planned, key=_rank)
-    return [*found, *islice(core.waiting(of), most - len(found))]
+    return [*found, *islice(core.census.waiting(of), most - len(found))]
 
 
 def _rank(job: Job) -> tuple[bool, bool, float]:
@@ -86,7 +86,7 @@ def _line(core: Core, job: Job) -> JobLine:
         state=job.state,
         name=name,
         board=board,
-        seconds=max(0.0, core.seconds() - job.received),
+        seconds=max(0.0, core.census.seconds() - job.received),
         waits_for=short_wait(job, core.actions),
         **{each: progress[each] for each in told if each in progress},
     )

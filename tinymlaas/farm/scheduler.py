@@ -125,7 +125,7 @@ class _MeteredCore(Core):
     def tick(self) -> None:
         """See `Core.tick`."""
         super().tick()
-        self.metrics.look(self.jobs_now(), self.pools_now())
+        self.metrics.look(self.census.lately(), self.pools_now())
 
 
 class _Scheduler:

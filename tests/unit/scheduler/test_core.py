@@ -29,7 +29,7 @@ def test_a_job_is_built_and_its_request_acknowledged_at_the_end() -> None:
     world.submit(request("a", "1"))
     world.settle()
     assert world.unacked
-    assert world.core.states() == {JobState.COMPILING: 1}
+    assert world.core.census.states() == {JobState.COMPILING: 1}
     world.run()
     (event,) = world.events
     assert event.data.state is JobState.DONE
@@ -68,7 +68,7 @@ def test_a_model_is_inspected_first_and_once() -> None:
     for n in range(5):
         world.submit(request("a", f"{n}", objective="flash" if n % 2 else "ram"))
     world.settle()
-    assert world.core.states() == {JobState.PLANNING: 5}
+    assert world.core.census.states() == {JobState.PLANNING: 5}
     world.run()
     assert set(states(world).values()) == {JobState.DONE}
     assert [task.pool for _, _, task in world.started] == [PREPARE_POOL, "cc"]
@@ -364,7 +364,7 @@ def test_a_heartbeat_that_comes_after_its_tasks_end_is_not_believed() -> None:
     world.submit(request("a", "2"))
     world.settle()
     assert len(world.started) == 2
-    assert world.core.states() == {JobState.COMPILING: 1}
+    assert world.core.census.states() == {JobState.COMPILING: 1}
 
 
 def test_a_scheduler_that_takes_over_does_not_send_what_runs() -> None:

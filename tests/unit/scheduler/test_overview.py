@@ -94,8 +94,8 @@ def test_jobs_that_are_not_planned_are_listed_too_and_counted_once_a_second() ->
     assert [each.state for each in found.jobs].count(JobState.QUEUED) == 4
     assert {each.name for each in found.jobs} == {"kws"}
     assert sum(found.tenants[0].jobs.values()) == 30
-    counted = world.core.jobs_lately()
-    assert world.core.jobs_lately() is counted
+    counted = world.core.census.lately()
+    assert world.core.census.lately() is counted
     assert [each.job_id for each in asked_for(world, 5, "a").jobs][-1] == "j04"
 
 

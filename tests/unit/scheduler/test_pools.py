@@ -91,7 +91,7 @@ def test_a_pool_that_was_known_once_is_planned_for_while_it_has_no_worker() -> N
     world.kill_scheduler()
     world.submit(request("a", "1"))
     world.run(until=1)
-    assert world.core.states() == {JobState.COMPILING: 1}
+    assert world.core.census.states() == {JobState.COMPILING: 1}
     assert [task.pool for task, _ in world.queues["late"]] == ["late"]
 
 
@@ -115,9 +115,8 @@ def test_pools_are_counted_for_who_asks() -> None:
     assert now["cc"] == (2, 2, 3, 2, 0.0)
     assert now["late"] == (0, 0, 0, 0, 0.0)
     assert now[PREPARE_POOL].workers == 1
-    assert world.core.states_by_tenant() == {("a", JobState.COMPILING): 5}
     world.now += 7.0
     assert world.core.pools_now()["cc"].oldest == 7.0, "three have not been begun"
-    ((key, jobs),) = world.core.jobs_now().items()
+    ((key, jobs),) = world.core.census.now().items()
     assert key == ("a", JobState.COMPILING)
     assert (jobs.number, jobs.oldest) == (5, world.now)

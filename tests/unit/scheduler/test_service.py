@@ -316,7 +316,7 @@ def test_cancel_and_status_come_through_the_control_queue() -> None:
         farm.hello()
         farm.requests.put(request("a", "1").encoded())
         farm.until(lambda: any(farm.pools.tasks.values()), work=False)
-        assert core.states() == {JobState.PLANNING: 1}
+        assert core.census.states() == {JobState.PLANNING: 1}
         name = JobName(tenant="a", job_id="1", reply="reply.me")
         farm.control.put(StatusAsked(id="q", source="c", data=name).encoded())
         farm.control.put(b"{}")
