@@ -42,6 +42,7 @@ class Link(ABC):
         self._guard = threading.Lock()
         self._connection: Any = None
         self._channel: Any = None
+        self._calls: list[Callable[[], None]] = []  # for the link's thread, which is woken
         self._said_at = -_SAY_AGAIN_SECONDS
         self.epoch = 0
         self._open = False
@@ -77,8 +78,16 @@ class Link(ABC):
         with self._guard:
             if self._connection is None:
                 return False
-            self._connection.ioloop.add_callback_threadsafe(work)
+            self._calls.append(work)
+            if len(self._calls) == 1:  # else it is woken already: each time is a system call
+                self._connection.ioloop.add_callback_threadsafe(self._do_calls)
             return True
+
+    def _do_calls(self) -> None:
+        with self._guard:
+            calls, self._calls = self._calls, []
+        for work in calls:
+            work()
 
     @abstractmethod
     def _steps(self) -> Sequence[Step]:
@@ -142,6 +151,7 @@ class Link(ABC):
             self._ready.clear()
             self._open = False
             self._connection = self._channel = None
+            self._calls = []  # as all that was on its way over a connection that is gone
 
     def _on_open(self, connection: Any) -> None:
         self._open = True

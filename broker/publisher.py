@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from broker.link import Link, Step
 
 Confirmed = Callable[[Exception | None], None]
 _WAITING = 20_000
+_ours, _numbers = uuid.uuid4().hex, itertools.count()
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Message:
     content_type: str = "application/cloudevents+json"
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    # Not by chance each: that is a system call, for which others get their turn.
+    id: str = field(default_factory=lambda: f"{_ours}-{next(_numbers):x}")
 
 
 class Publisher(Link):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from scheduler.past_races import keep_race, past_races
 from scheduler.planning import inspection_facts
-from scheduler.ports import Facts
+from scheduler.ports import Facts, NotRemembered
 from storage import keys
 from storage.dsse import MAX_ENVELOPE_BYTES
 from storage.port import ObjectDamaged, ObjectNotFound, ObjectStore
@@ -59,6 +61,13 @@ class _Recent(Generic[T]):
                 self._values.popitem(last=False)
 
 
+class _Unasked:
+    """An `ObjectStore` that is not asked anything."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotRemembered
+
+
 class StoreLibrary:
     """`scheduler.ports.Library` over an object store."""
 
@@ -80,10 +89,19 @@ class StoreLibrary:
         self._shared: _Recent[bool] = _Recent(_FILES, now)
         self._given: _Recent[int] = _Recent(_FILES, now)
         self._rotations = 1
-        self._reading = threading.Semaphore(_FILES_AT_ONCE)
+        self._reading: AbstractContextManager[object] = threading.Semaphore(_FILES_AT_ONCE)
         self._inspections: _Recent[Inspection] = _Recent(_INSPECTIONS, now)
         self._outcomes: _Recent[Outcome] = _Recent(_OUTCOMES, now)
         self._races: _Recent[list[RaceRecord]] = _Recent(_CORES, now)
+
+    def remembered(self) -> StoreLibrary:
+        """Return the same, but that it raises `NotRemembered` where it would have to ask the store:
+        what is read lately is then known without waiting.
+        """
+        found = copy.copy(self)
+        found._store = _Unasked()
+        found._reading = contextlib.nullcontext()
+        return found
 
     def keep(self, tenant: str, files: Sequence[bytes]) -> None:
         """See `Library.keep`."""

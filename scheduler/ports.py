@@ -107,6 +107,10 @@ class Facts:
     inspection: Inspection | None = None
 
 
+class NotRemembered(Exception):
+    """The store would have to be asked."""
+
+
 class Library(Protocol):
     """The store as the scheduler uses it. Methods block, are thread-safe and raise StoreError."""
 

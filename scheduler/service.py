@@ -7,6 +7,7 @@ does not answer is asked again until it does: meanwhile nothing is acknowledged,
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import heapq
 import itertools
@@ -31,6 +32,7 @@ from scheduler.ports import (
     Delivery,
     EventPublisher,
     Library,
+    NotRemembered,
     PoolSender,
     Source,
     Token,
@@ -64,6 +66,7 @@ class Ports:
 
     `roles` says what comes under each name that the source's tokens bear. It is by the queue that a
     message is believed: what a client sends can never pass for a worker's word.
+    `memory` is the library as far as it need not ask the store: see `NotRemembered`.
     """
 
     source: Source
@@ -72,6 +75,7 @@ class Ports:
     events: EventPublisher
     library: Library
     clock: Clock
+    memory: Library | None = None
 
 
 class Service:
@@ -209,12 +213,12 @@ class Service:
             case do.Keep():
                 self._keep(effect)
             case do.Look(key, order):
-                self._ask(
-                    lambda: ports.library.look(key[0], key[1], order, self._version),
+                self._recall(
+                    lambda library: library.look(key[0], key[1], order, self._version),
                     lambda facts: self._core.looked(key, facts),
                 )
             case do.LookUp():
-                self._ask(lambda: self._known(effect), lambda answer: answer())
+                self._recall(partial(self._known, effect), lambda answer: answer())
             case do.RememberRace(core, record):
                 self._try(lambda: ports.library.keep_race(core, record))
             case do.Send() | do.Kill() | do.Call() | do.Remember() | do.Recall():
@@ -237,7 +241,7 @@ class Service:
             self.budget.release(size)
             self._core.kept(key)
 
-        self._ask(lambda: self._ports.library.keep(key[0], effect.files), kept)
+        self._recall(lambda library: library.keep(key[0], effect.files), kept)
 
     def _do_for_pools(self, effect: do.Send | do.Kill | do.Call | do.Remember | do.Recall) -> None:
         ports = self._ports
@@ -251,11 +255,11 @@ class Service:
             case do.Recall(pools):
                 self._ask(lambda: ports.library.pools(pools), self._core.recalled)
 
-    def _known(self, wanted: do.LookUp) -> Callable[[], None]:
+    def _known(self, wanted: do.LookUp, library: Library) -> Callable[[], None]:
         """Return what the core is to be told. A job that has ended is found out before workers do
         anything for it; where they need not, keeping its record tells, with one call less.
         """
-        library, key = self._ports.library, wanted.key
+        key = wanted.key
         outcomes = library.outcomes(wanted.actions)
         whole = len(outcomes) == len(wanted.actions)
         record = library.record(*key) if wanted.judged or not whole else None
@@ -334,6 +338,18 @@ class Service:
         """Return a function for any thread that has the loop call `function`."""
         here = contextvars.copy_context()  # what logs say is for whom
         return lambda error: self._inbox.put(partial(here.run, function, *arguments, error))
+
+    def _recall(self, ask: Callable[[Library], T], answer: Callable[[T], None]) -> None:
+        """As `_ask`, of the library, but without another thread where the store need not be asked:
+        two threads that take turns in Python cost more than what they do.
+        """
+        memory, library = self._ports.memory, self._ports.library
+        if memory is not None:
+            with contextlib.suppress(NotRemembered):
+                found = partial(contextvars.copy_context().run, answer, ask(memory))
+                self._inbox.put(found)
+                return
+        self._ask(lambda: ask(library), answer)
 
     def _ask(self, ask: Callable[[], T], answer: Callable[[T], None], tries: int = 0) -> None:
         """Call `ask` in another thread and `answer` with what it returns in the loop."""

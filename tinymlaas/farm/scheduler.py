@@ -173,16 +173,16 @@ class _Scheduler:
         self._trail = JobTrail(self._tracing, names.compile_requests, names.results)
         core = _MeteredCore(policy, clock, catalog.get, pools, version, self._metrics, self._trail)
         core.metrics = self._metrics
+        store = ObservedStore(services.store, self._metrics.stored)
+        library = StoreLibrary(store, signers=signers_of(environment.own))
         ports = Ports(
             BrokerSource(self._source),
             roles(services.names),
             sender,
             sender,
-            StoreLibrary(
-                ObservedStore(services.store, self._metrics.stored),
-                signers=signers_of(environment.own),
-            ),
+            library,
             clock,
+            library.remembered(),
         )
         self._clock = clock
         self._service = Service(core, ports, version, name=own_name)

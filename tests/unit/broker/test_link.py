@@ -81,3 +81,20 @@ def test_what_is_given_up_before_it_is_bound_is_unbound_once_it_is() -> None:
     bound[1](None)
     assert listener.listen("t", 0.0)
     assert unbound == ["t"]
+
+
+def test_what_is_to_be_done_is_done_in_order_and_wakes_the_link_once() -> None:
+    link, woken, done = Plain("amqp://localhost", "test"), list[Callable[[], None]](), list[int]()
+    assert not link.call(lambda: done.append(0)), "there is no connection"
+    link._connection = SimpleNamespace(ioloop=SimpleNamespace(add_callback_threadsafe=woken.append))
+    for number in (1, 2, 3):
+        assert link.call(lambda number=number: done.append(number))  # type: ignore[misc]
+    assert len(woken) == 1
+    woken.pop()()
+    assert done == [1, 2, 3]
+    assert link.call(lambda: done.append(4))
+    link._forget()  # the connection is lost, and what was on its way over it
+    link._connection = SimpleNamespace(ioloop=SimpleNamespace(add_callback_threadsafe=woken.append))
+    assert link.call(lambda: done.append(5))
+    woken.pop()()
+    assert done == [1, 2, 3, 5]

@@ -92,6 +92,7 @@ class Farm:
             self.events,
             library,
             SystemClock(),
+            library.remembered(),
         )
 
     def hello(self) -> None:

@@ -65,7 +65,8 @@ def test_another_scheduler_takes_over_and_ends_what_was_begun() -> None:
             farm.requests.put(request("a", f"{number}", name=f"n{number}").encoded())
         farm.until(lambda: len(farm.ends()) >= 3)
     before = len(farm.built)
-    assert len(farm.requests) == 10 - len(farm.ends())
+    # One may have been published and not acknowledged any more; never the reverse.
+    assert 10 - len(farm.ends()) <= len(farm.requests) <= 7
     with scheduler(farm):
         farm.hello()
         farm.until(lambda: len(farm.ends()) == 10 and not len(farm.requests))

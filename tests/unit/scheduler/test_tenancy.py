@@ -6,7 +6,7 @@ import pytest
 
 from scheduler.intake import Intake
 from scheduler.library import StoreLibrary
-from scheduler.ports import Delivery, Token
+from scheduler.ports import Delivery, NotRemembered, Token
 from storage import keys
 from storage.memory import MemoryStore
 from tests.unit.scheduler.world import SERVICE, World, request
@@ -82,6 +82,27 @@ def test_what_was_seen_in_a_cached_job_costs_no_copy() -> None:
     library._inspection = lambda model, facts: found  # type: ignore[method-assign]
     assert library.look("acme", "1", by_reference("acme"), SERVICE).inspection is found
     assert store.head(keys.blob(DIGEST)) is None
+
+
+def test_what_is_remembered_is_told_without_the_store_and_proves_no_more() -> None:
+    store, library = uploaded("acme")
+    memory = library.remembered()
+    asked = ("acme", "1", by_reference("acme"), SERVICE)
+    with pytest.raises(NotRemembered):
+        memory.look(*asked)
+    facts = library.look(*asked)  # not inspected yet: a record is asked for each time
+    with pytest.raises(NotRemembered):
+        memory.look(*asked)
+    library.keep("acme", [MODEL])
+    store.delete(keys.tenant_blob("acme", DIGEST))
+    memory.keep("acme", [MODEL])
+    with pytest.raises(NotRemembered):
+        memory.keep("rival", [MODEL])
+    with pytest.raises(NotRemembered):
+        memory.look("rival", "1", by_reference("rival"), SERVICE)
+    with pytest.raises(NotRemembered):
+        memory.outcomes({DIGEST: "cc"})
+    assert library.look(*asked) == facts
 
 
 def test_a_file_too_large_is_not_read() -> None:
