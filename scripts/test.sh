@@ -23,7 +23,7 @@ step .venv/bin/ruff check .
 step .venv/bin/ruff format --check .
 step .venv/bin/mypy
 step .venv/bin/mypy --follow-imports=silent --explicit-package-bases scripts examples/digits/demo.py \
-  benchmarks/farm.py benchmarks/farm_figures/*.py
+  benchmarks/farm.py benchmarks/farm_figures/*.py benchmarks/sizing.py
 step .venv/bin/mypy --follow-imports=silent --explicit-package-bases deploy/*.py deploy/check
 step .venv/bin/mypy --follow-imports=silent --explicit-package-bases deploy/grafana deploy/prometheus
 step .venv/bin/lint-imports
