@@ -25,6 +25,7 @@ from tinymlaas.contract.errors import StoreError
 
 PART_BYTES = 16 << 20  # S3 asks for 5 MiB at least in all parts but the last
 _PARTS_AT_ONCE = 4
+_PIECE_BYTES = 64 << 10
 _CONFLICT_TRIES = 8
 _CONFLICT_SECONDS = 0.05
 _READ_TRIES = 3
@@ -112,6 +113,28 @@ class S3Store:
                 if not left:
                     raise
         raise AssertionError  # pragma: no cover
+
+    def pieces(self, key: Key) -> tuple[int, Iterator[bytes]]:
+        """Return the object's size and its bytes in pieces, which nobody has checked.
+
+        Raises:
+            ObjectNotFound: there is none.
+        """
+        from botocore.exceptions import ClientError
+
+        with errors("read", key.path):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=key.path)
+            except ClientError as error:
+                if is_missing(error):
+                    raise ObjectNotFound(f"the store has no object {key.path}") from None
+                raise
+
+        def read() -> Iterator[bytes]:
+            with errors("read", key.path), contextlib.closing(answer["Body"]) as body:
+                yield from body.iter_chunks(_PIECE_BYTES)
+
+        return int(answer["ContentLength"]), read()
 
     def head(self, key: Key) -> ObjectInfo | None:
         """See `ObjectStore.head`."""
