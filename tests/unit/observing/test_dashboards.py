@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -88,3 +89,14 @@ def test_the_examples_of_provisioning_are_yaml_of_version_1() -> None:
     assert len(files) == 2
     for file in files:
         assert yaml.safe_load(file.read_text())["apiVersion"] == 1
+
+
+def test_grafanas_own_types_read_the_dashboards_and_lose_nothing() -> None:
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    for dashboard in dashboards():
+        read = Dashboard.from_json(dashboard)
+        assert json.loads(json.dumps(read, cls=JSONEncoder)) == dashboard
