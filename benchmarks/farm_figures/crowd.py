@@ -52,7 +52,7 @@ def watch(count: int, jobs: Sequence[str]) -> None:
         ]
         for each in threads:
             each.start()
-            time.sleep(0.01)  # as people come: not all within a moment
+            time.sleep(0.03)  # as people come: not all within a moment
         for each in threads:
             each.join()
 

@@ -55,7 +55,7 @@ class PoolQueue(Model):
 
 
 class QueueOverview(Model):
-    """Who waits, as the active scheduler sees it."""
+    """Who waits, as the active scheduler sees it; jobs are counted once a second."""
 
     tenants: tuple[TenantQueue, ...] = ()
     pools: tuple[PoolQueue, ...] = ()
