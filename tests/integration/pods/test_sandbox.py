@@ -81,15 +81,15 @@ def test_every_step_runs_inside(board: str, simulator: str, tmp_path: Path) -> N
     """
     given = ("--calibration", str(DIGITS / "calibration_digits.npz"))
     command = ("python", "-m", "tinymlaas", "compile", str(DIGITS / "digits.onnx"), "--json")
-    said = run(
-        contained(*command, "--board", board, *given, "-o", "/tmp/out"), tmp_path / "log", 900
-    )
-    assert said[0] == 0, said[1][-4000:]
-    report = json.loads(said[1][said[1].index("{") :])
+    container = contained(*command, "--board", board, *given, "-o", "/tmp/out")
+    status, said = run(container, tmp_path / "log", 900)
+    assert status == 0, said[-4000:]
+    report = json.loads(said[said.index("{") :])
     candidates = {(each["compiler"], each["status"]) for each in report["candidates"]}
     assert ("cmsis-nn", "verified") in candidates
     fits = simulator != "simavr"  # of AVR's 8 KiB the float weights would take all
     assert (("tvm", "verified") in candidates) == fits
     assert report["quantisation"] is not None
     chosen = report["candidates"][report["chosen"]]
-    assert simulator in json.dumps(chosen["verification"])
+    assert chosen["sandbox"] == "bubblewrap"
+    assert chosen["machine"].startswith(simulator)
