@@ -21,10 +21,10 @@ from tinymlaas.contract.messages import CompileOrder, CompileRequested, JobState
 
 _WATCHERS, _PROCESSES, _VIEWERS = 1000, 4, 200
 _WATCHED = 100  # unfinished jobs, of which one is being built and tells of it each second
-_WINDOWS = 3  # of each kind, in turn
+_WINDOWS = 2  # of each kind, in turn
 _SECONDS = 12.0
 _PACE = 10.0  # cached jobs a second
-_SETTLE_SECONDS = 30.0  # until the first questions of so many are answered
+_SETTLE_SECONDS = 75.0  # until the first questions of so many are answered
 _MOST = 1.10
 
 

@@ -22,7 +22,7 @@ from tinymlaas.contract.messages import JobEnded, JobState
 from tinymlaas.contract.queue_messages import QueueTold
 
 LOOK_SECONDS = 5.0  # from the first question to the second, and between those that go unanswered
-_LONGEST_SECONDS = 60.0  # between two while nothing but progress is heard
+_LONGEST_SECONDS = 180.0  # between two while nothing but progress is heard
 _GROWTH = 3.0
 ANSWER_SECONDS = 15.0  # a scheduler that takes over for another has answered by then
 _DOUBT_SECONDS = 0.2

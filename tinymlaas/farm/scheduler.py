@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,6 +25,7 @@ from tinymlaas.boards import catalog
 from tinymlaas.contract.errors import RetryableFailure
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import Environment, from_environment
+from tinymlaas.farm.first import leave_the_first_process
 from tinymlaas.farm.job_trail import JobTrail
 from tinymlaas.farm.policy import read_policy
 from tinymlaas.farm.process import Stop, guarded
@@ -42,6 +44,7 @@ from workers.sources import service_digest
 
 _LOOK_SECONDS = 0.5
 _STALE_SECONDS = 30.0
+_SWITCH_SECONDS = 0.001
 _log = get_logger(__name__)
 
 
@@ -93,6 +96,7 @@ def default_pools(environment: Environment) -> tuple[str, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a scheduler until SIGTERM; return the process's status."""
+    leave_the_first_process()
     parser = argparse.ArgumentParser(prog="python -m scheduler", description=__doc__)
     parser.add_argument("--http-port", type=int, metavar="PORT", help="metrics (0: any free)")
     asked = parser.parse_args(arguments)
@@ -144,6 +148,8 @@ class _Scheduler:
         self._records: Records | None = None
         own_name = _own_name()
         access = environment.status
+        if access:  # the thread that decides waits for no page for longer than this
+            sys.setswitchinterval(_SWITCH_SECONDS)
         site = Site(Guard(access), own_name, lambda: self._records) if access else None
         pages = Pages(
             self._metrics.page,

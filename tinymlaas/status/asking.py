@@ -1,6 +1,6 @@
 """How the farm stands, asked of the active scheduler over the broker, as any client asks.
 
-One in standby serves the same pages in the same way. Whatever is asked again within a second has
+One in standby serves the same pages in the same way. Whatever is asked again within 1.5 s has
 the same answer, so a thousand who look cost the scheduler what one does.
 """
 
@@ -26,7 +26,7 @@ from tinymlaas.status.http import Busy
 
 SOURCE = "tinymlaas/status"
 LISTED = 100  # jobs of each kind that are asked for
-_FRESH_SECONDS = 1.0
+_FRESH_SECONDS = 1.5
 _PATIENCE_SECONDS = 2.0
 _REMEMBERED = 128  # questions of which the last answer is kept
 # Different ones: an overview costs the scheduler more, the more jobs are planned.

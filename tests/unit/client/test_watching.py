@@ -83,11 +83,11 @@ def watch(farm: Farm, seconds: float) -> Iterator[JobStatus]:
 
 
 def test_while_it_is_answered_it_asks_less_and_less_often(farm: Farm) -> None:
-    list(watch(farm, 600.0))
+    list(watch(farm, 1200.0))
     pauses = [b - a for a, b in pairwise(farm.asked)]
     assert pauses[0] <= 5.0
     assert pauses == sorted(pauses)
-    assert pauses[-1] == pytest.approx(60.0)
+    assert pauses[-1] == pytest.approx(180.0)
     assert len(farm.asked) < 15
     assert len(farm.looked) <= 2, "the store is not asked again and again"
 
@@ -122,7 +122,7 @@ def test_an_answer_that_knows_no_job_has_the_record_looked_for(farm: Farm) -> No
             end = JobEnd(tenant="t", job_id="j", state=JobState.DONE)
             farm.record, farm.state = JobEnded(id="e", source="s", data=end), None
     assert found[-1].status is JobState.DONE
-    assert farm.now < 120.0
+    assert farm.now < 240.0
 
 
 def test_after_another_connection_it_asks_and_looks_at_once(farm: Farm) -> None:
