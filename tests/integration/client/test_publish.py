@@ -215,21 +215,15 @@ def test_nobody_takes_requests(command: Command, place: Place, tmp_path: Path) -
     file, out = tmp_path / "model.onnx", tmp_path / "module.zip"
     file.write_bytes(model())
     prefix = "nobody."
+    exchange = f"{prefix}tinymlaas.requests"
     with connect(place.running.amqp_url, "test") as connection:
-        channel = connection.channel()
-        channel.exchange_declare(f"{prefix}tinymlaas.requests", "topic", durable=True)
-        try:
-            result = publish(
-                command,
-                place,
-                str(file),
-                FAST,
-                str(out),
-                *signers(place),
-                TINYMLAAS_QUEUE_PREFIX=prefix,
-            )
-        finally:
-            channel.exchange_delete(f"{prefix}tinymlaas.requests")
+        connection.channel().exchange_declare(exchange, "topic", durable=True)
+    arguments = [str(file), FAST, str(out), *signers(place)]
+    try:
+        result = publish(command, place, *arguments, TINYMLAAS_QUEUE_PREFIX=prefix)
+    finally:  # by a connection anew: one that nobody reads from dies of its heartbeat meanwhile
+        with connect(place.running.amqp_url, "test") as connection:
+            connection.channel().exchange_delete(exchange)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "is a farm there?" in result.stderr
 
