@@ -33,6 +33,7 @@ from tinymlaas.contract.wire import MalformedMessage
 from tinymlaas.farm import spans
 from tinymlaas.farm.bench import Place
 from tinymlaas.farm.environment import Environment, from_environment, parse_pools
+from tinymlaas.farm.first import leave_the_first_process
 from tinymlaas.farm.outbox import BrokerOutbox
 from tinymlaas.farm.patience import Patience
 from tinymlaas.farm.process import Stop, die, guarded
@@ -61,6 +62,7 @@ _log = get_logger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker until SIGTERM; return the process's status."""
+    leave_the_first_process()
     parser = argparse.ArgumentParser(prog="python -m workers", description="one worker of a pool")
     parser.add_argument(
         "--pool", required=True, metavar="NAME", help="a compiler, or prepare (inspects, quantises)"

@@ -148,9 +148,13 @@ class Running:
     @property
     def pid(self) -> int | None:
         """Its first process, as this machine numbers it; None before it is there."""
-        shim = self._started.pid
-        children = Path(f"/proc/{shim}/task/{shim}/children").read_text().split()
-        return int(children[0]) if children else None
+        found = _children(self._started.pid) if self.runs else []
+        return found[0] if found else None
+
+    def children(self) -> list[int]:
+        """What its first process has started, or was left."""
+        pid = self.pid
+        return [] if pid is None else _children(pid)
 
     def said(self) -> str:
         """Return the end of what it has said."""
@@ -185,6 +189,12 @@ class Running:
             return 1
         inside = ["nsenter", "-t", str(pid), "-m", "-n", "-p", "-S", str(uid), "-G", str(uid)]
         return subprocess.run([*inside, *command], capture_output=True, check=False).returncode
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of all threads of a process."""
+    found = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(word) for text in found for word in text.split()]
 
 
 def run(container: Container, log: Path, seconds: float = 120.0) -> tuple[int, str]:

@@ -146,6 +146,17 @@ def started(farm: Farm, client: Client) -> tuple[RunningPod, Job]:
     raise AssertionError("no worker was ever seen busy")
 
 
+def test_nothing_dead_is_left_unreaped(farm: Farm) -> None:
+    """A container's first process gets all orphans; what it does not wait for stays for ever."""
+    for each in farm.pods.values():
+        for name, running in each.containers.items():
+            if running.pid is None:
+                continue
+            for pid in running.children():
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                assert state != "Z", f"{each.name} {name}: {pid}"
+
+
 def test_all_others_end_when_told_to(farm: Farm) -> None:
     """The last test of this file: afterwards there is no farm."""
     for each in farm.pods.values():
