@@ -31,7 +31,7 @@ def test_paths_in_code_marks_exist(page: Path) -> None:
 
 
 def test_decisions_are_numbered_and_short() -> None:
-    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    records = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
     assert [record.name[:5] for record in records] == [
         f"{number:04d}-" for number in range(1, len(records) + 1)
     ]
