@@ -197,8 +197,6 @@ class Core:
 
     def _new(self, job: Job, files: tuple[bytes, ...]) -> None:
         self._jobs[job.key] = job
-        if (own := self._trail.accepted(job)) is not None:
-            job.traceparent, job.tracestate = own, None
         self._events["accepted"] += 1
         self._meter.accepted(job.tenant)
         try:

@@ -61,7 +61,8 @@ class Planner:
         job.plan = Plan(CompileOrder.model_validate_json(job.order))
         parts.turns.planned(job)
         parts.turns.asking(job.key)
-        parts.trail.planning(job)
+        if (own := parts.trail.planning(job)) is not None:
+            job.traceparent, job.tracestate = own, None
         parts.effects.append(Look(job.key, job.plan.order))
 
     def park(self) -> None:

@@ -32,7 +32,6 @@ from scheduler.ports import (
     Delivery,
     EventPublisher,
     Library,
-    NotRemembered,
     PoolSender,
     Source,
     Token,
@@ -241,7 +240,8 @@ class Service:
             self.budget.release(size)
             self._core.kept(key)
 
-        self._recall(lambda library: library.keep(key[0], effect.files), kept)
+        library = self._ports.library
+        self._ask(lambda: library.keep(key[0], effect.files), kept)
 
     def _do_for_pools(self, effect: do.Send | do.Kill | do.Call | do.Remember | do.Recall) -> None:
         ports = self._ports
@@ -345,7 +345,7 @@ class Service:
         """
         memory, library = self._ports.memory, self._ports.library
         if memory is not None:
-            with contextlib.suppress(NotRemembered):
+            with contextlib.suppress(Exception):  # `NotRemembered`; all else is told by `_ask`
                 found = partial(contextvars.copy_context().run, answer, ask(memory))
                 self._inbox.put(found)
                 return

@@ -22,14 +22,10 @@ class Sent(NamedTuple):
 class Trail(Protocol):
     """Takes notes; called by the core's thread, so no method may wait for anything, or raise."""
 
-    def accepted(self, job: Job) -> str | None:
-        """Follow a new job; return the trace context that what comes of it bears from here on,
-        None if that remains its sender's.
+    def planning(self, job: Job) -> str | None:
+        """Follow a job whose turn it is, perhaps again; return the trace context that what comes of
+        it bears from here on, None if that remains what it is.
         """
-        ...
-
-    def planning(self, job: Job) -> None:
-        """Note that it is the job's turn, perhaps again."""
         ...
 
     def planned(self, job: Job) -> None:
@@ -76,12 +72,9 @@ class Trail(Protocol):
 class Untrailed:
     """`Trail` that notes nothing."""
 
-    def accepted(self, job: Job) -> str | None:
-        """See `Trail.accepted`."""
-        return None
-
-    def planning(self, job: Job) -> None:
+    def planning(self, job: Job) -> str | None:
         """See `Trail.planning`."""
+        return None
 
     def planned(self, job: Job) -> None:
         """See `Trail.planned`."""

@@ -117,8 +117,8 @@ def submit(
         "deadline": parse_moment(deadline, "--deadline") if deadline else None,
     }
     output = _output(as_json)
+    trace = _trace_of_environment()
     with _client(tenant) as client:
-        trace = os.environ.get("TRACEPARENT") or None
         job = client.submit(model, None if own else board, job_id=job_id, traceparent=trace, **wish)
         if wait:
             _follow(output, client, job.id, quiet=as_json)
@@ -128,6 +128,14 @@ def submit(
             return
         output.line(f"job         {job.id}")
         output.notices((f"'tinymlaas watch {job.id}' follows it",))
+
+
+def _trace_of_environment() -> str | None:
+    """Return the trace we are started in; what cannot be read is passed over, as W3C has it."""
+    from tinymlaas.client.tracing import sound
+
+    said = os.environ.get("TRACEPARENT")
+    return said if sound(said) else None
 
 
 def _check_labelled(data: Path) -> None:

@@ -6,6 +6,7 @@ field. Standard library only, as the signer, which is kept small, writes such li
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
@@ -19,25 +20,37 @@ LOG_FORMAT_VARIABLE = "TINYMLAAS_LOG_FORMAT"
 FORMATS = (CONSOLE, JSON)
 HIDDEN = "***"
 
-_MOST = 8192  # characters of one value
+_MOST = 2048  # characters of one value
+_MARGIN = 512  # so that no half of a secret is left at the cut
+_SHORT = 128
 _DEEPEST = 6
 _LEAST_SECRET = 6  # characters: a shorter one would take harmless words along
 _LONG_SECRET = 16  # from here on it is hidden within a word, too
 _SECRET_NAME = re.compile(
     r"(?i)passw|passphrase|secret|token|authorization|credential|cookie|(api|access|private)_?key"
 )
+# Without one of these words none of the patterns matches: most values have none.
+_HINT = re.compile(
+    r"passw|secret|token|signature|credential|authorization|access|api|://|bearer|basic|-----begin"
+)
 _NO_SECRET = ("_ID", "_FILE", "_PATH")  # who it is or where, as of AWS_ACCESS_KEY_ID
+# All repetitions that can be tried from many places are bounded: a hostile text takes no longer.
 _SECRETS = (
     (re.compile(r"(://[^\s:/@\"']*):[^\s/\"']*@"), rf"\1:{HIDDEN}@"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{6,}"), rf"\1 {HIDDEN}"),
     (
         re.compile(
             r"(?i)((?:passw(?:or)?d|secret|token|signature|credential|authorization|access_?key"
-            r"|api_?key)[\w-]*(?:=|[\"']\s*[:=]\s*)[\"']?)[^\s\"'&,;}]+"
+            r"|api_?key)[\w-]{0,20}(?:=|[\"']\s*[:=]\s*)[\"']?)[^\s\"'&,;}]+"
         ),
         rf"\1{HIDDEN}",
     ),
-    (re.compile(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*-----|\Z)"), HIDDEN),
+    (
+        re.compile(
+            r"(?s)-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(-----END [A-Z ]{0,40}-----|\Z)"
+        ),
+        HIDDEN,
+    ),
 )
 _FIRST = ("timestamp", "level", "event", "logger", "service", "process", "pool")
 _SHOWN_BEFORE = frozenset({*_FIRST, "exception", "host"})
@@ -50,17 +63,22 @@ class Cleaner:
         """Hide `secrets`, plain or as they stand in a URL."""
         known = {form for each in secrets for form in (each, quote(each, ""), unquote(each))}
         longest = sorted((s for s in known if len(s) >= _LEAST_SECRET), key=len, reverse=True)
+        # Names of fields, processes, tenants, actions: most of what is short comes again.
+        self._short = functools.lru_cache(maxsize=4096)(self._cleaned)
         self._known = re.compile("|".join(map(_found, longest))) if longest else None
 
     def text(self, text: str) -> str:
         """Return `text` without secrets, cut to a length that a log bears."""
-        if len(text) > _MOST:
-            text = f"{text[:_MOST]} … ({len(text):,} characters)"
+        return self._cleaned(text) if len(text) > _SHORT else self._short(text)
+
+    def _cleaned(self, text: str) -> str:
+        size, text = len(text), text[: _MOST + _MARGIN]
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
-        for pattern, instead in _SECRETS:
-            text = pattern.sub(instead, text)
-        return text
+        if _HINT.search(text.lower()) is not None:
+            for pattern, instead in _SECRETS:
+                text = pattern.sub(instead, text)
+        return text if size <= _MOST else f"{text[:_MOST]} … ({size:,} characters)"
 
     def value(self, value: object, depth: int = 0) -> object:
         """Return `value` as plain data without secrets; what is no plain data as its text."""
@@ -89,7 +107,12 @@ def _found(secret: str) -> str:
 
 
 def _tells(name: object, value: object) -> bool:
-    return isinstance(value, str) and _SECRET_NAME.search(str(name)) is not None
+    return isinstance(value, str) and _is_secret(str(name))
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def secrets_of(environment: Mapping[str, str]) -> list[str]:

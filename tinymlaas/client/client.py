@@ -18,8 +18,9 @@ from tinymlaas.client.access import SOURCE, Access
 from tinymlaas.client.errors import NoScheduler, NotFinished, Refused
 from tinymlaas.client.lines import Key, is_refusal
 from tinymlaas.client.orders import Source, Wish, order_of
-from tinymlaas.client.tracing import current_traceparent
+from tinymlaas.client.tracing import current_traceparent, sound
 from tinymlaas.client.watching import Watch
+from tinymlaas.contract.errors import UsageError
 from tinymlaas.contract.job_status import FetchedModule, JobStatus
 from tinymlaas.contract.messages import (
     CancelRequested,
@@ -138,6 +139,8 @@ class Client:
         Raises:
             UsageError: something of the order is malformed; says what.
         """
+        if traceparent is not None and not sound(traceparent):
+            raise UsageError("traceparent must be W3C trace context: 00-<32>-<16>-<2> of 0-9a-f")
         order, files = order_of(self.tenant, model, Wish(board=board, **wish))
         for data in files:
             self._access.upload(data)

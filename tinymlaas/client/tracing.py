@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 
 _API = "opentelemetry.trace"
+_SOUND = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def sound(traceparent: str | None) -> bool:
+    """Return whether what is said is W3C trace context of a version that we know."""
+    return traceparent is not None and _SOUND.fullmatch(traceparent) is not None
 
 
 def current_traceparent() -> str:

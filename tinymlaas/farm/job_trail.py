@@ -7,6 +7,7 @@ trace and the workers', is linked, not part of it: it may be merged, repeated, a
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from scheduler.effects import Key
@@ -51,9 +52,24 @@ class JobTrail:
         self._requests = requests
         self._results = results
         self._jobs: dict[Key, _Spans] = {}
+        self._told = ""  # the task whose end was logged last
 
-    def accepted(self, job: Job) -> str | None:
-        """See `Trail.accepted`."""
+    def planning(self, job: Job) -> str | None:
+        """See `Trail.planning`."""
+        own = None
+        if job.key not in self._jobs:
+            sender = context_of(job.traceparent)
+            own = self._begin(job)
+            self._phase(job, "wait", ago=_age(job))
+            said = {"sender_trace_id": sender[0].ids["trace_id"]} if own and sender else {}
+            if not job.replans:
+                waited = round(_age(job), 3)
+                _log.info("job begun", waited=waited, **said, **_named(job, own))
+        self._phase(job, "plan")
+        return own
+
+    def _begin(self, job: Job) -> str | None:
+        """Begin the spans of a job, at the time when it came: many wait, and none keeps a span."""
         request = self._tracing.begin(
             "request",
             links=context_of(job.traceparent, job.tracestate),
@@ -61,20 +77,12 @@ class JobTrail:
             facts=_whose(job)
             | {spans.PRIORITY: job.priority}
             | messaging("process", self._requests, job.job_id),
+            ago=_age(job),
         )
-        said = {}
-        if request.context is not None:
-            if job.traceparent is not None:
-                said["sender_trace_id"] = Context(job.traceparent).ids["trace_id"]
-            self._jobs[job.key] = _Spans(request)
-            self._phase(job, "wait")
-        own = request.context.traceparent if request.context else None
-        _log.info("job accepted", **_named(job, own or job.traceparent), **said)
-        return own
-
-    def planning(self, job: Job) -> None:
-        """See `Trail.planning`."""
-        self._phase(job, "plan")
+        if request.context is None:
+            return None
+        self._jobs[job.key] = _Spans(request)
+        return request.context.traceparent
 
     def planned(self, job: Job) -> None:
         """See `Trail.planned`."""
@@ -119,7 +127,10 @@ class JobTrail:
         said = {"work": work, "outcome": outcome, "cached": end.cached, "worker": end.worker}
         reasons = {"reasons": end.reasons} if end.reasons else {}
         seconds = round(end.seconds, 3)
-        _log.info("task ended", **names, **said, seconds=seconds, **reasons, **_named(job))
+        # Once for all that wanted it, of whom there may be thousands.
+        say = _log.debug if end.task_id == self._told else _log.info
+        self._told = end.task_id
+        say("task ended", **names, **said, seconds=seconds, **reasons, **_named(job))
         known = self._jobs.get(job.key)
         if known is None or (span := known.works.pop(end.action, None)) is None:
             return
@@ -144,10 +155,11 @@ class JobTrail:
 
     def ending(self, job: Job, event: JobEnded) -> None:
         """See `Trail.ending`."""
-        known = self._phase(job, "publish", Kind.PRODUCER)
-        known.set(
-            messaging("send", self._results, event.id) | {spans.STATE: event.data.state.value}
-        )
+        if job.key not in self._jobs:  # it never came to its turn
+            self._begin(job)
+        span = self._phase(job, "publish", Kind.PRODUCER)
+        span.set({spans.STATE: event.data.state.value})
+        span.set(messaging("send", self._results, event.id))
 
     def finished(self, job: Job, state: JobState) -> None:
         """See `Trail.finished`."""
@@ -166,13 +178,15 @@ class JobTrail:
         for key in [*self._jobs]:
             self._end(key, "let go of", "")
 
-    def _phase(self, job: Job, name: str, kind: Kind = Kind.INTERNAL) -> Span:
+    def _phase(self, job: Job, name: str, kind: Kind = Kind.INTERNAL, ago: float = 0.0) -> Span:
         """Have `job` begin something, by which it has ended what it did before."""
         known = self._jobs.get(job.key)
         if known is None:
             return NO_SPAN
         known.phase.end()
-        known.phase = self._tracing.begin(name, parent=known.request, kind=kind, facts=_whose(job))
+        known.phase = self._tracing.begin(
+            name, parent=known.request, kind=kind, facts=_whose(job), ago=ago
+        )
         return known.phase
 
     def _work(self, job: Job, need: Need) -> Span:
@@ -199,6 +213,11 @@ class JobTrail:
             span.end()
         known.request.set({spans.STATE: state})
         known.request.end(error)
+
+
+def _age(job: Job) -> float:
+    """Return for how many seconds a job has been here; its clock is `SystemClock`."""
+    return max(0.0, time.monotonic() - job.received)
 
 
 def _whose(job: Job) -> dict[str, Value]:

@@ -148,7 +148,7 @@ def test_the_logs_tell_the_same_ids(desk: Desk, collector: Collector) -> None:
     lines = [event for event in events(scheduler) if event.get("job_id") == "job-traced"]
     said = [event["event"] for event in lines]
     assert said == [
-        "job accepted",
+        "job begun",
         "task sent",
         "task ended",
         "task sent",

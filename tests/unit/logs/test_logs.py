@@ -216,6 +216,13 @@ def test_a_short_secret_is_no_part_of_a_word() -> None:
     assert cleaner.text("x0123456789abcdefx") == f"x{HIDDEN}x"
 
 
+def test_no_secret_is_left_half_at_the_cut() -> None:
+    secret = "0123456789abcdef" * 2
+    found = Cleaner([secret]).text("x" * (2048 - 20) + secret + "y" * 5000)
+    assert "0123" not in found
+    assert "7,060 characters" in found
+
+
 def test_endless_values_are_cut() -> None:
     found = Cleaner().event({"line": "x" * 1_000_000, "nan": float("nan"), "in": {"y": {"z": {}}}})
     assert len(as_json(found)) < 10_000

@@ -17,9 +17,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.services.collector import Collector
 from tests.unit.scaffold.project import ROOT
-from tinymlaas.client.tracing import current_traceparent
+from tinymlaas.client import Client
+from tinymlaas.client.tracing import current_traceparent, sound
 from tinymlaas.contract.errors import UsageError
 from tinymlaas.farm.spans import open_tracing
+from tinymlaas.farm_settings import FarmSettings
 from tinymlaas.otlp import OtlpTracing
 from tinymlaas.tracing import NO_SPAN, Context, Kind, NoTracing, traces_wanted
 
@@ -242,6 +244,7 @@ def test_whatever_the_collector_does_the_end_is_bounded(
 SILENT = """
 import sys
 from tinymlaas.farm.spans import open_tracing
+from tinymlaas.farm_settings import FarmSettings
 tracing = open_tracing(True, "x", {})
 tracing.begin("lost").end()
 tracing.close(0.5)
@@ -260,6 +263,7 @@ def test_a_process_ends_though_the_collector_is_silent() -> None:
 FORK = """
 import os, sys
 from tinymlaas.farm.spans import open_tracing
+from tinymlaas.farm_settings import FarmSettings
 tracing = open_tracing(True, "x", {})
 tracing.begin("before").end()
 pid = os.fork()
@@ -299,3 +303,14 @@ def test_a_client_sends_the_callers_context_or_makes_one() -> None:
         assert span.context is not None
         assert current_traceparent() == span.context.traceparent
     tracing.close()
+
+
+@pytest.mark.parametrize(
+    "said", ["garbage", "", f"01-{'1' * 32}-{'2' * 16}-01", f"00-{'A' * 32}-{'2' * 16}-01"]
+)
+def test_what_is_no_trace_context_is_told_before_anything_is_sent(said: str) -> None:
+    settings = FarmSettings(amqp_url="amqp://nowhere.invalid", bucket="none")
+    with Client(settings) as client, pytest.raises(UsageError, match="traceparent"):
+        client.submit(b"model", "host", traceparent=said)
+    assert not sound(said)
+    assert sound(SAMPLED.traceparent)
