@@ -11,6 +11,7 @@ a descriptor that no job has once it is asked to do anything.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,13 +39,15 @@ _FACTS = (
 _LINKS = {"mounts": "self/mounts", "net": "self/net"}
 _LEAST_PIDS = 301  # the kernel takes no smaller kernel.pid_max
 _PLAIN = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+_MEMORY = (b"RssAnon:", b"RssShmem:", b"VmSwap:", b"VmPTE:", b"HugetlbPages:")
+_NO_PROCESS = (errno.ESRCH, errno.EINVAL, errno.ENOENT)
 _MOST_BYTES = 1 << 16  # of a status or a fdinfo
 _ROOM = "size=64k,nr_inodes=64,mode=0755"
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process holds: threads, and memory that is in no file, in bytes."""
+    """What a process holds: threads, and bytes of memory in no file, with its page tables."""
 
     threads: int
     memory: int
@@ -52,9 +55,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class _Status:
-    """What proc(5)'s status says of a process: `inside` is its pid in each namespace it is in."""
+    """What proc(5)'s status says: `inside` is the pid in each namespace; no `memory`: gone."""
 
-    usage: Usage
+    threads: int
+    memory: int | None
     inside: tuple[int, ...]
 
 
@@ -65,17 +69,21 @@ class Processes:
         """Read by `descriptor`, of the job's `own` /proc or of one that shows others as well."""
         self._proc = descriptor
         self._own = own
-        self._depth = 1 if own else len(self._status("self").inside)
+        self._depth = 1 if own else len(self._status("self/status").inside)
 
     def usages(self) -> Iterator[Usage]:
-        """Yield what each holds now."""
+        """Yield what each holds now; who ends meanwhile is left out.
+
+        Raises:
+            OSError: they cannot be told or read here, so that no limit would hold.
+        """
         for name in os.listdir(self._proc):
             if not name.isdecimal():
                 continue
-            with contextlib.suppress(OSError):
-                status = self._status(name)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                status = self._status(f"{name}/status")
                 if status.inside[-1] != 1 and self._is_of_job(int(name), status):
-                    yield status.usage
+                    yield self._usage(name, status)
 
     def show_ourselves(self) -> None:
         """Have this process in the job's /proc; to be called by it while it still may mount.
@@ -98,29 +106,52 @@ class Processes:
             return True
         if len(status.inside) != self._depth:
             return False
-        found = os.pidfd_open(status.inside[-1])
+        try:
+            found = os.pidfd_open(status.inside[-1])
+        except OSError as error:
+            if error.errno in _NO_PROCESS:  # ours of that number is a thread, or nobody
+                return False
+            raise
         try:
             # Whose pid that is in the namespace of the /proc that we read by.
             return b"\nPid:\t%d\n" % pid in self._read(f"self/fdinfo/{found}")
         finally:
             os.close(found)
 
-    def _status(self, name: str) -> _Status:
-        """Return what is said of process `name`.
+    def _usage(self, name: str, status: _Status) -> Usage:
+        """Return what process `name` holds. Once its first thread has ended, another one knows."""
+        if status.memory is None:
+            for thread in self._threads(name):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    found = self._status(f"{name}/task/{thread}/status").memory
+                    if found is not None:
+                        return Usage(status.threads, found)
+        return Usage(status.threads, status.memory or 0)
+
+    def _threads(self, name: str) -> list[str]:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        folder = os.open(f"{name}/task", flags, dir_fd=self._proc)
+        try:
+            return os.listdir(folder)
+        finally:
+            os.close(folder)
+
+    def _status(self, path: str) -> _Status:
+        """Return what is said of a process or thread.
 
         The first line is a name that the process chooses: lines end at a line feed and nowhere
         else, and ours are told by how they begin.
         """
-        threads = memory = 0
+        threads, memory = 0, None
         inside: tuple[int, ...] = (0,)
-        for line in self._read(f"{name}/status").split(b"\n"):
+        for line in self._read(path).split(b"\n"):
             if line.startswith(b"Threads:"):
                 threads = int(line.split()[1])
             elif line.startswith(b"NSpid:"):
                 inside = tuple(map(int, line.split()[1:]))
-            elif line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
-                memory += int(line.split()[1]) << 10
-        return _Status(Usage(threads, memory), inside)
+            elif line.startswith(_MEMORY):
+                memory = (memory or 0) + (int(line.split()[1]) << 10)
+        return _Status(threads, memory, inside)
 
     def _read(self, path: str) -> bytes:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)

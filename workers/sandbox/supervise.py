@@ -95,6 +95,10 @@ def _end(connection: socket.socket, what: dict[str, object]) -> None:
     connection.sendall(frame(END, json.dumps(what).encode()[:CHUNK]))
 
 
+class _Uncounted(Exception):
+    """What a job holds is not to be seen."""
+
+
 class _Job:
     """The job's process and what comes from it."""
 
@@ -134,6 +138,13 @@ class _Job:
         for descriptor in (*self._pipes, self._process, self._letterbox):
             poll.register(descriptor, select.POLLIN)  # type: ignore[arg-type]
         poll.register(self._connection, select.POLLRDHUP)
+        try:
+            self._watch(poll)
+        except _Uncounted as error:
+            _end(self._connection, {"reason": "setup", "said": str(error)})
+
+    def _watch(self, poll: select.poll) -> None:
+        self._count()  # at once: where it cannot be done, a job that does nothing tells of it
         look = 0.0
         while True:
             ready = {descriptor for descriptor, _ in poll.poll(_LOOK_SECONDS * 1000)}
@@ -213,11 +224,7 @@ class _Job:
             return "time"
         if self._others is None:
             return ""
-        processes = threads = memory = 0
-        for usage in self._others.usages():
-            processes += 1
-            threads += usage.threads
-            memory += usage.memory
+        processes, threads, memory = self._count()
         for place in (JOB, _SHM):
             facts = os.statvfs(place)
             memory += (facts.f_blocks - facts.f_bfree) * facts.f_frsize
@@ -226,6 +233,22 @@ class _Job:
         if threads > self._limits.threads:
             return "threads"
         return "memory" if memory > self._limits.memory else ""
+
+    def _count(self) -> tuple[int, int, int]:
+        """Return how many processes and threads there are, and the bytes that they hold.
+
+        Raises:
+            _Uncounted: that is not to be seen, so that no limit would hold.
+        """
+        if self._others is None:
+            return 0, 0, 0
+        try:
+            found = list(self._others.usages())
+        except OSError as error:
+            raise _Uncounted(f"a job's processes cannot be counted: {error}") from error
+        if not found:  # its first one is there until we wait for it
+            raise _Uncounted("a job's processes cannot be counted: none is to be seen in /proc")
+        return len(found), sum(x.threads for x in found), sum(x.memory for x in found)
 
     def _reap(self) -> None:
         """Collect orphans, which become ours; the job's own process is waited for elsewhere."""

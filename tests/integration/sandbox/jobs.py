@@ -150,3 +150,30 @@ def leave_noise() -> None:
     """End while children still write as fast as they can."""
     for _ in range(4):
         subprocess.Popen([sys.executable, "-S", "-c", "while True: print('y' * 9999)"])
+
+
+def headless_hunger() -> None:
+    """Take memory in processes whose first thread has ended, which then show no size."""
+    libc = ctypes.CDLL(None)
+    for _ in range(8):
+        if os.fork() == 0:
+            threading.Thread(target=_hold, args=(48,)).start()
+            libc.syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)  # exit(2): this thread's
+    time.sleep(60)
+
+
+def _hold(mib: int) -> None:
+    kept = b"x" * (mib * _MIB)
+    time.sleep(60)
+    del kept
+
+
+def table_hunger() -> None:
+    """Take memory for page tables alone: of a mapping that is never written to."""
+    size, step, no_reserve, no_huge = 256 << 30, 2 * _MIB, 0x4000, 15
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | no_reserve
+    memory = mmap.mmap(-1, size, flags=flags, prot=mmap.PROT_READ)
+    memory.madvise(no_huge)
+    for place in range(0, size, step):
+        memory[place]
+    time.sleep(60)

@@ -111,6 +111,12 @@ def test_memory_that_no_size_shows_is_not_given(small: None) -> None:
         job("lie_about_size")
 
 
+@pytest.mark.parametrize("name", ["headless_hunger", "table_hunger"])
+def test_memory_is_counted_wherever_the_kernel_keeps_it(small: None, name: str) -> None:
+    with pytest.raises(CompilerCrashed, match="more than 256 MiB of memory"):
+        job(name)
+
+
 def test_threads_are_counted(small: None) -> None:
     with pytest.raises(CompilerCrashed, match=r"more than 1024 threads|can't start new thread"):
         job("many_threads")
