@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,6 +103,25 @@ def test_each_tenant_has_a_file_and_a_user_of_its_own(up: Up) -> None:
     assert (up.env["TINYMLAAS_TENANT"], rival["TINYMLAAS_TENANT"]) == ("acme", "rival")
     for name in ("TINYMLAAS_AMQP_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         assert len({up.env[name], rival[name], operator[name]}) == 3
+
+
+def test_the_status_page_is_opened_by_a_token_of_its_own(up: Up) -> None:
+    """It is asked with the scheduler's user, which has its role's rights and no others."""
+    file = up.state / "status-token"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    token = file.read_text().strip()
+    url = up.env["TINYMLAAS_METRICS_SCHEDULER"].removesuffix("metrics")
+    assert f"status page at {url}" in up.said()
+    assert page(url)[0] == 401
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        shown = answer.read().decode()
+    assert "workers busy" in shown, "it knows how the farm stands"
+    assert token not in up.said()
+    assert all(token not in each.read_text() for each in up.state.glob("*env"))
+    for name, pid in up.pids().items():
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+        assert (token.encode() in environment) == (name == "scheduler"), name
 
 
 def test_no_process_but_the_signer_has_the_key(up: Up) -> None:
