@@ -12,24 +12,18 @@ from scheduler.effects import Call, Effect, Key, Kill, Send
 from scheduler.jobs import Job
 from scheduler.meter import Meter, PoolNow
 from scheduler.planning import Need
+from scheduler.sending import kill_message, roll_call, task_message
 from scheduler.suspects import Suspects
 from scheduler.trail import Trail
 from scheduler.wanted import Action, Pool
 from tinymlaas.contract.digest import sha256
 from tinymlaas.contract.pool_messages import (
-    PoolTask,
-    RollCall,
-    RollCalled,
     TaskEnd,
-    TaskKill,
-    TaskKilled,
-    TaskSent,
     TaskStanding,
     TaskStatus,
     WorkerStanding,
 )
 
-SOURCE = "tinymlaas/scheduler"
 _REMEMBERED = 10_000
 _NO_END = frozenset({TaskStatus.KILLED, TaskStatus.RETRY, TaskStatus.SUSPECT})  # of the work
 _UNSEEN_SENDINGS = 10  # of a task that no worker begins, as one that none can read
@@ -130,9 +124,7 @@ class Actions:
         self._kill_task(action.need.pool, action.task_id, action.need.action)
 
     def _kill_task(self, pool: str, task_id: str, action: str) -> None:
-        kill = TaskKill(task_id=task_id, action=action)
-        event = TaskKilled(id=f"kill-{task_id}", source=SOURCE, data=kill)
-        self._effects.append(Kill(pool, event.encoded()))
+        self._effects.append(Kill(pool, kill_message(task_id, action)))
 
     def kill_unwanted(self, now: float, all_planned: Callable[[], bool]) -> None:
         """Kill what workers do for nobody: the scheduler before us sent it, or its kill was lost.
@@ -161,8 +153,7 @@ class Actions:
         """
         self._send_from = now + self._policy.settle_seconds
         for name in names:
-            roll_call = RollCalled(id=f"roll-call-{now!r}", source=SOURCE, data=RollCall(pool=name))
-            self._effects.append(Call(name, roll_call.encoded()))
+            self._effects.append(Call(name, roll_call(name, now)))
         for pool in self.pools.values():
             for digest in sorted(pool.out):
                 action = self._actions.get(digest)
@@ -362,25 +353,9 @@ class Actions:
         action.begun = {}
         action.patience = 1 if action.suspect else DEATHS
         pool.out.add(action.need.action)
-        first, sent = next(iter(action.waiters.values())), self._trail.sent(action)
-        task = PoolTask(
-            task_id=action.task_id,
-            action=action.need.action,
-            pool=pool.name,
-            service=action.need.service,
-            seconds=self._policy.build_seconds,
-            suspect=action.suspect,
-            work=action.need.work,
-            links=sent.others if sent else (),
-        )
-        event = TaskSent(
-            id=action.task_id,
-            source=SOURCE,
-            data=task,
-            traceparent=sent.traceparent if sent else first.traceparent,
-            tracestate=None if sent else first.tracestate,
-        )
-        self._effects.append(Send(pool.name, event.encoded()))
+        sent = self._trail.sent(action)
+        message = task_message(action, self._policy.build_seconds, sent)
+        self._effects.append(Send(pool.name, message))
 
     def without_workers(self, digest: str) -> bool:
         """Return whether there is nobody now who could do an action."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from scheduler.actions import SOURCE, Actions
+from scheduler.actions import Actions
 from scheduler.effects import Announce, Effect, Key
 from scheduler.fair import FairQueue
 from scheduler.jobs import Job
 from scheduler.pools_known import PoolsKnown
 from scheduler.ports import Clock
+from scheduler.sending import SOURCE
 from scheduler.standing import details_of, progress_of, standing_of
 from tinymlaas.contract.messages import JobChanged, JobName, JobStanding
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from scheduler.actions import SOURCE
 from scheduler.choice import conclude
 from scheduler.jobs import Job, Plan
+from scheduler.sending import SOURCE
 from scheduler.wanted import Action
 from tinymlaas.contract.digest import digest_of, sha256
 from tinymlaas.contract.messages import CompileOrder, JobEnd, JobEnded, JobState

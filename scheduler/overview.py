@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator
 from itertools import islice
 
-from scheduler.actions import SOURCE
 from scheduler.core import Core
 from scheduler.jobs import Job, Step
+from scheduler.sending import SOURCE
 from scheduler.standing import progress_of, short_wait
 from scheduler.wanted import Pool
 from tinymlaas.contract.messages import JobState
