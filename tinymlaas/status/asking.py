@@ -25,7 +25,7 @@ from tinymlaas.contract.wire import MAX_TRUSTED_BYTES, MalformedMessage, loads, 
 from tinymlaas.status.http import Busy
 
 SOURCE = "tinymlaas/status"
-LISTED = 100  # jobs of each kind that are asked for
+LISTED = 50  # jobs of each kind that are asked for
 _FRESH_SECONDS = 1.5
 _PATIENCE_SECONDS = 2.0
 _REMEMBERED = 128  # questions of which the last answer is kept
@@ -84,9 +84,12 @@ class Asking:
         Raises:
             Busy: too many different things are asked.
         """
-        question = QueueQuestion(reply=self._reply, jobs=LISTED, tenant=tenant)
-        event = QueueAsked(id=f"page-{tenant or ''}", source=SOURCE, data=question)
-        return self._answer(("", tenant or ""), STATUS_KEY, event.encoded())
+
+        def question() -> bytes:
+            asked = QueueQuestion(reply=self._reply, jobs=LISTED, tenant=tenant)
+            return QueueAsked(id=f"page-{tenant or ''}", source=SOURCE, data=asked).encoded()
+
+        return self._answer(("", tenant or ""), STATUS_KEY, question)
 
     def job(self, tenant: str, job_id: str) -> Seen:
         """Return a `JobChanged`, whose state is None for a job that is not unfinished.
@@ -94,9 +97,12 @@ class Asking:
         Raises:
             Busy: too many different things are asked.
         """
-        name = JobName(tenant=tenant, job_id=job_id, reply=self._reply, details=True)
-        event = StatusAsked(id=uuid.uuid4().hex, source=SOURCE, data=name)
-        return self._answer((tenant, job_id), sent_by(tenant, STATUS_KEY), event.encoded())
+
+        def question() -> bytes:
+            name = JobName(tenant=tenant, job_id=job_id, reply=self._reply, details=True)
+            return StatusAsked(id=uuid.uuid4().hex, source=SOURCE, data=name).encoded()
+
+        return self._answer((tenant, job_id), sent_by(tenant, STATUS_KEY), question)
 
     def hear(self, body: bytes, answer: bool) -> None:
         """Take a message of the reply queue; what is none is passed over."""
@@ -124,7 +130,7 @@ class Asking:
                 question.at = datetime.now(UTC)
                 self._heard.notify_all()
 
-    def _answer(self, key: Key, routing: str, body: bytes) -> Seen:
+    def _answer(self, key: Key, routing: str, asked: Callable[[], bytes]) -> Seen:
         with self._heard:
             question = self._known.setdefault(key, _Question())
             self._known.move_to_end(key)
@@ -136,7 +142,7 @@ class Asking:
             if ask:
                 _count(self._jobs if key[0] else self._overviews, now)
                 question.asked_at = now
-        sent = self._send(routing, body) if ask else True
+        sent = self._send(routing, asked()) if ask else True
         with self._heard:
             # An answer under way is waited for, but not one by who has left the last one out.
             left = question.asked_at + _PATIENCE_SECONDS - time.monotonic()

@@ -61,6 +61,8 @@ class Templates:
 
 def clean(text: str) -> str:
     """Return `text` with characters that are not seen, or turn text around, written out."""
+    if text.isprintable():  # as nearly all is
+        return text
     text = text.replace("\t", _TAB)
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
