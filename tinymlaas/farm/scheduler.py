@@ -44,7 +44,7 @@ from workers.sources import service_digest
 
 _LOOK_SECONDS = 0.5
 _STALE_SECONDS = 30.0
-_SWITCH_SECONDS = 0.001
+_SWITCH_SECONDS = 0.0002
 _log = get_logger(__name__)
 
 
