@@ -36,4 +36,4 @@ step scripts/docs_site.sh
 step .venv/bin/python -m deploy.check
 [ -z "$lint_only" ] || exit 0
 # One more than there are processors: many tests wait for a broker, a drain or a lease.
-step .venv/bin/pytest -n 3 ${select[@]+"${select[@]}"}
+step .venv/bin/pytest -n 3 --durations=25 ${select[@]+"${select[@]}"}

@@ -34,3 +34,20 @@ class Together(LoadScopeScheduling):
 # The group marks of xdist 3.8 (--dist loadgroup) have no effect with pytest 9.2.
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Together:
     return Together(config, log)
+
+
+class AtOnce:
+    """Names a test that failed when it fails: the whole takes a quarter of an hour."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter is not None:
+            reporter.write_line(f"FAILED {report.nodeid} ({report.when})")
+
+
+def pytest_configure(config: Any) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(AtOnce(config))
