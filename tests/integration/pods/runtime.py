@@ -123,6 +123,10 @@ def _mounts(spec: dict[str, Any]) -> None:
             Path(place).mkdir(parents=True, exist_ok=True)
             size = f"size={mount['size']}," if mount["size"] else ""
             linux.mount("tmpfs", place, linux.MS_NOSUID | linux.MS_NODEV, f"{size}mode=0777")
+        # What stands for the image lies where it lies on this machine, and that may be below /tmp.
+        for path in spec["image"]:
+            if Path(path).is_relative_to(mount["at"]):
+                _bind(path, f"{root}{path}", read_only=True)
     for path, content in spec["files"].items():
         Path(root, path[1:]).parent.mkdir(parents=True, exist_ok=True)
         Path(root, path[1:]).write_text(content)

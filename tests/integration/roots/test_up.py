@@ -23,6 +23,7 @@ from tests.services import stub_compiler
 from tests.services.stub_compiler import Stub
 from tests.unit.scaffold.project import ROOT
 from tinymlaas.keyrings import rotate
+from tinymlaas.telemetry.table import METRICS
 from workers import guardian
 
 VARIABLES = ("TINYMLAAS_AMQP_URL", "TINYMLAAS_S3_ENDPOINT", "TINYMLAAS_S3_BUCKET",
@@ -159,15 +160,15 @@ def test_a_job_goes_through_and_is_counted(up: Up, stub: Stub) -> None:
     assert found["tinymlaas_job_wait_seconds_count", "standard"] >= 2
     assert found["tinymlaas_compile_seconds_count", "stub", "built"] >= 1
     assert found["tinymlaas_compile_seconds_sum", "stub", "built"] > 0
-    assert found["tinymlaas_prepare_seconds_count", "done"] == 1
+    assert found["tinymlaas_prepare_seconds_count", "inspect", "done"] == 1
     assert found["tinymlaas_cache_hits_total", "scheduler"] >= 1
     assert found["tinymlaas_scheduler_active",] == 1
     assert found["process_resident_memory_bytes",] > 0
     up.until(lambda: values(scheduler)["tinymlaas_pool_workers", "stub", "idle"] == 1)
     of_worker = values(worker)
-    assert of_worker["tinymlaas_worker_busy_seconds_total",] > 0
-    assert of_worker["tinymlaas_worker_tasks_total", "built"] >= 1
-    assert of_worker["tinymlaas_module_bytes_sum",] > 0
+    assert of_worker["tinymlaas_worker_busy_seconds_total", "stub"] > 0
+    assert of_worker["tinymlaas_worker_tasks_total", "built", "stub"] >= 1
+    assert of_worker["tinymlaas_module_bytes_sum", "stub"] > 0
     with Client(up.env) as client:
         jobs = {f"same-{number}": "done" for number in range(5)}
         for job in jobs:
@@ -175,9 +176,9 @@ def test_a_job_goes_through_and_is_counted(up: Up, stub: Stub) -> None:
         client.await_states(jobs)
     assert stub.begun().count("same") == 1
     up.until(lambda: values(scheduler)["tinymlaas_merges_total",] >= 1)
-    known = {"compiler", "found_by", "le", "outcome", "pool", "process", "service", "state"}
-    known |= {"tenant_class", "version"}
+    known = {label for metric in METRICS for label in metric.labels} | {"le"}
     assert labels(scheduler) | labels(worker) <= known
+    assert not known & {"job", "job_id", "tenant", "action", "task_id", "model", "name"}
 
 
 def test_health_of_each_process(up: Up) -> None:
