@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.integration.chaos.takeover import TAKEOVER_SECONDS, kill_active_scheduler
 from tests.services.farm import farm
 from tests.services.stub_compiler import install
@@ -9,6 +11,8 @@ from tinymlaas.contract.messages import JobState
 from workers import guardian
 
 
+# Each day tests/integration/roots has a second scheduler take over; this one counts the seconds.
+@pytest.mark.slow
 def test_the_other_scheduler_takes_over_and_jobs_in_flight_finish() -> None:
     with guardian.scratch("takeover") as folder:
         stub = install(folder / "stub")

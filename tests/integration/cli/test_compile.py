@@ -117,6 +117,7 @@ def test_the_development_key_is_announced_once_and_private(
     assert cli("keys", "show").out == key.with_suffix(".pub").read_text()
 
 
+@pytest.mark.slow
 def test_forged_modules_are_refused_with_the_reason(cli: Cli, model: Path, tmp_path: Path) -> None:
     result = compile_for(cli, model, "host", tmp_path / "out")
     module = Path(result["module"])

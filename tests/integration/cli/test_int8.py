@@ -148,6 +148,7 @@ def test_a_compiler_that_does_not_read_the_format(cli: Cli, tmp_path: Path) -> N
     assert ran.json["reasons"] == ["does not read onnx models"]
 
 
+@pytest.mark.slow
 def test_quantised_on_the_way(cli: Cli, tmp_path: Path) -> None:
     ran = cli(
         *("compile", DIGITS / "digits.onnx", "--int8", "--board", BOARD, "-o", tmp_path, "--json"),

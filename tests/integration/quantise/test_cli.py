@@ -8,6 +8,7 @@ pytest.importorskip("tflite_micro", reason="tflite-micro (extra 'tflm') is not i
 MODEL, SAMPLES = DIGITS / "digits.onnx", DIGITS / "test_digits.npz"
 
 
+@pytest.mark.slow
 def test_quantize_writes_a_model_that_compiles(cli):
     done = cli("quantize", MODEL, "--calibration", SAMPLES, "-o", "small.tflite", "--json")
     assert done.status == 0, done.err
