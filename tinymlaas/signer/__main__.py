@@ -21,7 +21,7 @@ from tinymlaas.log_lines import CONSOLE, LOG_FORMAT_VARIABLE, Cleaner, LineForma
 from tinymlaas.settings import from_environment
 from tinymlaas.signer.leave import Leave
 from tinymlaas.signer.ready import Ready
-from tinymlaas.signer.serving import Server, listen
+from tinymlaas.signer.serving import Server, leave_nothing, listen
 
 _PR_SET_DUMPABLE = 4
 _WRONG_ENVIRONMENT = 2
@@ -47,13 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         builder = pool_builder(asked.pool) if asked.pool else LOCAL_BUILDER
         key = signing_key(asked.keys or from_environment().keys, builder)
         server = Server(key.signer, Leave(builder, asked.pool))
-        listener = listen(asked.socket)
+        listener = listen(asked.socket, make_folder=not asked.life)
     except TinymlaasError as error:
         _say(Ready(wrong=error.reasons))
         return _WRONG_ENVIRONMENT
     with listener:
         _say(Ready(str(key.private_path), str(key.public_path), created=key.created))
         server.serve(listener, sys.stdin.fileno() if asked.life else _until_told())
+    if asked.life:
+        leave_nothing(asked.socket)
     return 0
 
 

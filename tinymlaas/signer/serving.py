@@ -30,14 +30,18 @@ _WAITING = 64  # connections that wait for their turn
 _log = logging.getLogger(__name__)
 
 
-def listen(path: Path) -> socket.socket:
-    """Return a socket that listens at `path`, in a folder (made 0700) that only we may enter.
+def listen(path: Path, *, make_folder: bool) -> socket.socket:
+    """Return a socket that listens at `path`, in a folder (0700) that only we may enter.
+
+    The folder is made if `make_folder`. Where it is the scratch of who started us it is not: it may
+    have been removed meanwhile, as its owner was killed, and nobody would remove ours.
 
     Raises:
         Failure: others may enter the folder, or it cannot be used.
     """
     try:
-        files.make_private_folder(path.parent)
+        if make_folder:
+            files.make_private_folder(path.parent)
         found = path.parent.stat()
         if found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise Failure(
@@ -50,6 +54,13 @@ def listen(path: Path) -> socket.socket:
     except OSError as error:
         raise Failure(f"cannot listen at {path}: {error.strerror or error}") from error
     return listener
+
+
+def leave_nothing(path: Path) -> None:
+    """Remove the socket at `path` and its folder, whose owner has ended and may have missed it."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()
 
 
 class Server:

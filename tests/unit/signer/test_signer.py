@@ -147,6 +147,20 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     own.close()
 
 
+def test_the_folder_of_a_worker_that_was_killed_does_not_come_back(tmp_path: Path) -> None:
+    """Its guardian may have removed it before the signer came to listen there, or just after."""
+    command = [sys.executable, "-m", "tinymlaas.signer", "--life", "--pool", "tvm"]
+    command += ["--keys", str(tmp_path / "keys")]
+    gone, there = tmp_path / "gone", tmp_path / "there"
+    there.mkdir(mode=0o700)
+    refused = [*command, "--socket", str(gone / "socket")]
+    told = subprocess.run(refused, input=b"", capture_output=True, timeout=60, check=False)
+    assert b"cannot listen at" in told.stdout
+    assert not gone.exists()
+    subprocess.run([*command, "--socket", str(there / "socket")], input=b"", timeout=60, check=True)
+    assert not there.exists()
+
+
 def test_a_sidecar_ends_when_it_is_told_to(tmp_path: Path) -> None:
     """With 0 and not by the signal, which the first process of a container never dies of."""
     places = ("--keys", str(tmp_path / "keys"), "--socket", str(tmp_path / "s" / "socket"))
