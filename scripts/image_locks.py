@@ -165,7 +165,7 @@ def _compile(requirements: Sequence[str], *more: str) -> str:
         *(str(Path(sys.executable).with_name("uv")), "pip", "compile", "-"),
         *("--python-version", PYTHON, "--python-platform", PLATFORM),
         *("--constraint", str(ROOT / "constraints.txt"), "--generate-hashes"),
-        *("--only-binary", ":all:", "--no-header", "--no-annotate", "--no-emit-index-url"),
+        *("--only-binary", ":all:", "--no-header", "--no-annotate"),
         *more,
     ]
     ran = subprocess.run(
