@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     _log_to_stderr(logging.WARNING if asked.life else logging.INFO, asked.pool or "")
     _keep_to_ourselves()
+    # Before anybody hears that we are ready: who hears it may tell us to end at once.
+    life = sys.stdin.fileno() if asked.life else _until_told()
     try:
         builder = pool_builder(asked.pool) if asked.pool else LOCAL_BUILDER
         key = signing_key(asked.keys or from_environment().keys, builder)
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _WRONG_ENVIRONMENT
     with listener:
         _say(Ready(str(key.private_path), str(key.public_path), created=key.created))
-        server.serve(listener, sys.stdin.fileno() if asked.life else _until_told())
+        server.serve(listener, life)
     if asked.life:
         leave_nothing(asked.socket)
     return 0
