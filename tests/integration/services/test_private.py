@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import stat
 import time
 from pathlib import Path
@@ -37,9 +36,12 @@ def processes_in(folder: Path) -> list[str]:
 
 
 def sockets(ports: tuple[int, ...]) -> list[Path]:
-    """Those of the server with these ports; others may be started at any time."""
-    ours = "|".join(str(port + COMPANION) for port in ports)
-    return [path for path in Path("/tmp").glob("seaweedfs-*.sock") if re.search(ours, path.name)]
+    """Those of the server with these ports, by kind: one that was killed with its owner may have
+    left the socket of another kind at one of them.
+    """
+    kinds = zip(("master", "volume", "filer", "admin", "s3"), ports, strict=True)
+    paths = [Path(f"/tmp/seaweedfs-{kind}-grpc-{port + COMPANION}.sock") for kind, port in kinds]
+    return [path for path in paths if path.exists()]
 
 
 def put_message(url: str) -> None:
