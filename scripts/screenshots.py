@@ -76,7 +76,7 @@ def take(browser: Any, url: str, only: list[str]) -> None:
         done = acme.submit(**DIGITS_JOB, board=BOARDS[0])
         browser.get(f"{url}/jobs/acme/{done.id}")
         until(lambda: (done.status().candidates_done or 0) >= 4)
-        until(lambda: "Log of what runs now" in browser.page_source, 5)
+        until(lambda: "Log of what runs now" in browser.page_source)
         shown("job-running")
         done.result(PATIENCE)
         for number, objective in enumerate(("flash", "ram", "latency", "flash", "latency")):
@@ -87,7 +87,7 @@ def take(browser: Any, url: str, only: list[str]) -> None:
             who = lab if number % 3 else acme
             who.submit(**DIGITS_JOB, board=BOARDS[1 + number % (len(BOARDS) - 1)], priority=number)
         browser.get(url)
-        until(lambda: len(browser.find_elements("css selector", "td.progress .stage")) >= 3, 60)
+        until(lambda: len(browser.find_elements("css selector", "td.progress .stage")) >= 3)
         shown("overview")
         browser.get(f"{url}/jobs/acme/{done.id}")
         shown("job-done")
@@ -97,10 +97,12 @@ def take(browser: Any, url: str, only: list[str]) -> None:
         raise SystemExit("\n".join(said))
 
 
-def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Return when it holds, or after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not holds():
+def until(holds: Callable[[], bool]) -> None:
+    """Return when it holds; where it never does there is nothing to be pictured."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            raise SystemExit("what the picture is to show did not come about")
         time.sleep(0.2)
 
 

@@ -161,25 +161,50 @@ class _Timely(socket.SocketIO):
         return count
 
 
+class _Lines(io.BufferedReader):
+    """A request's lines. One with a CR within is none: our parser would end a header there, and who
+    has passed it on did not, so what was one header's value would be a header of its own.
+    """
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
+            raise ConnectionAbortedError("a line of the request has a CR within")
+        return line
+
+
 class _Handler(BaseHTTPRequestHandler):
     pages: Pages
     places: threading.Semaphore
     scrapes: threading.Semaphore
+    form: bytes | None
     server_version = "tinymlaas"
     sys_version = ""
 
     def setup(self) -> None:
         super().setup()
-        self.rfile = io.BufferedReader(
-            _Timely(self.connection, time.monotonic() + _REQUEST_SECONDS)
-        )
+        self.rfile = _Lines(_Timely(self.connection, time.monotonic() + _REQUEST_SECONDS))
 
     def parse_request(self) -> bool:
-        """See `BaseHTTPRequestHandler`: line and headers have come."""
+        """See `BaseHTTPRequestHandler`: line and headers have come. Then so does the form, before
+        it has any of the places.
+        """
         sound = super().parse_request()
+        if sound and self.headers.get_payload():  # the parser takes that for the headers' end
+            self.send_error(HTTPStatus.BAD_REQUEST, "one of the headers is none")
+            sound = False
+        self.form = self._form() if sound else b""
         if isinstance(self.server, _Server):
             self.server.heard(self.connection)
         return sound
+
+    def _form(self) -> bytes | None:
+        """Return what comes after the headers, None if it is more than any form of ours."""
+        said_length = self.headers.get("Content-Length") or "0"
+        if not (said_length.isdecimal() and len(said_length) < 10):
+            return None
+        length = int(said_length)
+        return None if length > MOST_FORM_BYTES else self.rfile.read(length)
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -227,14 +252,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Return a page of the site. Whatever goes wrong with it is told in a line, only that."""
         site = self.pages.site
         assert site is not None  # noqa: S101 - for the type checker: the caller has asked
+        if self.form is None:
+            return said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "that is too much")
         try:
-            said_length = self.headers.get("Content-Length") or "0"
-            length = int(said_length) if said_length.isdecimal() else MOST_FORM_BYTES + 1
-            if length > MOST_FORM_BYTES:
-                return said(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "that is too much")
-            return site(self._request(self.rfile.read(length) if length else b""))
-        except TimeoutError:
-            raise
+            return site(self._request(self.form))
         except Exception:
             _log.exception("a page could not be made: %s %a", self.command, self.path[:200])
             return said(HTTPStatus.INTERNAL_SERVER_ERROR, "this page broke; the log says how")

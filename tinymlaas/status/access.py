@@ -151,5 +151,6 @@ def _digest(text: str) -> bytes:
 
 
 def _cookie(value: str, seconds: int, *, secure: bool) -> str:
-    kept = f"{COOKIE}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict"
+    # Lax, not Strict, by which who follows a link to a job from a chat would have to sign in again.
+    kept = f"{COOKIE}={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax"
     return f"{kept}; Secure" if secure else kept

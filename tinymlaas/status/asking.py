@@ -28,6 +28,7 @@ SOURCE = "tinymlaas/status"
 LISTED = 50  # jobs of each kind that are asked for
 _FRESH_SECONDS = 1.5
 _PATIENCE_SECONDS = 2.0
+_SILENT_SECONDS = 15.0  # after which who did not answer is waited for again
 _REMEMBERED = 128  # questions of which the last answer is kept
 # Different ones: an overview costs the scheduler more, the more jobs are planned.
 _OVERVIEWS_A_SECOND, _JOBS_A_SECOND = 5, 20
@@ -137,7 +138,8 @@ class Asking:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
             now = time.monotonic()
-            silent = question.told_at < question.asked_at < now - _FRESH_SECONDS
+            unanswered = now - question.asked_at if question.told_at < question.asked_at else 0.0
+            silent = _FRESH_SECONDS < unanswered < _SILENT_SECONDS
             ask = now - max(question.told_at, question.asked_at) >= _FRESH_SECONDS
             if ask:
                 _count(self._jobs if key[0] else self._overviews, now)

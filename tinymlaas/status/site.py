@@ -73,14 +73,15 @@ class Site:
     def _answer(self, request: Request) -> Answer:
         path = request.path
         if request.method == "POST" and path in {"/login", "/logout"}:
-            return self._sign_in(request) if path == "/login" else self._sign_out()
+            return self._form(request)
         if request.method not in {"GET", "HEAD"}:
             return said(HTTPStatus.METHOD_NOT_ALLOWED, "the page only shows", Allow="GET, HEAD")
         if path.startswith("/static/"):
             return self._file(request, path.removeprefix("/static/"))
         visitor = self._guard.visitor(request)
         if path == "/login":
-            return elsewhere("/") if visitor else self._login(_next(request.query))
+            wanted = _next(request.query)
+            return elsewhere(wanted) if visitor else self._login(wanted)
         if visitor is None:
             return self._stranger(request)
         return self._page(request, visitor)
@@ -97,6 +98,11 @@ class Site:
             )
         line = "the status page's token is needed: Authorization: Bearer …"
         return said(HTTPStatus.UNAUTHORIZED, line, WWW_Authenticate='Bearer realm="tinymlaas"')
+
+    def _form(self, request: Request) -> Answer:
+        if request.headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
+            return said(HTTPStatus.FORBIDDEN, "this form is of another site's page")
+        return self._sign_in(request) if request.path == "/login" else self._sign_out()
 
     def _login(self, wanted: str, *, wrong: bool = False) -> Answer:
         if not self._guard.has_token:
@@ -123,7 +129,7 @@ class Site:
         if found := re.fullmatch(rf"/tenants/({_TENANT})", path):
             return self._farm(request, visitor, found[1])
         if path == "/jobs":
-            return self._find(request)
+            return self._find(request, visitor)
         if found := re.fullmatch(rf"/jobs/({_TENANT})/({_JOB})(/[a-z.]+)?", path):
             if found[3] is None:
                 return self._job(request, visitor, found[1], found[2])
@@ -232,13 +238,16 @@ class Site:
         wanted = round(_FASTEST_SECONDS * rate / _CALM)
         return max(_FASTEST_SECONDS, min(_SLOWEST_SECONDS, wanted))
 
-    def _find(self, request: Request) -> Answer:
+    def _find(self, request: Request, visitor: access.Visitor) -> Answer:
         asked = _fields(request.query)
         tenant, job = (asked.get(name, [""])[0].strip() for name in ("tenant", "job"))
+        wrong = ""
         if not re.fullmatch(_TENANT, tenant):
-            return said(HTTPStatus.BAD_REQUEST, "this is no tenant's name: a-z, 0-9 and -")
-        if not re.fullmatch(_JOB, job):
-            return said(HTTPStatus.BAD_REQUEST, "this is no job's id: A-Z, a-z, 0-9, _ and -")
+            wrong = "A tenant's name has up to 32 of a-z, 0-9 and -, the first no -."
+        elif not re.fullmatch(_JOB, job):
+            wrong = "A job's id has up to 64 of A-Z, a-z, 0-9, _ and -, the first no _ or -."
+        if wrong:
+            return self._problem(visitor, HTTPStatus.BAD_REQUEST, "There is no such name", wrong)
         return elsewhere(f"/jobs/{tenant}/{job}")
 
     def _download(self, tenant: str, job_id: str, what: str) -> Answer:
@@ -280,8 +289,10 @@ class Site:
     def _problem(
         self, visitor: access.Visitor, status: HTTPStatus, title: str, reason: str
     ) -> Answer:
-        body = self._render("problem.html", visitor, title=title, reason=reason)
-        retry = {"Retry-After": "5"} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+        passes = status is HTTPStatus.SERVICE_UNAVAILABLE  # so the page looks again by itself
+        poll = _FASTEST_SECONDS if passes else 0
+        body = self._render("problem.html", visitor, title=title, reason=reason, poll=poll)
+        retry = {"Retry-After": "5"} if passes else {}
         return Answer(status, HTML, body, retry)
 
     def _render(self, template: str, visitor: access.Visitor | None, **facts: Any) -> bytes:

@@ -91,10 +91,12 @@ def test_a_browser_signs_in_by_a_form_and_out_again() -> None:
     answer = sign_in(farm, TOKEN)
     assert (answer.status, answer.headers["Location"]) == (303, "/jobs/acme/job-0")
     cookie = answer.headers["Set-Cookie"]
-    assert "; HttpOnly; SameSite=Strict" in cookie
+    assert "; HttpOnly; SameSite=Lax" in cookie
     assert TOKEN not in cookie
     assert "Secure" not in cookie
     kept = cookie.partition(";")[0]
+    again = farm.get("/login?next=/tenants/acme", cookie=kept)
+    assert again.headers["Location"] == "/tenants/acme", "who is signed in needs no form"
     shown = farm.get("/", cookie=f"other=1; {kept}")
     assert shown.status == 200
     assert isinstance(shown.body, bytes)
@@ -124,6 +126,17 @@ def test_a_wrong_token_is_told_so_and_gets_no_cookie(token: str) -> None:
 )
 def test_nobody_is_sent_elsewhere_after_signing_in(wanted: str) -> None:
     assert sign_in(Farm(), TOKEN, wanted).headers["Location"] == "/"
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_forms_of_other_sites_do_nothing(path: str) -> None:
+    farm = Farm()
+    body = f"token={TOKEN}".encode()
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 303)):
+        asked = Request("POST", path, headers={"sec-fetch-site": site}, body=body)
+        answer = farm.site.answer(asked)
+        assert answer.status == status
+        assert ("Set-Cookie" in answer.headers) == (status == 303)
 
 
 def test_a_session_ends_and_with_another_token_so_do_all() -> None:

@@ -21,6 +21,8 @@ PAIRS = [
     ("warn", "warn-ground"),
     ("accent", "accent-ground"),
     ("quiet", "quiet-ground"),
+    ("quiet", "good-ground"),
+    ("warn", "card"),
     ("button-text", "button"),
 ]
 

@@ -35,7 +35,10 @@
     patchChildren(old, now);
   }
 
+  // What stays is not moved if that can be helped: it would lose focus and where it is scrolled to.
   function patchChildren(old, now) {
+    const kept = new Set([...now.children].map(key));
+    for (const node of [...old.children]) if (key(node) && !kept.has(key(node))) node.remove();
     const named = new Map([...old.children].filter(key).map((node) => [key(node), node]));
     let place = old.firstChild;
     for (const wanted of now.childNodes) {
@@ -45,14 +48,25 @@
         old.insertBefore(document.importNode(wanted, true), place);
         continue;
       }
+      while (place && place !== found && !key(place)) place = dropped(place);
       if (found === place) place = place.nextSibling;
       else old.insertBefore(found, place);
       patch(found, wanted);
     }
-    while (place) {
-      const next = place.nextSibling;
-      place.remove();
-      place = next;
+    while (place) place = dropped(place);
+  }
+
+  function dropped(node) {
+    const next = node.nextSibling;
+    node.remove();
+    return next;
+  }
+
+  function patchMain(now) {
+    const focused = document.activeElement;
+    patch(document.querySelector("main"), now);
+    if (focused !== document.activeElement && focused.isConnected) {
+      focused.focus({ preventScroll: true }); // it had to be moved
     }
   }
 
@@ -67,7 +81,8 @@
   async function look() {
     const headers = tag ? { "If-None-Match": tag } : {};
     const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual" });
-    if (answer.type === "opaqueredirect") return location.reload(); // signed out meanwhile
+    const out = answer.type === "opaqueredirect" || [401, 403].includes(answer.status);
+    if (out) return location.reload(); // signed out meanwhile: to where one signs in
     if (answer.status !== 200 && answer.status !== 304) throw new Error(String(answer.status));
     seconds = Number(answer.headers.get("X-Poll")) || 0;
     seen(answer);
@@ -75,7 +90,7 @@
     tag = answer.headers.get("ETag");
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     document.title = page.title;
-    patch(document.querySelector("main"), page.querySelector("main"));
+    patchMain(page.querySelector("main"));
     const says = page.getElementById("who-says");
     if (says) patch(document.getElementById("who-says"), says);
   }
