@@ -22,6 +22,7 @@ HIDDEN = "***"
 
 _MOST = 2048  # characters of one value
 _MARGIN = 512  # so that no half of a secret is left at the cut
+_TRACE = 16 * 1024  # characters of a traceback: its end, which says what went wrong
 _SHORT = 128
 _DEEPEST = 6
 _LEAST_SECRET = 6  # characters: a shorter one would take harmless words along
@@ -71,14 +72,23 @@ class Cleaner:
         """Return `text` without secrets, cut to a length that a log bears."""
         return self._cleaned(text) if len(text) > _SHORT else self._short(text)
 
+    def trace(self, text: str) -> str:
+        """Return a traceback without secrets; of a long one the end."""
+        return self._hidden(text[-8 * _TRACE :])[-_TRACE:]
+
     def _cleaned(self, text: str) -> str:
-        size, text = len(text), text[: _MOST + _MARGIN]
+        size, found = len(text), self._hidden(text[: _MOST + _MARGIN])
+        if size > _MOST + _MARGIN:  # what it ends with may be half of a secret
+            found = found[:-_MARGIN]
+        return found if size <= _MOST else f"{found[:_MOST]} … ({size:,} characters)"
+
+    def _hidden(self, text: str) -> str:
         if self._known is not None:
             text = self._known.sub(HIDDEN, text)
         if _HINT.search(text.lower()) is not None:
             for pattern, instead in _SECRETS:
                 text = pattern.sub(instead, text)
-        return text if size <= _MOST else f"{text[:_MOST]} … ({size:,} characters)"
+        return text
 
     def value(self, value: object, depth: int = 0) -> object:
         """Return `value` as plain data without secrets; what is no plain data as its text."""
@@ -95,19 +105,22 @@ class Cleaner:
     def event(self, event: Mapping[str, object], depth: int = 0) -> dict[str, object]:
         """Return all fields without secrets: neither in what they say, nor by their name."""
         return {
-            self.text(str(name)): HIDDEN if _tells(name, value) else self.value(value, depth)
+            self.text(str(name)): self._field(str(name), value, depth)
             for name, value in event.items()
         }
+
+    def _field(self, name: str, value: object, depth: int) -> object:
+        if isinstance(value, str) and _is_secret(name):
+            return HIDDEN
+        if isinstance(value, str) and name == "exception":
+            return self.trace(value)
+        return self.value(value, depth)
 
 
 def _found(secret: str) -> str:
     """Return the pattern of a secret; a short one may be part of a word, as of our own names."""
     pattern = re.escape(secret)
     return pattern if len(secret) >= _LONG_SECRET else rf"(?<![\w-]){pattern}(?![\w-])"
-
-
-def _tells(name: object, value: object) -> bool:
-    return isinstance(value, str) and _is_secret(str(name))
 
 
 @functools.lru_cache(maxsize=1024)

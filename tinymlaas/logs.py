@@ -89,6 +89,7 @@ def identify(**who: str) -> None:
 
 def tell_reasons(reasons: tuple[str, ...], form: str | None = None) -> None:
     """Say on stderr why the process ends: a line each for people, or one event."""
+    cleaner = Cleaner(secrets_of(os.environ))
     if (form or _Who.form) == JSON:
         said: dict[str, object] = {
             "timestamp": now(),
@@ -97,10 +98,10 @@ def tell_reasons(reasons: tuple[str, ...], form: str | None = None) -> None:
             "reasons": reasons,
         }
         said |= _Who.fields
-        print(render(Cleaner(secrets_of(os.environ)).event(said), JSON), file=sys.stderr)
+        print(render(cleaner.event(said), JSON), file=sys.stderr)
     else:
         for reason in reasons:
-            print(f"error: {reason}", file=sys.stderr)
+            print(f"error: {cleaner.text(reason)}", file=sys.stderr)
     sys.stderr.flush()
 
 

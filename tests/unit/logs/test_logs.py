@@ -184,6 +184,26 @@ def test_an_exception_is_data_of_the_same_line_without_values(written: Log) -> N
         assert "value of a variable" not in json.dumps(event)
 
 
+@pytest.mark.parametrize("written", ["console"], indirect=True)
+def test_the_end_of_a_long_traceback_says_what_went_wrong(written: Log) -> None:
+    def there(left: int) -> None:
+        back(left)
+
+    def back(left: int) -> None:
+        if not left:
+            raise ValueError("the reason at last, not s3cret/with+signs==")
+        there(left - 1)
+
+    try:
+        there(40)
+    except ValueError:
+        logs.get_logger("x").exception("broke")
+    first, *trace = written.text().splitlines()
+    assert "broke" in first
+    assert trace[-1] == f"  | ValueError: the reason at last, not {HIDDEN}"
+    assert len("".join(trace)) > 5000
+
+
 @json_log
 def test_what_ends_a_thread_or_the_process_is_an_event(written: Log) -> None:
     broken = threading.Thread(target=lambda: 1 // 0, name="store")
@@ -221,6 +241,19 @@ def test_no_secret_is_left_half_at_the_cut() -> None:
     found = Cleaner([secret]).text("x" * (2048 - 20) + secret + "y" * 5000)
     assert "0123" not in found
     assert "7,060 characters" in found
+
+
+def test_what_is_hidden_before_the_cut_moves_no_half_of_a_secret_before_it() -> None:
+    secret = "0123456789abcdef" * 4
+    found = Cleaner([secret]).text(f"{secret} " * 100)
+    assert "0123" not in found
+    assert "6,500 characters" in found
+
+
+def test_of_an_endless_traceback_the_end_is_kept() -> None:
+    found = Cleaner(["topsecret"]).event({"exception": "x" * 1_000_000 + " topsecret: why"})
+    assert str(found["exception"]).endswith(f"x {HIDDEN}: why")
+    assert len(str(found["exception"])) < 20_000
 
 
 def test_endless_values_are_cut() -> None:
