@@ -7,6 +7,7 @@ own, at most `OTEL_BSP_MAX_QUEUE_SIZE` (2,048) wait, and what is wrong is logged
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,7 @@ class OtlpTracing:
         exporter: SpanExporter | None = None,
     ) -> None:
         """Export, by OTLP or `exporter`, for `service` unless OTEL_SERVICE_NAME says otherwise."""
+        _unset_empty()
         ours = Resource({"service.name": service, "service.version": __version__, **facts})
         resource = Resource.create(ours.merge(OTELResourceDetector().detect()).attributes)
         # Not at exit: `close` is bounded, and what is there at exit has been closed.
@@ -195,6 +197,13 @@ class _AsLinked(Sampler):
     def get_description(self) -> str:
         """See `Sampler.get_description`."""
         return f"AsLinked{{{self._inner.get_description()}}}"
+
+
+def _unset_empty() -> None:
+    """Have an empty variable be none, as the specification says and the SDK does not."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        if not os.environ[name].strip():
+            del os.environ[name]
 
 
 def _remote(context: Context) -> SpanContext:

@@ -19,6 +19,9 @@ FLUSH_SECONDS = 5.0
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _TIMEOUTS = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
 _COMPRESSIONS = ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "OTEL_EXPORTER_OTLP_COMPRESSION")
+_QUEUE, _BATCH = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"
+_COUNTS = (_QUEUE, _BATCH, "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_EXPORT_TIMEOUT")
+_USUAL = {_QUEUE: 2048, _BATCH: 512}
 _RATIOS = ("traceidratio", "parentbased_traceidratio")
 _SAMPLERS = ("always_on", "always_off", "parentbased_always_on", "parentbased_always_off", *_RATIOS)
 
@@ -160,6 +163,7 @@ def traces_wanted(environment: Mapping[str, str]) -> bool:
         *_wrong(said(*_TIMEOUTS), r"[0-9]{1,6}", "whole seconds"),
         *_wrong(said(*_COMPRESSIONS), squeezed, squeezed.replace("|", ", ")),
         *_wrong(sampler, samplers, f"one of {', '.join(_SAMPLERS)}"),
+        *_wrong_counts([said(name) for name in _COUNTS]),
     ]
     if sampler[1].lower() in _RATIOS:
         ratio = said("OTEL_TRACES_SAMPLER_ARG")
@@ -177,6 +181,19 @@ def _wrong(said: tuple[str, str], pattern: str, meaning: str) -> list[str]:
     name, text = said
     sound = not text or re.fullmatch(pattern, text.lower()) is not None
     return [] if sound else [f"{name} must be {meaning}, not '{text[:80]}'"]
+
+
+def _wrong_counts(said: Sequence[tuple[str, str]]) -> list[str]:
+    """Return what is wrong with how many spans wait, and go at once; the SDK takes no fewer of the
+    first than of the second.
+    """
+    wrong = [each for one in said for each in _wrong(one, r"0*[1-9][0-9]{0,8}", "a whole number")]
+    if not wrong:
+        found = {name: int(text) for name, text in said if text}
+        queue, batch = (found.get(name, _USUAL[name]) for name in (_QUEUE, _BATCH))
+        if batch > queue:
+            wrong.append(f"{_BATCH} ({batch}) must be {_QUEUE} ({queue}) or less")
+    return wrong
 
 
 def _is_address(text: str) -> bool:

@@ -67,7 +67,9 @@ class Collector:
                     self.spans += [_received(span, resource) for span in scope.spans]
             self._told.notify_all()
 
-    def until(self, true: Callable[[list[Received]], Any], seconds: float = 30.0) -> list[Received]:
+    def until(
+        self, true: Callable[[list[Received]], Any], seconds: float = 120.0
+    ) -> list[Received]:
         """Wait until `true` of the spans; return them all."""
         deadline = time.monotonic() + seconds
         with self._told:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
+from tinymlaas.contract.errors import UsageError
 from tinymlaas.tracing import Context, NoTracing, Tracing, Value
 
 # Attributes, beside those of OpenTelemetry's conventions for messaging.
@@ -26,12 +28,19 @@ def open_tracing(
 
     With `follow_links` a trace is sampled if what it links to was, so that a job's traces are kept
     or left out together.
+
+    Raises:
+        UsageError: a variable of OpenTelemetry's cannot be heeded.
     """
     if not wanted:
         return NoTracing()
     from tinymlaas.otlp import OtlpTracing  # 0.4 s and 20 MB, for those who export
 
-    return OtlpTracing(service, facts, follow_links=follow_links)
+    try:
+        return OtlpTracing(service, facts, follow_links=follow_links)
+    except ValueError as error:  # the SDK's variables are many, and it does not say which it was
+        named = ", ".join(sorted(name for name in os.environ if name.startswith("OTEL_")))
+        raise UsageError(f"one of {named} cannot be heeded: {error}") from error
 
 
 def messaging(operation: str, destination: str, message: str) -> dict[str, Value]:

@@ -71,6 +71,10 @@ def made(exporter: SpanExporter, *, follow_links: bool = False) -> OtlpTracing:
         ),
         (ON | {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}, True),
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, False),
+        (
+            ON | {"OTEL_BSP_MAX_QUEUE_SIZE": "256", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "0256"},
+            True,
+        ),
     ],
 )
 def test_it_is_wanted_with_an_endpoint(variables: dict[str, str], wanted: bool) -> None:
@@ -89,6 +93,11 @@ def test_it_is_wanted_with_an_endpoint(variables: dict[str, str], wanted: bool) 
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
         ("OTEL_TRACES_EXPORTER", "jaeger"),
         ("OTEL_TRACES_SAMPLER", "sometimes"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "-1"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "256"),  # less than go at once
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
     ],
 )
 def test_what_cannot_be_heeded_is_told(name: str, text: str) -> None:
@@ -105,6 +114,22 @@ def test_all_mistakes_are_told_at_once() -> None:
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "x", "OTEL_EXPORTER_OTLP_TIMEOUT": "x"} | wrong
         )
     assert len(caught.value.reasons) == 3
+
+
+def test_what_only_the_sdk_reads_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")
+    with pytest.raises(UsageError, match="one of OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT cannot"):
+        open_tracing(True, "ours", {})
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The specification has it so, and whoever deploys by templates writes such; the SDK breaks."""
+    for name in ("OTEL_EXPORTER_OTLP_COMPRESSION", "OTEL_EXPORTER_OTLP_TIMEOUT"):
+        monkeypatch.setenv(name, " ")
+    for name, text in ON.items():
+        monkeypatch.setenv(name, text)
+    assert traces_wanted(os.environ)
+    open_tracing(True, "ours", {}).close(0)
 
 
 def test_without_an_endpoint_there_is_nothing() -> None:
@@ -257,7 +282,7 @@ def test_a_process_ends_though_the_collector_is_silent() -> None:
         endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
         environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
         command = [sys.executable, "-c", SILENT]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=30)
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
 
 
 FORK = """
