@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from tinymlaas.contract.errors import Failure
@@ -60,8 +61,10 @@ class FarmMember(ServerProcess):
             with _DIRECTLY.open(self.url + path, timeout=_PAGE_SECONDS) as answer:
                 return int(answer.status), answer.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except OSError as error:
+            with contextlib.suppress(OSError, HTTPException):
+                return error.code, error.read().decode()
+            return 0, "it was killed while it answered"
+        except (OSError, HTTPException) as error:  # the latter if it is killed while it answers
             return 0, str(error)
 
     def check_ready(self) -> None:
@@ -101,9 +104,12 @@ class FarmMember(ServerProcess):
 
     def said_last(self) -> str:
         """Return its last line since it was started, best one that says what is wrong."""
-        with self.log.open("rb") as log:
-            log.seek(max(self._logged, self.log.stat().st_size - _TAIL_BYTES))
-            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(self._logged, self.log.stat().st_size - _TAIL_BYTES))
+                lines = [line.strip() for line in log.read().decode(errors="replace").splitlines()]
+        except OSError:  # somebody has removed it; what died is started again all the same
+            return ""
         wrong = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         last = next((line for line in reversed(lines) if line), "")
         return "; ".join(wrong) or _from_json(last) or last
