@@ -205,7 +205,7 @@ class Consumer(Link):
                 Token(source, self.epoch, method.delivery_tag),
                 body,
                 properties.reply_to,
-                method.routing_key,
+                _text(method.routing_key),
                 max(counted if isinstance(counted, int) else 0, int(method.redelivered)),
             )
         )
@@ -249,6 +249,11 @@ class Consumer(Link):
         if self._channel is not None and self._channel.is_open:
             for tag in list(self._channel.consumer_tags):
                 self._channel.basic_cancel(tag)
+
+
+def _text(name: str | bytes) -> str:
+    """Return a name as text; what a sender writes that is no UTF-8 is left as bytes by pika."""
+    return name if isinstance(name, str) else name.decode(errors="replace")
 
 
 def _take(lock: str, channel: Any, go_on: Callable[..., None]) -> None:

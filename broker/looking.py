@@ -98,7 +98,7 @@ class DeadLetters:
             if method is None:
                 return
             headers = properties.headers or {}
-            died = (headers.get("x-death") or [{}])[0]
+            died = _death(headers.get("x-death"))
             yield Letter(
                 bytes(body),
                 str(headers.get("x-queue") or died.get("queue") or method.routing_key),
@@ -109,6 +109,12 @@ class DeadLetters:
     def drop(self, letter: Letter) -> None:
         """Remove a letter that has been dealt with."""
         self._channel.basic_ack(letter.tag)
+
+
+def _death(header: object) -> dict[str, Any]:
+    """Return the broker's account of a letter's last death; senders can write that header too."""
+    last = header[0] if isinstance(header, list) and header else None
+    return last if isinstance(last, dict) else {}
 
 
 @contextlib.contextmanager

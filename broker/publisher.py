@@ -67,9 +67,9 @@ class Publisher(Link):
         if not room:
             # Not raised: that would end a loop that has much to tell while the broker is away.
             confirmed(BrokerUnavailable(f"{_WAITING:,} messages wait for RabbitMQ already"))
-        elif self.is_ready:
-            self.call(lambda: self._send_waiting(message))
-        elif self._ending.is_set():
+            return
+        sent = self.is_ready and self.call(lambda: self._send_waiting(message))
+        if not sent and self._ending.is_set():
             self._answer(message.id, BrokerUnavailable("the publisher is closed"))
 
     def publish_and_wait(self, message: Message, seconds: float) -> None:
