@@ -50,9 +50,11 @@ class Lately:
         )
 
     def ended(self, key: Key, state: JobState, time: datetime, seconds: float) -> None:
-        """Take note that it has ended at `time`, in `seconds`, as `state` says."""
+        """Take note that it has ended at `time`, in `seconds`, as `state` says. One that is told
+        again, as its request was sent again, ended before.
+        """
         short = self._ending.pop(key, None)
-        if short is not None:
+        if short is not None and all(each[0] != key for each in self._ended):
             self._ended.append((key, state, time, seconds, short))
 
     def lines(self, most: int, of: str | None = None) -> Iterator[EndLine]:

@@ -81,7 +81,12 @@ def test_the_first_jobs_are_those_at_work_and_the_last_ends_come_first() -> None
     world.run()
     ends = [each.job_id for each in asked_for(world, 3).ended]
     assert ends == ["j3", "j2", "j1"]
-    assert [each.job_id for each in asked_for(world, 9, "a").ended] == ["j0"]
+    first = asked_for(world, 9, "a").ended
+    assert [each.job_id for each in first] == ["j0"]
+    world.submit(request("a", "j0", model="m0", name="n0"))
+    world.run()
+    assert len(world.events) == 5, "whoever asks again is told again"
+    assert asked_for(world, 9, "a").ended == first
 
 
 def test_jobs_that_are_not_planned_are_listed_too_and_counted_once_a_second() -> None:
