@@ -1,6 +1,6 @@
 // Publish has a farm compile a model.
 //
-//	go build -o publish .
+//	go mod tidy && go build -o publish .
 //	. farm/env
 //	./publish digits.onnx nucleo-l4r5zi digits.zip farm/keys/builder-*.pub
 //
@@ -31,6 +31,7 @@ var (
 	prefix = variable("TINYMLAAS_QUEUE_PREFIX", "")
 	// Trying again would not help: the broker has nobody who takes requests.
 	errUnroutable = errors.New("RabbitMQ does not take the request: is a farm there?")
+	errGone       = errors.New("the connection is gone")
 )
 
 // request is a CloudEvent. Its ID is the job's: sent twice it is one job.
@@ -83,6 +84,7 @@ func ask(id string, body []byte) (*ended, error) {
 		return nil, err
 	}
 	returned := channel.NotifyReturn(make(chan amqp.Return, 1))
+	closed := channel.NotifyClose(make(chan *amqp.Error, 1))
 	queue, err := channel.QueueDeclare("reply."+random(), false, false, true, false, nil)
 	if err != nil {
 		return nil, err
@@ -103,16 +105,27 @@ func ask(id string, body []byte) (*ended, error) {
 		return nil, err
 	}
 	if !confirm.Wait() { // true: from here on the job is not lost, whatever dies
-		return nil, errUnroutable
+		select {
+		case reason, open := <-closed:
+			if open {
+				return nil, reason
+			}
+			return nil, errGone
+		default:
+			return nil, errUnroutable
+		}
 	}
 	fmt.Println("sent: job", id)
 	for {
 		select {
-		case <-returned:
-			return nil, errUnroutable
+		case _, open := <-returned:
+			if open {
+				return nil, errUnroutable
+			}
+			return nil, errGone
 		case answer, open := <-answers:
 			if !open {
-				return nil, errors.New("the connection is gone")
+				return nil, errGone
 			}
 			var event ended
 			if err := json.Unmarshal(answer.Body, &event); err != nil {
@@ -125,12 +138,21 @@ func ask(id string, body []byte) (*ended, error) {
 	}
 }
 
+// refused tells whether trying again would not help: RabbitMQ does not let us in, or has no farm.
+func refused(err error) bool {
+	var reason *amqp.Error
+	if errors.As(err, &reason) {
+		return reason.Code == amqp.AccessRefused || reason.Code == amqp.NotFound
+	}
+	return errors.Is(err, errUnroutable)
+}
+
 // askUntilAnswered asks again whenever the connection is lost: the same request finds its job, or
 // the job's end.
 func askUntilAnswered(id string, body []byte) (*ended, error) {
 	for {
 		end, err := ask(id, body)
-		if err == nil || errors.Is(err, errUnroutable) {
+		if err == nil || refused(err) {
 			return end, err
 		}
 		fmt.Fprintln(os.Stderr, "connecting again:", err)
@@ -208,6 +230,10 @@ func variable(name, otherwise string) string {
 func main() {
 	if len(os.Args) < 5 {
 		fmt.Fprintln(os.Stderr, "usage: publish MODEL BOARD OUT.zip KEY.pub…")
+		os.Exit(1)
+	}
+	if os.Getenv("TINYMLAAS_AMQP_URL") == "" || os.Getenv("TINYMLAAS_S3_BUCKET") == "" {
+		fmt.Fprintln(os.Stderr, "no farm: . farm/env sets TINYMLAAS_AMQP_URL and TINYMLAAS_S3_BUCKET")
 		os.Exit(1)
 	}
 	status, err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4:])

@@ -58,7 +58,8 @@ async function ask(request) {
     const body = Buffer.from(JSON.stringify(request));
     channel.publish(`${prefix}tinymlaas.requests`, `compile.${tenant}`, body,
       { contentType: 'application/cloudevents+json', persistent: true, mandatory: true, replyTo: queue });
-    await channel.waitForConfirms(); // from here on the job is not lost, whatever dies
+    await Promise.race([channel.waitForConfirms(), answer]);
+    // From here on the job is not lost, whatever dies.
     console.log(`sent: job ${request.id}`);
     return await answer;
   } finally {
@@ -68,13 +69,17 @@ async function ask(request) {
 
 class Unroutable extends Error {}
 
+// Whether trying again would not help: RabbitMQ does not let us in, or has no farm.
+const refused = (error) =>
+  error instanceof Unroutable || /40[34] \((ACCESS.REFUSED|NOT.FOUND)\)/.test(error.message);
+
 // A lost connection costs nothing: the same request again finds its job, or the job's end.
 async function askUntilAnswered(request) {
   for (;;) {
     try {
       return await ask(request);
     } catch (error) {
-      if (error instanceof Unroutable) throw error;
+      if (refused(error)) throw error;
       console.error(`connecting again: ${error.message}`);
       await sleep(1000);
     }
@@ -130,4 +135,13 @@ if (process.argv.length < 6) {
   console.error('usage: node publish.js MODEL BOARD OUT.zip KEY.pub…');
   process.exit(1);
 }
-process.exit(await main(...process.argv.slice(2))); // a lost connection's socket would hold us back
+if (!env.TINYMLAAS_AMQP_URL || !Bucket) {
+  console.error('no farm: . farm/env sets TINYMLAAS_AMQP_URL and TINYMLAAS_S3_BUCKET');
+  process.exit(1);
+}
+try {
+  process.exit(await main(...process.argv.slice(2))); // a lost connection's socket would hold us back
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 INLINE = 48 * 1024 - 1  # bytes that may travel inside the message; larger files are uploaded first
 TENANT = os.environ.get("TINYMLAAS_TENANT", "default")
 PREFIX = os.environ.get("TINYMLAAS_QUEUE_PREFIX", "")
-BUCKET = os.environ["TINYMLAAS_S3_BUCKET"]
+AMQP_URL = os.environ.get("TINYMLAAS_AMQP_URL")
+BUCKET = os.environ.get("TINYMLAAS_S3_BUCKET")
 S3 = boto3.client(
     "s3",
     endpoint_url=os.environ.get("TINYMLAAS_S3_ENDPOINT"),
@@ -61,7 +62,7 @@ def request(job, model, board):
 
 def ask(job, body):
     """Publish the request and return the job's final event."""
-    with pika.BlockingConnection(pika.URLParameters(os.environ["TINYMLAAS_AMQP_URL"])) as farm:
+    with pika.BlockingConnection(pika.URLParameters(AMQP_URL)) as farm:
         channel = farm.channel()
         channel.confirm_delivery()  # basic_publish returns when RabbitMQ has it, or raises
         reply = f"reply.{uuid.uuid4()}"
@@ -78,6 +79,14 @@ def ask(job, body):
                 return event["data"]
 
 
+# Trying again would not help: RabbitMQ does not let us in, or has no farm.
+REFUSALS = (
+    pika.exceptions.ChannelClosedByBroker,
+    pika.exceptions.ProbableAccessDeniedError,
+    pika.exceptions.ProbableAuthenticationError,
+)
+
+
 def ask_until_answered(job, body):
     """Ask again when the connection is lost: the same request finds its job, or the job's end."""
     while True:
@@ -85,6 +94,8 @@ def ask_until_answered(job, body):
             return ask(job, body)
         except (pika.exceptions.UnroutableError, pika.exceptions.NackError):
             raise SystemExit("RabbitMQ does not take the request: is a farm there?") from None
+        except REFUSALS as error:
+            raise SystemExit(f"RabbitMQ refuses: {error}") from None
         except pika.exceptions.AMQPConnectionError as error:
             print(f"connecting again: {error!r}", file=sys.stderr)
             time.sleep(1)
@@ -137,4 +148,6 @@ def main(model, board, out, *trusted):
 if __name__ == "__main__":
     if len(sys.argv) < 5:
         sys.exit("usage: publish.py MODEL BOARD OUT.zip KEY.pub…")
+    if not AMQP_URL or not BUCKET:
+        sys.exit("no farm: . farm/env sets TINYMLAAS_AMQP_URL and TINYMLAAS_S3_BUCKET")
     sys.exit(main(*sys.argv[1:]))

@@ -7,6 +7,7 @@ import base64
 import functools
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -226,6 +227,28 @@ def test_nobody_takes_requests(command: Command, place: Place, tmp_path: Path) -
             connection.channel().exchange_delete(exchange)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "is a farm there?" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", LANGUAGES)
+def test_what_will_not_change_is_told_and_not_tried_again(
+    command: Command, place: Place, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "model.onnx", tmp_path / "module.zip"
+    file.write_bytes(model())
+    host = place.running.amqp_url.rpartition("@")[2]
+    cases = {
+        "ACCESS.REFUSED|not allowed": {"TINYMLAAS_AMQP_URL": f"amqp://nobody:wrong@{host}"},
+        "NOT.FOUND": {"TINYMLAAS_QUEUE_PREFIX": "nowhere."},
+        "farm/env sets TINYMLAAS_AMQP_URL": {"TINYMLAAS_AMQP_URL": ""},
+    }
+    for said, changes in cases.items():
+        result = publish(command, place, str(file), FAST, str(out), *signers(place), **changes)
+        assert result.returncode == 1, result.stdout + result.stderr
+        assert re.search(said, result.stderr.splitlines()[-1]), result.stderr
+        assert "connecting again" not in result.stderr
+        assert "Traceback" not in result.stderr
+        assert not out.exists()
 
 
 @pytest.mark.slow
