@@ -131,8 +131,9 @@ _TROUBLE = Row(
             (
                 Query(
                     "sum by (step, reason) (increase("
-                    f"tinymlaas_sandbox_stops_total{_OF}[1h])) > 0 or "
-                    f"sum by (pool) (increase(tinymlaas_sandbox_stops_total{_OF}[1h]))",
+                    f"tinymlaas_sandbox_stops_total{_OF}[1h])) > 0 or on () label_replace("
+                    f"sum(increase(tinymlaas_sandbox_stops_total{_OF}[1h])),"
+                    ' "reason", "none", "", "")',
                     "{{step}} {{reason}}",
                 ),
             ),

@@ -17,12 +17,12 @@ _WAITING = Row(
         ),
         Panel(
             "tenants.oldest",
-            "Oldest queued job",
-            "How long the oldest job that is queued has waited for its turn.",
+            "Oldest job that waits",
+            "How long the oldest job has waited that is queued, or not planned yet.",
             (
                 Query(
                     "max by (tenant_class) (state_class:tinymlaas_oldest_job_seconds:active"
-                    '{state="queued", tenant_class=~"$tenant_class"})',
+                    '{state=~"queued|planning", tenant_class=~"$tenant_class"})',
                     "{{tenant_class}}",
                 ),
             ),

@@ -25,7 +25,8 @@ class Links:
 class Alert:
     """An alert: fires when `expr` has had an answer for `wait`. `panel` names what shows it.
 
-    `summary` and `description` may name labels, as ``{{ $labels.pool }}``, and nothing else.
+    `summary`, `description` and `choice` may name labels, as ``{{ $labels.pool }}``, and nothing
+    else. `choice` is what the panel's dashboard is to be of: its variable, and the value.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Alert:
     summary: str
     description: str
     panel: str
+    choice: str = ""
 
     @property
     def anchor(self) -> str:
@@ -44,11 +46,12 @@ class Alert:
     def annotations(self, links: Links) -> dict[str, str]:
         """Return its annotations."""
         uid, number = BOOK.panel(self.panel)
+        chosen = f"&var-{self.choice}" if self.choice else ""
         return {
             "summary": self.summary,
             "description": self.description,
             "runbook_url": f"{links.docs}/runbooks/#{self.anchor}",
-            "dashboard_url": f"{links.grafana}/d/{uid}?viewPanel={number}",
+            "dashboard_url": f"{links.grafana}/d/{uid}?viewPanel={number}{chosen}",
         }
 
     def data(self, links: Links) -> dict[str, Any]:
@@ -60,6 +63,10 @@ class Alert:
             "labels": {"severity": self.severity},
             "annotations": self.annotations(links),
         }
+
+
+_POOL = "pool={{ $labels.pool }}"
+_CLASS = "tenant_class={{ $labels.tenant_class }}"
 
 
 def _burn(each: Slo, windows: tuple[tuple[float, str, str], ...]) -> str:
@@ -138,6 +145,7 @@ QUEUES = (
         "Pool {{ $labels.pool }} has work and no worker",
         "Tasks of pool {{ $labels.pool }} wait, and no worker of it has been heard of.",
         "pool.workers",
+        _POOL,
     ),
     Alert(
         "TinymlaasQueueGrows",
@@ -148,16 +156,18 @@ QUEUES = (
         "The queue of pool {{ $labels.pool }} grows",
         "More is asked of pool {{ $labels.pool }} than its workers do, for half an hour now.",
         "pool.tasks",
+        _POOL,
     ),
     Alert(
         "TinymlaasOldestJobWaits",
         "max by (tenant_class) "
-        '(state_class:tinymlaas_oldest_job_seconds:active{state="queued"}) > 1800',
+        '(state_class:tinymlaas_oldest_job_seconds:active{state=~"queued|planning"}) > 1800',
         "5m",
         WARNING,
         "A job of class {{ $labels.tenant_class }} has waited for half an hour",
-        "The oldest queued job of class {{ $labels.tenant_class }} has not had its turn.",
+        "It has not had its turn, or waits for the first worker of a pool to be planned.",
         "tenants.oldest",
+        _CLASS,
     ),
     Alert(
         "TinymlaasOldestTaskWaits",
@@ -168,6 +178,7 @@ QUEUES = (
         "A task of pool {{ $labels.pool }} has waited for half an hour",
         "Pool {{ $labels.pool }} has workers, and yet none has begun it.",
         "pool.oldest",
+        _POOL,
     ),
 )
 WORK = (
@@ -179,6 +190,7 @@ WORK = (
         "A task has killed its workers of pool {{ $labels.pool }}",
         "Its jobs have ended as quarantined; they can be replayed once the cause is mended.",
         "pool.quarantines",
+        _POOL,
     ),
     Alert(
         "TinymlaasCompilerFails",
@@ -189,12 +201,13 @@ WORK = (
         "Compiler {{ $labels.compiler }} fails often",
         "More than a tenth of the candidates of {{ $labels.compiler }} failed within an hour.",
         "pool.errors",
+        "pool={{ $labels.compiler }}",
     ),
     Alert(
         "TinymlaasCacheCollapse",
         "farm:tinymlaas_cache_hits:ratio1h < 0.5 * farm:tinymlaas_cache_hits:ratio1d\n"
         "and farm:tinymlaas_cache_hits:ratio1d > 0.2\n"
-        "and (sum(increase(tinymlaas_cache_hits_total[1h]))"
+        "and on () (sum(increase(tinymlaas_cache_hits_total[1h]))"
         " + sum(increase(tinymlaas_compile_seconds_count[1h]))) >= 50",
         "15m",
         WARNING,
@@ -210,6 +223,7 @@ WORK = (
         "Tasks of pool {{ $labels.pool }} are sent again and again",
         "Workers of pool {{ $labels.pool }} do not reach the store, the signer or RabbitMQ.",
         "pool.retries",
+        _POOL,
     ),
     Alert(
         "TinymlaasSandboxStops",
@@ -220,6 +234,7 @@ WORK = (
         "Step {{ $labels.step }} of pool {{ $labels.pool }} is stopped: {{ $labels.reason }}",
         "More than five jobs of the sandbox were ended for this within an hour.",
         "pool.stops",
+        _POOL,
     ),
     Alert(
         "TinymlaasSigningFails",
@@ -266,7 +281,7 @@ SERVICES = (
         "5m",
         CRITICAL,
         "{{ $labels.instance }} has no connection to RabbitMQ",
-        "It tries again for ever, and nothing is lost; but it does nothing.",
+        "It does nothing, and tries again for ever. Before its first, it may wait for the store.",
         "slo.broker",
     ),
     Alert(
@@ -281,11 +296,12 @@ SERVICES = (
     ),
     Alert(
         "TinymlaasStoreFails",
-        "operation:tinymlaas_store_errors:ratio10m > 0.05",
+        "operation:tinymlaas_store_errors:ratio10m > 0.05\nand on (operation)\n"
+        "sum by (operation) (increase(tinymlaas_store_errors_total[10m])) > 2",
         "5m",
         CRITICAL,
         "The object store fails at {{ $labels.operation }}",
-        "More than one request of twenty of this kind failed within ten minutes.",
+        "More than one request of twenty of this kind failed within ten minutes, and several did.",
         "slo.store_errors",
     ),
     Alert(

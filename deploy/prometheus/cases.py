@@ -116,6 +116,14 @@ CASES: tuple[Case, ...] = (
     Case(
         "TinymlaasOldestJobWaits",
         _scheduler(
+            "tinymlaas_oldest_job_seconds", 'state="planning", tenant_class="gold"', "0+120x30"
+        ),
+        25,
+        [{"tenant_class": "gold"}],
+    ),
+    Case(
+        "TinymlaasOldestJobWaits",
+        _scheduler(
             "tinymlaas_oldest_job_seconds", 'state="compiling", tenant_class="gold"', "0+120x30"
         ),
         25,
@@ -181,6 +189,7 @@ CASES: tuple[Case, ...] = (
     Case("TinymlaasBrokerFlaps", {_OPENED.replace("publisher", "control"): "1+9x20"}, 15),
     Case("TinymlaasStoreFails", _store("0+1x20", "0+10x20"), 20, [{"operation": "get"}]),
     Case("TinymlaasStoreFails", _store("0+1x20", "0+30x20"), 20),
+    Case("TinymlaasStoreFails", _store("0x5 1x15", "0+1x20"), 13),
     Case(
         "TinymlaasStoreSlow",
         {_SLOW % "2.5": "0+9x30", _SLOW % "5.0": "0+10x30", _SLOW % "+Inf": "0+10x30"},

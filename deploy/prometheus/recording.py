@@ -62,7 +62,7 @@ _STAGES = {
     ),
     "judge": (
         "sum(rate(tinymlaas_judge_seconds_count[5m]))",
-        'sum(rate(tinymlaas_judge_seconds_count{outcome!="done"}[5m]))',
+        'sum(rate(tinymlaas_judge_seconds_count{outcome="failed"}[5m]))',
         _quantile("tinymlaas_judge_seconds"),
     ),
     "publish": (

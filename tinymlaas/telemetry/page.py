@@ -48,7 +48,8 @@ class Page:
         build = Info(table.BUILD.name, table.BUILD.about, registry=self.registry)
         build.info({"version": __version__, "service": version[:16], "process": process})
         self._loop_age = self.gauge(table.LOOP_AGE_SECONDS)
-        self._links: dict[str, Link] = {}
+        # Every process has a publisher: until it has reached RabbitMQ, that is not connected.
+        self._links: dict[str, Link] = {"publisher": _Unopened()}
         self.registry.register(_Links(self._links))
         self._publishes = self.counter(table.BROKER_PUBLISHES)
         self._store = self.histogram(table.STORE_SECONDS)
@@ -103,6 +104,12 @@ class Page:
         )
 
 
+class _Unopened:
+    """`Link` before there is one."""
+
+    standing = (False, 0)
+
+
 class _Links(Collector):
     """Asks the connections how they stand, whenever somebody looks."""
 
@@ -113,7 +120,7 @@ class _Links(Collector):
         state, opened = table.BROKER_CONNECTED, table.BROKER_CONNECTIONS
         connected = GaugeMetricFamily(state.name, state.about, labels=state.labels)
         connections = CounterMetricFamily(opened.name, opened.about, labels=opened.labels)
-        for name, link in self._links.items():
+        for name, link in list(self._links.items()):  # who starts up adds to them
             now, count = link.standing
             connected.add_metric([name], now)
             connections.add_metric([name], count)

@@ -18,6 +18,7 @@ STAGES = ("planning", "compiling", "publishing")
 _UNFINISHED = (JobState.QUEUED, JobState.PLANNING, JobState.COMPILING)
 _COMPILED = tuple(each.value for each in CandidateStatus if each is not CandidateStatus.SKIPPED)
 _DONE = ("done", "refused", "failed")
+_WORKED = (TaskStatus.DONE, TaskStatus.FAILED)  # all else was given up, or is done by another
 
 ClassOf = Callable[[str], str]
 
@@ -156,6 +157,8 @@ class SchedulerMetrics(Page):
             self._quarantines.labels(end.pool).inc()
         elif end.cached:
             self._hits.labels("worker").inc()
+        elif end.status not in _WORKED:
+            return
         elif kind == "build":
             self._compile.labels(end.pool, outcome_of(end)).observe(end.seconds)
         elif kind == "judge":

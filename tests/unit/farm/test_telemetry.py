@@ -104,6 +104,8 @@ def test_ends_of_tasks() -> None:
     metrics.task_ended(end(pool="prepare", refused=True), "quantise")
     metrics.task_ended(end(TaskStatus.RETRY), "build")
     metrics.task_ended(end(TaskStatus.QUARANTINED), "build")
+    for given_up in (TaskStatus.KILLED, TaskStatus.STALE, TaskStatus.SUSPECT):
+        metrics.task_ended(end(given_up), "build")
     metrics.hit()
     metrics.merged("a")
     found = values(metrics)
@@ -119,6 +121,8 @@ def test_ends_of_tasks() -> None:
     assert found["tinymlaas_retries_total", "tvm"] == 1
     assert found["tinymlaas_quarantines_total", "tvm"] == 1
     assert found["tinymlaas_merges_total",] == 1
+    compiled = {each[2] for each in found if each[0] == "tinymlaas_compile_seconds_count"}
+    assert compiled == {"verified", "rejected", "failed"}, "what was given up took no time"
 
 
 def test_busy_seconds_count_while_a_task_runs_and_never_fall() -> None:
@@ -180,6 +184,7 @@ class Link:
 
 def test_broker_store_and_loop_are_on_every_page() -> None:
     for metrics in (scheduler(), worker()):
+        assert values(metrics)["tinymlaas_broker_connected", "publisher"] == 0
         metrics.link("publisher", Link())
         metrics.loop(lambda: 4.5)
         metrics.stored("get", None, 0.5)

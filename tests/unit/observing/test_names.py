@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from tests.unit.observing.promql import names, selectors
@@ -67,8 +68,9 @@ def test_what_is_counted_is_asked_for_as_a_rate() -> None:
     counters = {each.exposed for each in METRICS if each.kind is Kind.COUNTER}
     for where, expr in exprs():
         for name in names(expr) & counters:
-            before = expr[: expr.index(name)]
-            assert before.endswith(("rate(", "increase(")), (where, name)
+            for found in re.finditer(rf"\b{name}\b", expr):
+                before = expr[: found.start()]
+                assert before.endswith(("rate(", "increase(")), (where, name)
 
 
 def test_every_choice_is_of_labels_that_there_are() -> None:

@@ -11,10 +11,19 @@ import pytest
 import yaml
 
 from tests.unit.observing.promql import names
-from tests.unit.observing.shipped import PROMETHEUS, RULES, TESTS, alerts, panels, recordings
+from tests.unit.observing.shipped import (
+    PROMETHEUS,
+    RULES,
+    TESTS,
+    alerts,
+    dashboards,
+    panels,
+    recordings,
+)
 from tests.unit.scaffold.project import ROOT
 
 ACTIVE = "tinymlaas_scheduler_active"
+_LINK = r"/d/([a-z-]+)\?viewPanel=(\d+)(?:&var-(\w+)=\{\{ \$labels\.\w+ \}\})?$"
 RUNBOOKS = (ROOT / "docs/runbooks.md").read_text()
 
 
@@ -36,6 +45,35 @@ def test_prometheus_takes_rules_and_configuration() -> None:
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
 def test_alerts_fire_and_are_silent_as_their_cases_say(path: Path) -> None:
     ran = promtool("test", "rules", path)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_they_fire_too_where_each_farm_has_a_label_of_its_own(path: Path, tmp_path: Path) -> None:
+    """As the Prometheus Operator's `enforcedNamespaceLabel` puts it onto all that rules make; of
+    the alerts that join several things, which may come to have different labels by it.
+    """
+    own = {"namespace": "farm"}
+    content = yaml.safe_load(path.read_text())
+    content["rule_files"] = []
+    joined = {alert["alert"] for alert in alerts() if " and " in alert["expr"].replace("\n", " ")}
+    content["tests"] = [
+        test
+        for test in content["tests"]
+        for case in test["alert_rule_test"]
+        if case["exp_alerts"] and case["alertname"] in joined
+    ]
+    for file in RULES:
+        rules = yaml.safe_load(file.read_text())
+        for rule in (each for group in rules["groups"] for each in group["rules"]):
+            rule["labels"] = rule.get("labels", {}) | own
+        (tmp_path / file.name).write_text(yaml.safe_dump(rules))
+        content["rule_files"].append(str(tmp_path / file.name))
+    for test in content["tests"]:
+        for fires in (each for case in test["alert_rule_test"] for each in case["exp_alerts"]):
+            fires["exp_labels"] |= own
+    (tmp_path / path.name).write_text(yaml.safe_dump(content))
+    ran = promtool("test", "rules", tmp_path / path.name)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
@@ -97,7 +135,7 @@ def measured(expr: str) -> set[str]:
 def test_every_alert_leads_to_a_panel_that_shows_what_it_is_about() -> None:
     shown = {(each.uid, each.panel["id"]): each for each in panels()}
     for alert in alerts():
-        link = re.search(r"/d/([a-z-]+)\?viewPanel=(\d+)$", alert["annotations"]["dashboard_url"])
+        link = re.search(_LINK, alert["annotations"]["dashboard_url"])
         assert link, alert["alert"]
         panel = shown[link[1], int(link[2])]
         asked = {name for expr in panel.exprs for name in measured(expr)}
@@ -105,3 +143,16 @@ def test_every_alert_leads_to_a_panel_that_shows_what_it_is_about() -> None:
         if about != {ACTIVE}:  # by which rules choose whom to believe
             about -= {ACTIVE}
         assert asked & about, f"{alert['alert']}: {panel.name} shows {asked}"
+
+
+def test_a_link_to_a_dashboard_of_one_pool_or_class_says_which() -> None:
+    choices = {
+        dashboard["uid"]: {
+            each["name"] for each in dashboard["templating"]["list"] if each["type"] == "query"
+        }
+        for dashboard in dashboards()
+    }
+    for alert in alerts():
+        link = re.search(_LINK, alert["annotations"]["dashboard_url"])
+        assert link, alert["alert"]
+        assert {link[3]} - {None} == choices[link[1]], alert["alert"]
