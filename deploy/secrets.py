@@ -3,8 +3,8 @@
 For each role (docs/farm.md) a user of RabbitMQ and credentials for S3, for each compiler's pool a
 signing key, the token of the status page; and the keyring, which is public. Everything goes into
 DIR: ``secrets.yaml`` is for ``kubectl apply -f``, as is ``tenants.yaml`` where RabbitMQ's operators
-make its users. What is there already is kept, so that a tenant is added by running it again with
-one more ``--tenant``.
+make its users. What is there already is kept, the other options too, so that a tenant is added by
+running it again with one more ``--tenant``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from broker import powers as on_broker
 from broker.topology import Names
@@ -35,7 +36,15 @@ POOLS = ("tvm", "tflm", "cmsis-nn", PREPARE_POOL)
 OPERATOR, SCALER = "operator", "scaler"
 STATUS = "status-page"
 _STATE, _OUT, _TENANTS, _KEYS = "passwords.json", "secrets.yaml", "tenants.yaml", "keys"
+_OPTIONS = "options.json"
 _NOTHING = on_broker.Power()
+# What no `kubectl apply` takes away, nor RabbitMQ when it reads its definitions anew.
+_STILL_THERE = """\
+{name} is out of the files, but not out of the cluster until you
+  kubectl -n {namespace} delete secret {name}
+and, of RabbitMQ inside or elsewhere, or by its operators,
+  kubectl -n {namespace} exec rabbitmq-0 -- rabbitmqctl delete_user {name}
+  kubectl -n {namespace} delete users.rabbitmq.com {name}"""
 
 
 @dataclass(frozen=True)
@@ -74,26 +83,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--without", action="append", default=[], metavar="NAME", help="a tenant that is no more"
     )
-    parser.add_argument("--pool", action="append", default=[], metavar="NAME", help="all of ours")
+    kept = parser.add_argument_group("kept for the next run")
+    kept.add_argument("--pool", action="append", metavar="NAME", help="all of ours")
     for name in ("namespace", "prefix", "bucket"):
-        parser.add_argument(f"--{name}", default=getattr(Wanted, name), help="%(default)s")
-    parser.add_argument("--broker", metavar="URL", help="a RabbitMQ elsewhere: amqps://HOST:5671")
-    parser.add_argument("--management", metavar="URL", help="its management: https://HOST:15671")
-    parser.add_argument("--s3", type=Path, metavar="FILE", help='{"role": ["id", "secret"], …}')
+        kept.add_argument(f"--{name}", metavar="NAME", help=f"{getattr(Wanted, name)!r}")
+    kept.add_argument("--broker", metavar="URL", help="a RabbitMQ elsewhere: amqps://HOST:5671")
+    kept.add_argument("--management", metavar="URL", help="its management: https://HOST:15671")
+    kept.add_argument("--s3", type=Path, metavar="FILE", help='{"role": ["id", "secret"], …}')
     asked = parser.parse_args(arguments)
     try:
-        pools = parse_pools(",".join(asked.pool or POOLS))
-        tenants = tuple(checked_tenant(name, "--tenant") for name in asked.tenant)
-        without = tuple(checked_tenant(name, "--without") for name in asked.without)
-        plain = {name: getattr(asked, name) for name in ("namespace", "prefix", "bucket")}
-        urls = {"broker": asked.broker, "management": asked.management}
-        wanted = Wanted(pools, tenants, without, **plain, **urls, s3=_given(asked.s3))
+        options = {**_loaded(asked.out / _OPTIONS), **_given(asked)}
+        wanted = _wanted(asked, options)
         print(write(wanted, asked.out))
+        _save(asked.out / _OPTIONS, options)
     except TinymlaasError as error:
         for reason in error.reasons:
             print(f"error: {reason}", file=sys.stderr)
         return 2
+    for name in map(tenant_role, wanted.without):
+        print(_STILL_THERE.format(name=name, namespace=wanted.namespace), file=sys.stderr)
     return 0
+
+
+def _given(asked: argparse.Namespace) -> dict[str, Any]:
+    """Return the options given that are kept, of `--s3` what the file holds."""
+    names = ("pool", "namespace", "prefix", "bucket", "broker", "management")
+    found = {name: value for name in names if (value := getattr(asked, name)) is not None}
+    return found | ({"s3": _credentials_of(asked.s3)} if asked.s3 else {})
+
+
+def _wanted(asked: argparse.Namespace, options: Mapping[str, Any]) -> Wanted:
+    """Return what is asked for, now and before.
+
+    Raises:
+        UsageError: an option is malformed, or one lacks another.
+    """
+    found = dict(options)
+    pools = parse_pools(",".join(found.pop("pool", POOLS)))
+    for name, schemes in (("broker", ("amqp", "amqps")), ("management", ("http", "https"))):
+        if found.get(name):
+            found[name] = _address(f"--{name}", found[name], schemes)
+    if found.get("broker") and not found.get("management"):
+        raise UsageError(
+            "--broker: say with --management where KEDA asks that RabbitMQ, https://HOST:15671"
+        )
+    tenants = tuple(checked_tenant(name, "--tenant") for name in asked.tenant)
+    without = tuple(checked_tenant(name, "--without") for name in asked.without)
+    return Wanted(pools, tenants, without, **found)
+
+
+def _address(option: str, text: str, schemes: Sequence[str]) -> str:
+    """Return a URL that user, password and virtual host can be put into."""
+    url = urlsplit(text)
+    plain = url.hostname and "@" not in url.netloc and url.path in {"", "/"} and not url.query
+    if url.scheme not in schemes or not plain:
+        raise UsageError(f"{option}: write {schemes[-1]}://HOST:PORT, without user and path")
+    return text
 
 
 def write(wanted: Wanted, folder: Path) -> Path:
@@ -142,8 +187,7 @@ class _State:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        known = path is not None and path.exists()
-        self._known: dict[str, str] = json.loads(files.read(path)) if path and known else {}
+        self._known: dict[str, str] = _loaded(path) if path else {}
 
     def of(self, name: str) -> str:
         return self._known.setdefault(name, secrets.token_urlsafe(24))
@@ -166,7 +210,7 @@ class _State:
 
     def save(self) -> None:
         if self._path is not None:
-            files.replace(self._path, json.dumps(self._known, indent=1).encode(), self._path.parent)
+            _save(self._path, self._known)
 
 
 def _objects(wanted: Wanted, state: _State, keys: Path | None) -> list[dict[str, Any]]:
@@ -255,14 +299,38 @@ def _config(name: str, data: dict[str, str]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
-def _given(path: Path | None) -> dict[str, tuple[str, str]] | None:
+def _loaded(path: Path) -> dict[str, Any]:
+    """Return what an earlier run has kept; nothing before the first.
+
+    Raises:
+        UsageError: it cannot be read any more.
+    """
+    try:
+        found = json.loads(files.read(path))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: {error}; bring it back from a copy") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} is damaged: it holds no object; bring it back from a copy")
+    return found
+
+
+def _save(path: Path, content: Mapping[str, Any]) -> None:
+    try:
+        files.replace(path, json.dumps(content, indent=1).encode(), path.parent)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _credentials_of(path: Path) -> dict[str, tuple[str, str]]:
     """Read credentials made elsewhere.
 
     Raises:
         UsageError: the file is not readable as such.
     """
-    if path is None:
-        return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(role): (str(pair[0]), str(pair[1])) for role, pair in found.items()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -54,18 +55,21 @@ def write(path: Path, found: Mapping[str, tuple[str, str]]) -> None:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        images: list[dict[str, Any]] = content["images"]
+        known = {image["name"] for image in images}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    images: list[dict[str, Any]] = content["images"]
-    known = {image["name"] for image in images}
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        raise UsageError(f"{path} has no list `images` of names; see that of production") from error
     unknown = sorted(set(found) - known)
     if unknown:
         raise UsageError(f"no image is called {unknown[0]}; there are: {', '.join(sorted(known))}")
     for image in images:
         if image["name"] in found:
             image["newName"], image["digest"] = found[image["name"]]
-    text = yaml.safe_dump(content, sort_keys=False)
-    path.write_text(_HEAD + text, encoding="utf-8")
+    made = path.with_suffix(".tmp")
+    made.write_text(_HEAD + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    os.replace(made, path)
 
 
 def _built(path: Path) -> dict[str, tuple[str, str]]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from deploy import generate
 from deploy.check import (
@@ -21,7 +22,7 @@ from deploy.check import (
     times,
 )
 from deploy.check.model import Finding, Overlay
-from tinymlaas.contract.errors import TinymlaasError
+from tinymlaas.contract.errors import TinymlaasError, UsageError
 
 _RULES = (
     restricted.check,
@@ -40,22 +41,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--release", action="store_true", help="digests that are not known yet are findings"
     )
-    release = parser.parse_args(arguments).release
+    parser.add_argument(
+        "--overlay", action="append", default=[], metavar="NAME", help="this one only; repeatable"
+    )
+    asked = parser.parse_args(arguments)
     began = time.monotonic()
     try:
-        folders = render.overlays()
+        folders = _chosen(asked.overlay)
         overlays = render.render_all(folders)
     except TinymlaasError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    found, lines = report(overlays, release=release)
-    found += [*components.check(folders), *_generated()]
+    found, lines = report(overlays, release=asked.release)
+    found += [*_generated(), *(() if asked.overlay else components.check(folders))]
     print(_table(overlays, found))
     for line in (*lines, *(each.line() for each in found)):
         print(line)
     done = f"{len(found)} findings" if found else "all is well"
     print(f"Kubernetes {', '.join(schemas.versions())}: {done}, {time.monotonic() - began:.1f} s")
     return 1 if found else 0
+
+
+def _chosen(names: Sequence[str]) -> list[Path]:
+    """Return the folders of the overlays called so, of all without a name.
+
+    Raises:
+        UsageError: none is called so.
+    """
+    folders = {each.name: each for each in render.overlays()}
+    for name in names:
+        if name not in folders:
+            raise UsageError(f"no overlay is called {name}; there are: {', '.join(folders)}")
+    return [folders[name] for name in names or folders]
 
 
 def report(overlays: Iterable[Overlay], *, release: bool) -> tuple[list[Finding], list[str]]:

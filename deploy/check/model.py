@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Object = dict[str, Any]
-_TEMPLATED = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job"}
+_WITH_PODS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod"}
 _UNITS = {
     "": 1.0,
     "m": 1e-3,
@@ -19,6 +19,8 @@ _UNITS = {
     "Ki": 1024,
     "Mi": 1 << 20,
     "Gi": 1 << 30,
+    "T": 1e12,
+    "Ti": 1 << 40,
 }
 
 
@@ -84,7 +86,7 @@ class Overlay:
     def pods(self) -> tuple[Pod, ...]:
         """The pods that its objects make."""
         if "pods" not in self._memory:
-            self._memory["pods"] = tuple(_pod(each) for each in self.of(*_TEMPLATED))
+            self._memory["pods"] = tuple(_pod(each) for each in self.of(*_WITH_PODS))
         found: tuple[Pod, ...] = self._memory["pods"]
         return found
 
@@ -150,7 +152,9 @@ def quantity(text: str | int | float) -> float:
 
 def _pod(owner: Object) -> Pod:
     spec = owner.get("spec") or {}
-    template = spec.get("template") or {}
+    if owner.get("kind") == "CronJob":
+        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    template = owner if owner.get("kind") == "Pod" else spec.get("template") or {}
     return Pod(
         owner=title(owner),
         kind=str(owner.get("kind")),

@@ -10,12 +10,14 @@ from broker.topology import Names, topology
 from deploy.check.model import Finding, Object, Overlay, Pod, name_of, selects, title
 from deploy.check.settings import module, option, told
 from deploy.secrets import keys_made
+from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import POOLS_VARIABLE
 from tinymlaas.farm.roles import SCHEDULER, worker_role
 from tinymlaas.farm_settings import PREFIX_VARIABLE
 
 # Made by hand for the cluster at hand (docs/deploy.md), besides what `deploy.secrets` makes.
 _BY_HAND = {("Secret", "registry"), ("Secret", "status-page-tls")}
+_EVICTION = "unhealthyPodEvictionPolicy"
 _PRIORITIES = {"system-cluster-critical", "system-node-critical"}
 _SCALER_KEYS = {"protocol", "mode", "value", "queueName", "excludeUnacknowledged", "vhostName"}
 
@@ -38,6 +40,7 @@ def check(overlay: Overlay) -> Iterator[Finding]:
     yield from _scrapes(overlay)
     yield from _scaled(overlay)
     yield from _users(overlay)
+    yield from _pools(overlay)
 
 
 def _missing(overlay: Overlay, kind: str, name: str, key: str | None) -> str | None:
@@ -137,6 +140,10 @@ def _placing(overlay: Overlay, pod: Pod) -> Iterator[Finding]:
     scaled = pod.kind == "Deployment" and (pod.replicas is None or pod.replicas > 1)
     if scaled and not budgets:
         yield overlay.finding(pod, "(whole)", "no PodDisruptionBudget selects its pods")
+    for each in budgets:
+        if pod.kind == "Deployment" and each["spec"].get(_EVICTION) != "AlwaysAllow":
+            said = "has to be AlwaysAllow: while RabbitMQ is away none is ready, and no node drains"
+            yield overlay.finding(each, f"spec.{_EVICTION}", said)
 
 
 def _roles(overlay: Overlay, pod: Pod) -> Iterator[Finding]:
@@ -228,11 +235,9 @@ def _scrapes(overlay: Overlay) -> Iterator[Finding]:
 
 def _scaled(overlay: Overlay) -> Iterator[Finding]:
     """See that an autoscaler counts a queue of the farm, for a Deployment that is there."""
-    scheduler = overlay.get("Deployment", "scheduler") or {}
-    containers = scheduler.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
-    plain = told(overlay, containers[0]).plain if containers else {}
-    pools = [each for each in plain.get(POOLS_VARIABLE, "").split(",") if each]
-    queues = {each.name for each in topology(pools, Names(plain.get(PREFIX_VARIABLE, ""))).queues}
+    plain = _of_the_scheduler(overlay)
+    names = Names(plain.get(PREFIX_VARIABLE, ""))
+    queues = {each.name for each in topology(_expected(plain), names).queues}
     for thing in overlay.of("ScaledObject"):
         spec = thing.get("spec") or {}
         target = (spec.get("scaleTargetRef") or {}).get("name", "?")
@@ -240,6 +245,9 @@ def _scaled(overlay: Overlay) -> Iterator[Finding]:
             yield overlay.finding(thing, "spec.scaleTargetRef", f"there is no Deployment {target}")
         for trigger in spec.get("triggers") or ():
             yield from _trigger(overlay, thing, trigger, queues)
+        if target != worker_role(PREPARE_POOL) and not spec.get("initialCooldownPeriod"):
+            said = "is missing: the pool would end before a worker has said what it can, for ever"
+            yield overlay.finding(thing, "spec.initialCooldownPeriod", said)
         replicas = (overlay.get("Deployment", target) or {}).get("spec", {}).get("replicas")
         if replicas is not None:
             said = f"Deployment {target} has replicas too: every apply would undo the scaling"
@@ -249,6 +257,36 @@ def _scaled(overlay: Overlay) -> Iterator[Finding]:
             lost = _missing(overlay, "Secret", each.get("name", "?"), each.get("key"))
             if lost:
                 yield overlay.finding(thing, "spec.secretTargetRef", lost)
+
+
+def _pools(overlay: Overlay) -> Iterator[Finding]:
+    """See that the scheduler expects those pools whose workers are here, and no other."""
+    expected = set(_expected(_of_the_scheduler(overlay)))
+    there = {
+        option(container, "--pool"): pod
+        for pod in overlay.pods
+        for _, container in pod.main()
+        if module(container) == "workers"
+    }
+    for name, pod in there.items():
+        if name not in expected:
+            said = f"the scheduler's {POOLS_VARIABLE} does not name {name}: it has no queue"
+            yield overlay.finding(pod, "containers[worker].args", said)
+    for name in sorted(expected - set(there)):
+        said = f"{POOLS_VARIABLE} names {name}, of which no Deployment runs workers"
+        yield overlay.finding(f"Deployment/{SCHEDULER}", "containers[scheduler].env", said)
+
+
+def _of_the_scheduler(overlay: Overlay) -> Mapping[str, str]:
+    for pod in overlay.pods:
+        for _, container in pod.main():
+            if module(container) == "scheduler":
+                return told(overlay, container).plain
+    return {}
+
+
+def _expected(plain: Mapping[str, str]) -> list[str]:
+    return [each.strip() for each in plain.get(POOLS_VARIABLE, "").split(",") if each.strip()]
 
 
 def _trigger(
@@ -289,6 +327,12 @@ def _number(text: Any) -> float:
 def _users(overlay: Overlay) -> Iterator[Finding]:
     """See that users and permissions lead to a cluster, a user and credentials."""
     clusters = {name_of(each) for each in overlay.of("RabbitmqCluster")}
+    budgets = [each.get("spec") or {} for each in overlay.of("PodDisruptionBudget")]
+    for labels in overlay.foreign_pods:
+        if not any(selects(each.get("selector"), labels) for each in budgets):
+            said = "no PodDisruptionBudget selects its pods: two at once take the majority"
+            named = f"RabbitmqCluster/{labels['app.kubernetes.io/name']}"
+            yield overlay.finding(named, "(whole)", said)
     for thing in overlay.of("User", "Permission", "TopicPermission"):
         spec = thing.get("spec") or {}
         cluster = (spec.get("rabbitmqClusterReference") or {}).get("name")

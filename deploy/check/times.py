@@ -21,7 +21,7 @@ _TO_SAY_GOODBYE = 15  # after a drain: traces are sent, connections closed
 def check(overlay: Overlay) -> Iterator[Finding]:
     """Yield missing probes, probes of the wrong page, and pods killed before they may be done."""
     for pod in overlay.pods:
-        if pod.kind != "Job":
+        if pod.kind not in {"Job", "CronJob"}:
             for path, container in pod.main():
                 yield from _probes(overlay, pod, path, container)
         for path, container in pod.containers():

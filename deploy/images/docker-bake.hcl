@@ -1,7 +1,8 @@
 # All images of the farm: docs/deploy.md says how. Nothing has a default that decides what is inside.
 #   make wheel
 #   BASE_IMAGE=debian@sha256:… CMSIS_NN=../CMSIS-NN TFLM=../tflite-micro REGISTRY=registry.example.com/tinymlaas \
-#     docker buildx bake -f deploy/images/docker-bake.hcl --push --metadata-file out/images.json
+#     docker buildx bake -f deploy/images/docker-bake.hcl --allow fs.read=../CMSIS-NN \
+#     --allow fs.read=../tflite-micro --push --metadata-file out/images.json
 
 variable "BASE_IMAGE" {
   default = ""

@@ -147,6 +147,29 @@ OTHERS = {
         "spec.triggers.metadata.value",
         "never longer than there are workers",
     ),
+    "a pool that ends before it is known": (
+        "production",
+        lambda o: find(o, "ScaledObject/worker-tvm")["spec"].pop("initialCooldownPeriod"),
+        "ScaledObject/worker-tvm",
+        "spec.initialCooldownPeriod",
+        "before a worker has said what it can",
+    ),
+    "a budget that keeps a node from being drained": (
+        "production",
+        lambda o: find(o, "PodDisruptionBudget/worker-tvm")["spec"].pop(
+            "unhealthyPodEvictionPolicy"
+        ),
+        "PodDisruptionBudget/worker-tvm",
+        "spec.unhealthyPodEvictionPolicy",
+        "no node drains",
+    ),
+    "a cluster that may lose its majority": (
+        "production",
+        lambda o: o.objects.remove(find(o, "PodDisruptionBudget/rabbitmq")),
+        "RabbitmqCluster/rabbitmq",
+        "(whole)",
+        "two at once take the majority",
+    ),
     "a scaled Deployment with a number": (
         "production",
         lambda o: find(o, WORKER)["spec"].update(replicas=3),

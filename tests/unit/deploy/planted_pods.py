@@ -1,6 +1,16 @@
 """Mistakes in what a pod is, takes and may do."""
 
-from tests.unit.deploy.planting import SCHEDULER, WORKER, container, find, limits, pod, renamed
+from tests.unit.deploy.planting import (
+    SCHEDULER,
+    WORKER,
+    alone,
+    by_the_clock,
+    container,
+    find,
+    limits,
+    pod,
+    renamed,
+)
 
 # What is changed in which overlay; at which object and field it is told; words of the reason.
 PODS = {
@@ -66,6 +76,20 @@ PODS = {
         SCHEDULER,
         "containers[scheduler].securityContext.runAsNonRoot",
         "has to be true",
+    ),
+    "a root user, by the clock": (
+        "dev",
+        lambda o: o.objects.append(by_the_clock()),
+        "CronJob/nightly",
+        "containers[gc].securityContext.runAsUser",
+        "has to be a number, not 0",
+    ),
+    "a root user, alone": (
+        "dev",
+        lambda o: o.objects.append(alone()),
+        "Pod/gc",
+        "containers[gc].securityContext.runAsUser",
+        "has to be a number, not 0",
     ),
     "a root file system that can be written": (
         "dev",

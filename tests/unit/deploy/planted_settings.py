@@ -20,6 +20,20 @@ SETTINGS = {
         "containers[worker].env",
         "TINYMLAAS_JOB_MEMORY must be bytes",
     ),
+    "a pool that the scheduler does not expect": (
+        "dev",
+        lambda o: variable(find(o, SCHEDULER), "TINYMLAAS_POOLS").update(value="tflm,cmsis-nn"),
+        WORKER,
+        "containers[worker].args",
+        "does not name tvm",
+    ),
+    "a pool that nobody works for": (
+        "dev",
+        lambda o: o.objects.remove(find(o, WORKER)),
+        SCHEDULER,
+        "containers[scheduler].env",
+        "TINYMLAAS_POOLS names tvm",
+    ),
     "no address of the broker": (
         "dev",
         lambda o: container(find(o, SCHEDULER))["env"].remove(

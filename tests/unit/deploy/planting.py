@@ -40,3 +40,16 @@ def drop_policy(overlay, name):
 
 def metadata(overlay, pool="tvm"):
     return find(overlay, f"ScaledObject/worker-{pool}")["spec"]["triggers"][0]["metadata"]
+
+
+def alone():
+    root = {"securityContext": {"runAsUser": 0}, "name": "gc", "image": "x/gc:1"}
+    spec = {"containers": [root], "restartPolicy": "Never"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "gc"}, "spec": spec}
+
+
+def by_the_clock():
+    job = {"spec": {"template": {"spec": alone()["spec"]}}}
+    spec = {"schedule": "0 3 * * *", "jobTemplate": job}
+    named = {"metadata": {"name": "nightly"}}
+    return {"apiVersion": "batch/v1", "kind": "CronJob", **named, "spec": spec}

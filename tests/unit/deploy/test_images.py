@@ -130,6 +130,19 @@ def test_trees_of_sources_come_as_named_contexts_and_the_bake_file_gives_them():
     assert sorted(json.loads(group[1])) == NAMES
 
 
+def test_the_documented_command_lets_the_build_read_what_lies_beside_the_repository():
+    """buildx reads nothing outside of its folder that it is not allowed to by name."""
+    bake = (IMAGES / "docker-bake.hcl").read_text()
+    beside = re.findall(r'^variable "(\w+)" {\n  default = "\.\./', bake, re.M)
+    assert beside == ["CMSIS_NN", "TFLM"]
+    commands = re.findall(
+        r"^docker buildx bake .*", (ROOT / "docs" / "deploy.md").read_text(), re.M
+    )
+    assert commands
+    for command in commands:
+        assert all(f"--allow fs.read=${name} " in command for name in beside)
+
+
 def test_an_image_runs_what_its_deployment_starts(rendered):
     for each in rendered["dev"].of("Deployment"):
         (container,) = each["spec"]["template"]["spec"]["containers"]

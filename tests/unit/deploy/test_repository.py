@@ -1,5 +1,6 @@
 """What is in the repository passes its own check, and the check is what it says it is."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -131,6 +132,9 @@ def test_digests_of_a_build_are_written_where_kustomize_reads_them(tmp_path):
     assert images == 3 * [f"registry.example.com/x/tvm@{digest}"]
     with pytest.raises(UsageError, match="no image is called"):
         set_images.write(path, {"tinymlaas/worker-tvn": ("x", digest)})
+    path.write_text("kind: Component\n")
+    with pytest.raises(UsageError, match="no list `images`"):
+        set_images.write(path, {})
 
 
 def test_secrets_are_made_once_and_are_what_the_manifests_ask_for(tmp_path):
@@ -221,6 +225,79 @@ def test_credentials_made_elsewhere_are_taken_and_missing_ones_named(tmp_path):
     del given["worker-tvm"]
     with pytest.raises(UsageError, match="no credentials for the role worker-tvm"):
         secrets.write(wanted, tmp_path / "s")
+
+
+def test_what_was_said_once_need_not_be_said_again(tmp_path, capsys):
+    """Or one more tenant would send the whole farm to another RabbitMQ and another store."""
+    given = tmp_path / "given.json"
+    names = ("operator", "scheduler", "worker-tvm", "tenant-acme", "tenant-lab")
+    given.write_text(json.dumps({name: ["id", "elsewhere"] for name in names}))
+    run = ["--out", str(tmp_path / "s")]
+    elsewhere = [
+        "--broker",
+        "amqps://mq.example.com:5671",
+        "--management",
+        "https://mq.example.com",
+    ]
+    first = [*elsewhere, "--pool", "tvm", "--namespace", "farm", "--s3", str(given)]
+    assert secrets.main([*run, "--tenant", "acme", *first]) == 0
+    assert secrets.main([*run, "--tenant", "lab"]) == 0
+    made = {
+        each["metadata"]["name"]: each.get("stringData")
+        for each in yaml.safe_load_all((tmp_path / "s" / "secrets.yaml").read_text())
+        if each["metadata"]["namespace"] == "farm"
+    }
+    assert set(names) <= set(made)
+    assert "worker-tflm" not in made
+    for name in names:
+        assert urlsplit(made[name]["amqp-url"]).hostname == "mq.example.com"
+        assert made[name]["s3-secret-access-key"] == "elsewhere"
+    assert urlsplit(made["scaler"]["host"]).hostname == "mq.example.com"
+    assert (tmp_path / "s" / "options.json").stat().st_mode & 0o077 == 0
+    capsys.readouterr()
+    assert secrets.main([*run, "--without", "lab"]) == 0
+    said = capsys.readouterr().err
+    assert "kubectl -n farm delete secret tenant-lab" in said
+    assert "delete_user tenant-lab" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--broker", "mq.example.com:5671"], "--broker: write amqps://HOST:PORT"),
+        (["--broker", "amqps://me:secret@mq:5671"], "without user and path"),
+        (["--broker", "amqps://mq:5671/farm"], "without user and path"),
+        (["--broker", "amqps://mq:5671"], "say with --management"),
+        (["--management", "amqp://mq:15671"], "--management: write https://HOST:PORT"),
+    ],
+)
+def test_an_address_that_would_not_work_is_refused(tmp_path, capsys, arguments, said):
+    folder = tmp_path / "s"
+    assert secrets.main(["--out", str(folder), "--tenant", "acme", *arguments]) == 2
+    refused = capsys.readouterr().err
+    assert said in refused
+    assert "secret@" not in refused
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["passwords.json", "options.json"])
+def test_a_damaged_file_of_before_is_told(tmp_path, capsys, name):
+    (tmp_path / name).write_text('{"scheduler": "')
+    assert secrets.main(["--out", str(tmp_path), "--tenant", "acme"]) == 2
+    assert f"{name} is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "secrets.yaml").exists()
+
+
+def test_one_overlay_can_be_released_without_the_others(tmp_path, monkeypatch, capsys):
+    k8s = shutil.copytree(render.K8S, tmp_path / "k8s")
+    images = k8s / "overlays" / "production" / "images" / "kustomization.yaml"
+    images.write_text(images.read_text().replace(64 * "0", 64 * "a"))
+    monkeypatch.setattr(render.overlays, "__defaults__", (k8s,))
+    assert main(["--release", "--overlay", "production"]) == 0, capsys.readouterr().out
+    assert main(["--release", "--overlay", "air-gapped"]) == 1
+    assert "python -m deploy.set_images" in capsys.readouterr().out
+    assert main(["--overlay", "prodution"]) == 1
+    assert "there are: air-gapped, dev, production" in capsys.readouterr().err
 
 
 def test_what_is_not_built_yet_is_a_note_and_for_a_release_a_finding(rendered):
