@@ -191,7 +191,9 @@ def topology(pools: Iterable[str], names: Names | None = None) -> Topology:
         Queue(
             names.seen,
             "heartbeats and progress of workers; the oldest are dropped",
-            {"x-max-length": _SEEN, "x-message-ttl": _SEEN_MILLISECONDS},
+            # Of one node's own it would have no scheduler be active while that node is away.
+            _quorum(REQUEST_DELIVERIES, _SEEN)
+            | {"x-overflow": "drop-head", "x-message-ttl": _SEEN_MILLISECONDS},
         ),
         Queue(names.dead_letters, "kept until a person deals with them", _kept()),
         *(queue for pool in sorted(set(pools)) for queue in pool_queues(pool, names)),
