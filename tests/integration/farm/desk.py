@@ -26,6 +26,7 @@ from tinymlaas.contract.messages import (
     JobEnded,
     JobName,
     JobStanding,
+    JobState,
 )
 from tinymlaas.contract.wire import parse
 
@@ -121,6 +122,13 @@ class Desk:
     def all_ended(self, jobs: list[str], seconds: float = SECONDS) -> list[JobEnd]:
         self.until(lambda: all(job in self.ends for job in jobs), seconds)
         return [self.ends[job] for job in jobs]
+
+    def all_wait_for_workers(self, jobs: list[str]) -> None:
+        """Wait until all of `jobs` are planned and want to be built."""
+        self.until(lambda: all(self._planned(job) for job in jobs))
+
+    def _planned(self, job: str) -> bool:
+        return any(told.state is JobState.COMPILING for _, told in self.changes.get(job, ()))
 
     def take_replies(self) -> list[JobEnded]:
         """Return what has come on the reply queue since last asked."""

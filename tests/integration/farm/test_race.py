@@ -88,11 +88,11 @@ def test_a_budget_ends_the_job_and_leaves_alone_what_another_wants(hall: Hall) -
     assert alive(entry.pid), "the other job's"
     assert patient not in desk.ends
     desk.cancel("a", patient)
-    desk.until(lambda: not alive(entry.pid), 30)
-    alone = hall.late.order("a", "alone", milliseconds="600000").model_copy(update={"budget": 1.0})
+    desk.until(lambda: not alive(entry.pid))
+    alone = hall.late.order("a", "alone", milliseconds="600000").model_copy(update={"budget": 3.0})
     assert desk.end(desk.submit(alone)).state is JobState.FAILED
     (entry,) = [entry for entry in hall.late.journal() if entry.name == "alone"]
-    desk.until(lambda: not alive(entry.pid), 30)
+    desk.until(lambda: not alive(entry.pid))
 
 
 def digits(**changes: object) -> CompileOrder:

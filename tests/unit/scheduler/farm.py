@@ -132,7 +132,7 @@ class Farm:
         return {event.data.job_id: event.data.state for event in found}
 
     def until(self, true: Callable[[], bool], work: bool = True) -> None:
-        for _ in range(1000):
+        for _ in range(6000):
             if true():
                 return
             if work:

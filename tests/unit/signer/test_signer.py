@@ -142,7 +142,7 @@ def test_it_ends_with_whoever_started_it(tmp_path: Path) -> None:
     assert process is not None
     assert process.stdin is not None
     process.stdin.close()  # as the end of our process does
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     own._process = None
     own.close()
 
