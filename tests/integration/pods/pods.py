@@ -18,7 +18,7 @@ from tests.integration.pods.manifests import Object, Pod, Told
 from tests.integration.pods.network import Network
 
 _UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
-_READY_SECONDS = 120.0
+_READY_SECONDS = 300.0
 _RESTARTS, _BACK_OFF_SECONDS = 3, 2.0
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -119,8 +119,8 @@ class RunningPod:
         return self.pod.containers[0]
 
     def await_probe(self, told: Told, kind: str) -> None:
-        """Wait until a probe succeeds: a startup probe as long as it says, others two minutes, as
-        a pod that is not ready is left alone.
+        """Wait until a probe succeeds: a startup probe as long as it says, others five minutes,
+        as a pod that is not ready is left alone.
         """
         probe, running = told.spec[kind], self.containers[told.name]
         tries = probe.get("failureThreshold", 3) * probe.get("periodSeconds", 10)
@@ -151,7 +151,7 @@ class RunningPod:
         uid = told.secured("runAsUser")
         return running.execute(probe["exec"]["command"], uid) == 0
 
-    def page(self, port: int, path: str, seconds: float = 5.0) -> tuple[int, str]:
+    def page(self, port: int, path: str, seconds: float = 60.0) -> tuple[int, str]:
         """Return status and text of a page of the pod; 0 if nobody answers."""
         try:
             with _DIRECT.open(f"http://{self.address}:{port}{path}", timeout=seconds) as answer:

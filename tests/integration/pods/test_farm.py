@@ -22,7 +22,7 @@ from tinymlaas.client import Job
 from tinymlaas.contract.messages import JobState
 from tinymlaas.modules import Demands
 
-SECONDS = 120.0
+SECONDS = 300.0
 DIGITS = ROOT / "examples" / "digits" / "digits.onnx"
 # Mounts that a runtime makes itself, where a container may write as well.
 OF_THE_RUNTIME = ("/dev", "/proc", "/sys")
@@ -63,7 +63,7 @@ def test_a_job_comes_out_verified_and_signed(farm: Farm, client: Client, tmp_pat
 def test_every_probe_is_answered(farm: Farm) -> None:
     for each in farm.pods.values():
         for kind in ("startupProbe", "livenessProbe", "readinessProbe"):
-            assert each.probe(each.main, kind), f"{each.name} {kind}"
+            each.await_probe(each.main, kind)  # a kubelet too asks more than once
         assert each.restarts == 0, each.name
 
 
