@@ -62,8 +62,8 @@ docs-site: setup  ## build the documentation as a site into out/site, check its 
 deploy-check: setup  ## render deploy/k8s/ and hold every object against schemas and rules
 	@$(PYTHON_IN_VENV) -m deploy.check
 
-wheel: setup  ## build the wheel into out/
-	@$(PYTHON_IN_VENV) -m hatchling build -t wheel -d out
+wheel: setup  ## build the wheel into out/, in the place of older ones, which an image would take too
+	@rm -f out/tinymlaas-*.whl; $(PYTHON_IN_VENV) -m hatchling build -t wheel -d out
 
 clean:  ## remove caches and build output, keep .venv
 	@rm -rf out .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
