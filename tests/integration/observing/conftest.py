@@ -23,6 +23,7 @@ class Watched:
     farm: RunningFarm
     prometheus: Prometheus
     begin: float
+    counted: float  # when all ends of jobs had been scraped
     end: float
 
     def over(self, expr: str) -> list[Series]:
@@ -55,8 +56,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             begin = time.time()
             story = Story(desk, stub, spare)
             story.tell()
-            time.sleep(3.0)  # two more scrapes and evaluations
-            yield Watched(story, running, prometheus, begin, time.time())
+            counted = _await_counts(prometheus, len(story.jobs))
+            time.sleep(3.0)  # so that what is made of the last of it is looked at, too
+            yield Watched(story, running, prometheus, begin, counted, time.time())
         finally:
             desk.close()
             prometheus.kill()
@@ -70,6 +72,18 @@ def _await_scrapes(prometheus: Prometheus, targets: int) -> None:
         if up == targets and not prometheus.now("ALERTS", time.time()):
             return
         assert time.monotonic() < deadline, prometheus.get("targets")
+        time.sleep(0.2)
+
+
+def _await_counts(prometheus: Prometheus, jobs: int) -> float:
+    """Wait until as many ends of jobs were scraped; return when they were."""
+    deadline = time.monotonic() + 60
+    while True:
+        now = time.time()
+        found = prometheus.now("sum(tinymlaas_jobs_ended_total)", now)
+        if [each.values for each in found] == [[jobs]]:
+            return now
+        assert time.monotonic() < deadline, (found, jobs)
         time.sleep(0.2)
 
 
