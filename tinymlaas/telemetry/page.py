@@ -123,6 +123,7 @@ class _Links(Collector):
         for name, link in list(self._links.items()):  # who starts up adds to them
             now, count = link.standing
             connected.add_metric([name], now)
-            connections.add_metric([name], count)
+            if count:  # or a process that begins again and again would seem to lose connections
+                connections.add_metric([name], count)
         yield connected
         yield connections

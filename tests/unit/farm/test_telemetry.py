@@ -184,7 +184,9 @@ class Link:
 
 def test_broker_store_and_loop_are_on_every_page() -> None:
     for metrics in (scheduler(), worker()):
-        assert values(metrics)["tinymlaas_broker_connected", "publisher"] == 0
+        found = values(metrics)
+        assert found["tinymlaas_broker_connected", "publisher"] == 0
+        assert ("tinymlaas_broker_connections_total", "publisher") not in found
         metrics.link("publisher", Link())
         metrics.loop(lambda: 4.5)
         metrics.stored("get", None, 0.5)
