@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tinymlaas.contract.errors import Failure
 
-_ACCESS_REFUSED = 403
+_ACCESS_REFUSED, _PRECONDITION_FAILED = 403, 406
 
 
 class BrokerError(Failure):
@@ -61,7 +61,10 @@ def errors(what: str) -> Iterator[None]:
     except exceptions.ChannelClosedByBroker as error:
         if error.reply_code == _ACCESS_REFUSED:
             raise NotAllowed(f"cannot {what}: {error.reply_text}") from error
-        raise BrokerError(f"cannot {what}: {error.reply_text}") from error
+        remedy = ""
+        if error.reply_code == _PRECONDITION_FAILED:  # as another version of ours has made it
+            remedy = "; delete that when it is empty, and it is made anew"
+        raise BrokerError(f"cannot {what}: {error.reply_text}{remedy}") from error
     except (AMQPConnectorException, AMQPConnectionWorkflowFailed) as error:  # no AMQPError of pika
         raise BrokerUnavailable(
             f"cannot {what}: what answers there does not speak AMQP; check TINYMLAAS_AMQP_URL"

@@ -20,7 +20,12 @@ from typing import Any
 import pika
 
 from tests.unit.scaffold.project import ROOT
-from tinymlaas.contract.messages import CompileOrder, CompileRequested
+from tinymlaas.contract.messages import (
+    CancelRequested,
+    CompileOrder,
+    CompileRequested,
+    JobName,
+)
 
 SECONDS = 120.0
 
@@ -124,6 +129,12 @@ class Client:
         self.channel.basic_publish(
             exchange, f"compile.{order.tenant}", body, lasting, mandatory=True
         )
+
+    def cancel(self, job: str, tenant: str) -> None:
+        name = JobName(tenant=tenant, job_id=job)
+        body = CancelRequested(id="c", source="test", data=name).encoded()
+        exchange = f"{self._prefix}tinymlaas.requests"
+        self.channel.basic_publish(exchange, f"cancel.{tenant}", body, mandatory=True)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The data of events as they come."""

@@ -15,6 +15,7 @@ import pytest
 from broker.connecting import connect
 from broker.declaring import remove
 from broker.topology import Names, topology
+from tests.integration.broker.helpers import until
 from tests.integration.roots.running_up import Client, alive, family, farm_up
 from tests.services import running, stub_compiler
 from tests.services.farm import FarmProcess, RunningFarm, farm
@@ -100,8 +101,8 @@ def test_a_broker_that_is_not_there_yet_is_waited_for(ours: RunningFarm) -> None
     process.start()
     try:
         said = "trying again until it is there"
-        while said not in process.log.read_text():
-            assert process.running, process.log.read_text()
+        until(lambda: said in process.log.read_text() or not process.running, SECONDS)
+        assert process.running, process.log.read_text()
         assert process.get("/healthz")[0] == 200, "a restart would not help"
         assert process.get("/readyz")[0] == 503
         process.terminate()
@@ -126,11 +127,9 @@ def test_a_drained_worker_ends_its_task_and_takes_no_more(ours: RunningFarm, stu
     with Client(ours.environment) as client:
         for job in ("drained", "left"):
             client.submit(job, stub.order("acme", job, milliseconds="2000"))
-        client.await_states({"drained": "compiling", "left": "compiling"})
-        while not (begun := set(stub.begun()) & {"drained", "left"}):  # whichever came first
-            assert worker.running
+        until(lambda: bool({"drained", "left"} & {*stub.begun()}), SECONDS)
         worker.terminate()
-        (first,) = begun
+        (first,) = {"drained", "left"} & {*stub.begun()}  # whichever came first
         client.await_states({first: "done"})
         assert worker.await_end(SECONDS) == 0
         assert set(stub.begun()) & {"drained", "left"} == {first}
@@ -145,16 +144,16 @@ def test_a_drained_worker_ends_its_task_and_takes_no_more(ours: RunningFarm, stu
 def test_who_may_not_drain_longer_gives_its_task_up(ours: RunningFarm, stub: Stub) -> None:
     (worker,) = ours.workers["stub"]
     with Client(ours.environment) as client:
-        client.submit("given-up", stub.order("acme", "given_up", milliseconds="2000"))
-        while "given_up" not in stub.begun():
-            assert worker.running
+        client.submit("given-up", stub.order("acme", "given_up", milliseconds="600000"))
+        until(lambda: "given_up" in stub.begun(), SECONDS)
         worker.terminate()
         worker.await_page("/readyz", "draining", status=503)
         worker.terminate()  # the second one
         assert worker.await_end(SECONDS) == -signal.SIGKILL
         worker.start()
-        client.await_states({"given-up": "done"})
-    assert stub.begun().count("given_up") == 2
+        until(lambda: stub.begun().count("given_up") == 2, SECONDS)
+        client.cancel("given-up", "acme")
+        client.await_states({"given-up": "cancelled"})
 
 
 def test_pages_when_the_broker_goes_and_comes_back(folder: Path, stub: Stub) -> None:
@@ -235,6 +234,7 @@ def test_declare_says_what_is_in_the_way(ours: RunningFarm) -> None:
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert name in line
+    assert "delete that when it is empty" in line
 
 
 def test_a_dry_run_needs_no_broker() -> None:
