@@ -23,13 +23,23 @@ Every command and every option. With `--json` stdout has JSON alone, and all mes
 
 `watch` and `submit --wait` end as `compile` would have.
 """
+OF_ALL = """\
+Before the name of a command; `--unsafe-no-sandbox` also behind it. `-h` or `--help`, with any
+command, shows its options.
+"""
 HEADINGS = "| | | default |\n| --- | --- | --- |\n"
 
 
 def page() -> str:
     """Return the page: one section a command, in the order of its name."""
-    root = typer.main.get_command(app)
-    return HEAD + "".join(map(_section, sorted(_commands(root, "tinymlaas"))))
+    root: Any = typer.main.get_command(app)
+    options = "".join(map(_row, _shown(root)))
+    whole = f"{HEAD}\n## tinymlaas\n\n{OF_ALL}\n{HEADINGS}{options}"
+    return whole + "".join(map(_section, sorted(_commands(root, "tinymlaas"))))
+
+
+def _shown(command: Any) -> list[Any]:
+    return [each for each in command.params if not each.hidden and each.name != "help"]
 
 
 def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -42,7 +52,7 @@ def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 def _section(entry: tuple[str, Any]) -> str:
     name, command = entry
-    own = [each for each in command.params if not each.hidden and each.name != "help"]
+    own = _shown(command)
     arguments = [each for each in own if each.param_type_name == "argument"]
     usage = " ".join([name, *map(_placeholder, arguments), "[OPTIONS]"])
     about = "\n\n".join(" ".join(part.split()) for part in (command.help or "").split("\n\n"))

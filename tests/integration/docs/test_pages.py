@@ -72,12 +72,18 @@ def test_a_board_is_added_as_the_page_says() -> None:
 
 @pytest.mark.slow
 def test_a_compiler_is_added_as_the_page_says() -> None:
-    from tests.services.stub_compiler import model
-
     page = page_of("docs/add-a-compiler.md")
     (told,) = blocks(page, "toml")
     given = (ROOT / "examples" / "plugin" / "compiler.toml").read_text()
     assert told in given, "the page shows the example's own compiler.toml"
     with guardian.scratch("test-pages") as folder:
-        (newcomer(folder) / "model.onnx").write_bytes(model())
+        assert run(page, newcomer(folder), environment_of(folder), SECONDS) == []
+
+
+@pytest.mark.slow
+def test_a_module_goes_into_a_firmware_as_the_page_says() -> None:
+    page = page_of("docs/firmware.md")
+    with guardian.scratch("test-pages") as folder:
+        (code,) = blocks(page, "c")
+        (newcomer(folder) / "recognise.c").write_text(code)
         assert run(page, folder, environment_of(folder), SECONDS) == []

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from scripts import reference, reference_environment, reference_messages
+from scripts import reference, reference_cli, reference_environment, reference_messages
 from scripts.schemas import SCHEMAS
 from tests.unit.scaffold.project import ROOT
 from tinymlaas.contract.messages import CompileRequested
@@ -50,6 +50,11 @@ def test_the_least_request_of_the_page_is_one_the_farm_takes() -> None:
     page = (ROOT / "docs" / "publish.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"^```json\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     parse(shown.encode(), CompileRequested)
+
+
+def test_options_before_a_command_are_on_the_page() -> None:
+    page = reference_cli.page()
+    assert {"--version", "--unsafe-no-sandbox"} <= set(re.findall(r"^\| `(--[a-z-]+)`", page, re.M))
 
 
 def test_fields_with_their_types_and_defaults_are_on_the_page() -> None:
