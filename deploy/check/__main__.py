@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy import generate
 from deploy.check import (
     components,
+    files,
     images,
     names,
     network,
@@ -30,6 +31,7 @@ _RULES = (
     times.check,
     settings.check,
     names.check,
+    files.check,
     network.check,
     images.check,
 )

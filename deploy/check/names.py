@@ -17,6 +17,7 @@ from tinymlaas.farm_settings import PREFIX_VARIABLE
 
 # Made by hand for the cluster at hand (docs/deploy.md), besides what `deploy.secrets` makes.
 _BY_HAND = {("Secret", "registry"), ("Secret", "status-page-tls")}
+_KEY = "signing-key-"
 _EVICTION = "unhealthyPodEvictionPolicy"
 _PRIORITIES = {"system-cluster-critical", "system-node-critical"}
 _SCALER_KEYS = {"protocol", "mode", "value", "queueName", "excludeUnacknowledged", "vhostName"}
@@ -30,6 +31,9 @@ def check(overlay: Overlay) -> Iterator[Finding]:
     for thing, times in Counter(map(title, overlay.objects)).items():
         if times > 1:
             yield overlay.finding(thing, "metadata.name", f"is there {times} times")
+    for secret in overlay.of("Secret"):
+        said = "stands in the manifests, where all can read it: make it by python -m deploy.secrets"
+        yield overlay.finding(secret, "(whole)", said)
     for pod in overlay.pods:
         yield from _sources(overlay, pod)
         yield from _mounts(overlay, pod)
@@ -43,7 +47,7 @@ def check(overlay: Overlay) -> Iterator[Finding]:
     yield from _pools(overlay)
 
 
-def _missing(overlay: Overlay, kind: str, name: str, key: str | None) -> str | None:
+def missing(overlay: Overlay, kind: str, name: str, key: str | None) -> str | None:
     """Say what is wrong with a reference to a ConfigMap's or Secret's key, if anything is."""
     thing = overlay.get(kind, name)
     if thing is not None:
@@ -69,7 +73,7 @@ def _sources(overlay: Overlay, pod: Pod) -> Iterator[Finding]:
     for each in pod.spec.get("imagePullSecrets") or ():
         wanted.append(("imagePullSecrets", "Secret", each.get("name", "?"), None))
     for where, kind, name, key in wanted:
-        if said := _missing(overlay, kind, name, key):
+        if said := missing(overlay, kind, name, key):
             yield overlay.finding(pod, where, said)
 
 
@@ -109,9 +113,7 @@ def _mounts(overlay: Overlay, pod: Pod) -> Iterator[Finding]:
                 "subPath" in mount
                 and config
                 and (
-                    said := _missing(
-                        overlay, "ConfigMap", config.get("name", "?"), mount["subPath"]
-                    )
+                    said := missing(overlay, "ConfigMap", config.get("name", "?"), mount["subPath"])
                 )
             ):
                 yield overlay.finding(pod, f"{path}.volumeMounts[{name}]", said)
@@ -158,6 +160,11 @@ def _roles(overlay: Overlay, pod: Pod) -> Iterator[Finding]:
             if name != role and variable != "TINYMLAAS_STATUS_TOKEN":
                 said = f"{variable} is of the role {name}, not of {role}"
                 yield overlay.finding(pod, f"{path}.env[{variable}]", said)
+        for volume in pod.spec.get("volumes") or ():
+            key = (volume.get("secret") or {}).get("secretName", "")
+            if key.startswith(_KEY) and key != f"{_KEY}{pool}":
+                said = f"{key} is another pool's: what it signs would be another's"
+                yield overlay.finding(pod, f"volumes[{volume['name']}]", said)
 
 
 def _selectors(overlay: Overlay) -> Iterator[Finding]:
@@ -218,7 +225,7 @@ def _services(overlay: Overlay) -> Iterator[Finding]:
                     said = f"{path.get('path')} leads to {backend}, which is not there"
                     yield overlay.finding(thing, "spec.rules", said)
         for each in (thing.get("spec") or {}).get("tls") or ():
-            lost = _missing(overlay, "Secret", each.get("secretName", "?"), None)
+            lost = missing(overlay, "Secret", each.get("secretName", "?"), None)
             if lost:
                 yield overlay.finding(thing, "spec.tls", lost)
 
@@ -254,7 +261,7 @@ def _scaled(overlay: Overlay) -> Iterator[Finding]:
             yield overlay.finding(thing, "spec.scaleTargetRef", said)
     for thing in overlay.of("TriggerAuthentication"):
         for each in (thing.get("spec") or {}).get("secretTargetRef") or ():
-            lost = _missing(overlay, "Secret", each.get("name", "?"), each.get("key"))
+            lost = missing(overlay, "Secret", each.get("name", "?"), each.get("key"))
             if lost:
                 yield overlay.finding(thing, "spec.secretTargetRef", lost)
 
@@ -342,7 +349,7 @@ def _users(overlay: Overlay) -> Iterator[Finding]:
         secret = str((spec.get("importCredentialsSecret") or {}).get("name"))
         if thing["kind"] == "User":
             for key in ("username", "password"):
-                if lost := _missing(overlay, "Secret", secret, key):
+                if lost := missing(overlay, "Secret", secret, key):
                     yield overlay.finding(thing, "spec.importCredentialsSecret", lost)
         user = (spec.get("userReference") or {}).get("name")
         if thing["kind"] != "User" and overlay.get("User", str(user)) is None:

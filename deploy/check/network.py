@@ -16,6 +16,7 @@ _BROKER, _BROKER_PORTS = "rabbitmq", (5672, 5671)
 _HTTPS = 443
 _OF_THE_NODE = "169.254.20.10/32"  # NodeLocal DNSCache
 _SCRAPES = {"tinymlaas.dev/scrapes": "true"}
+_KEDA, _MANAGEMENT = {"kubernetes.io/metadata.name": "keda"}, 15672
 
 
 def check(overlay: Overlay) -> Iterator[Finding]:
@@ -32,6 +33,11 @@ def check(overlay: Overlay) -> Iterator[Finding]:
             yield from _needs(overlay, pod, container)
     for monitor in overlay.of("PodMonitor"):
         yield from _scraped(overlay, monitor)
+    for labels in overlay.foreign_pods:
+        entered = _enters_from(overlay, labels, _KEDA, _MANAGEMENT)
+        if any(overlay.of("ScaledObject")) and not entered:
+            said = f"no NetworkPolicy lets KEDA ask RabbitMQ (port {_MANAGEMENT})"
+            yield overlay.finding("ScaledObject", "(whole)", said)
 
 
 def _denies_all(policy: Object) -> bool:
@@ -56,6 +62,10 @@ def _open(overlay: Overlay, policy: Object) -> Iterator[Finding]:
             out = not peers or any(_outside(peer) for peer in peers)
             if direction == "egress" and overlay.closed and out:
                 said = "leads out of the cluster, from where nothing may leave"
+                yield overlay.finding(policy, field, said)
+            ours = any(selects(spec.get("podSelector"), pod.labels) for pod in overlay.pods)
+            if direction == "egress" and not peers and ours:
+                said = "lets pods of ours go everywhere: say where to"
                 yield overlay.finding(policy, field, said)
 
 
@@ -124,7 +134,7 @@ def _scraped(overlay: Overlay, monitor: Object) -> Iterator[Finding]:
             continue
         for each in spec.get("podMetricsEndpoints") or ():
             port = _number(overlay, pod.labels, each.get("port"))
-            if port is not None and not _enters_from(overlay, pod, _SCRAPES, port):
+            if port is not None and not _enters_from(overlay, pod.labels, _SCRAPES, port):
                 said = f"no NetworkPolicy lets its pods be scraped ({pod.owner}, port {port})"
                 yield overlay.finding(monitor, "spec.selector", said)
 
@@ -161,13 +171,13 @@ def _flows(overlay: Overlay, source: Labels, target: Labels, port: int) -> bool:
     )
 
 
-def _enters_from(overlay: Overlay, pod: Pod, namespace: Labels, port: int) -> bool:
+def _enters_from(overlay: Overlay, labels: Labels, namespace: Labels, port: int) -> bool:
     return any(
-        _covers(overlay, pod.labels, rule, port)
+        _covers(overlay, labels, rule, port)
         and any(
             selects(each.get("namespaceSelector"), namespace) for each in rule.get("from") or ()
         )
-        for rule in _rules(overlay, pod.labels, "Ingress")
+        for rule in _rules(overlay, labels, "Ingress")
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from deploy.check.model import Finding, Overlay, Pod
@@ -11,6 +12,7 @@ from deploy.check.settings import is_ours, module
 _PROFILE = "pod-security.kubernetes.io/enforce"
 _VOLUMES = {"configMap", "secret", "emptyDir", "projected", "persistentVolumeClaim", "downwardAPI"}
 _PROFILES = {"RuntimeDefault", "Localhost"}
+_ON_NODES = Path(__file__).parent.parent / "node" / "seccomp"
 
 
 def check(overlay: Overlay) -> Iterator[Finding]:
@@ -74,6 +76,12 @@ def _container(
         "capabilities.add": bool(capabilities.get("add")) and "must not be set",
         "seccompProfile": profile not in _PROFILES and "has to be RuntimeDefault or Localhost",
     }
+    if module(container) == "workers":
+        place = str((whole.get("seccompProfile") or {}).get("localhostProfile", ""))
+        known = {f"profiles/{each.name}" for each in _ON_NODES.glob("*.json")}
+        wrong["seccompProfile.localhostProfile"] = (
+            place not in known and "has to be one of deploy/node/seccomp/: the sandbox needs it"
+        )
     for field, said in wrong.items():
         if said:
             yield overlay.finding(pod, f"{path}.securityContext.{field}", said)

@@ -176,9 +176,14 @@ def _signer(
 ) -> Iterator[Finding]:
     """Have a worker of a compiler's pool ask the signer beside it, where that listens."""
     asked = told(overlay, container).plain.get(SIGNER_VARIABLE)
-    beside = [c for _, c in pod.containers() if module(c) == "tinymlaas.signer"]
+    found = [each for each in pod.containers() if module(each[1]) == "tinymlaas.signer"]
+    beside = [each for _, each in found]
     if option(container, "--pool") == "prepare":
         return
+    for where, each in found:
+        if where.startswith("init") and each.get("restartPolicy") != "Always":
+            said = "has to be Always: the worker would begin when the signer ends, which is never"
+            yield overlay.finding(pod, f"{where}.restartPolicy", said)
     if not beside:
         yield overlay.finding(pod, path, "a compiler's pool needs a signer beside its worker")
     elif asked != option(beside[0], "--socket"):

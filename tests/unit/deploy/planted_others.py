@@ -43,6 +43,29 @@ OTHERS = {
         "topologySpreadConstraints[0].labelSelector",
         "nothing is spread",
     ),
+    "a way from workers to everywhere": (
+        "production",
+        lambda o: find(o, "NetworkPolicy/to-s3")["spec"]["egress"][0].pop("to"),
+        "NetworkPolicy/to-s3",
+        "spec.egress",
+        "lets pods of ours go everywhere",
+    ),
+    "a scaler that nobody answers": (
+        "production",
+        lambda o: drop_policy(o, "rabbitmq-from-keda"),
+        "ScaledObject",
+        "(whole)",
+        "lets KEDA ask RabbitMQ",
+    ),
+    "a secret among the manifests": (
+        "dev",
+        lambda o: o.objects.append(
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}, "stringData": {}}
+        ),
+        "Secret/x",
+        "(whole)",
+        "stands in the manifests",
+    ),
     "nothing denied": (
         "dev",
         lambda o: drop_policy(o, "default-deny"),

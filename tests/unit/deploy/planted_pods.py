@@ -123,6 +123,15 @@ PODS = {
         "seccompProfile",
         "RuntimeDefault or Localhost",
     ),
+    "a seccomp profile in which nothing can be built": (
+        "dev",
+        lambda o: container(find(o, WORKER))["securityContext"].update(
+            seccompProfile={"type": "RuntimeDefault"}
+        ),
+        WORKER,
+        "containers[worker].securityContext.seccompProfile.localhostProfile",
+        "the sandbox needs it",
+    ),
     "a folder of the node": (
         "dev",
         lambda o: pod(find(o, WORKER))["volumes"].append(

@@ -1,6 +1,15 @@
 """Mistakes in what a container is told, and in its times, probes and image."""
 
-from tests.unit.deploy.planting import SCHEDULER, WORKER, container, find, pod, variable
+from tests.unit.deploy.planting import (
+    SCHEDULER,
+    WORKER,
+    container,
+    find,
+    init,
+    pod,
+    variable,
+    volume,
+)
 
 # What is changed in which overlay; at which object and field it is told; words of the reason.
 SETTINGS = {
@@ -83,6 +92,54 @@ SETTINGS = {
         WORKER,
         "containers[worker].env",
         "is not where the signer listens",
+    ),
+    "another pool's key": (
+        "dev",
+        lambda o: volume(find(o, WORKER), "secret-key")["secret"].update(
+            secretName="signing-key-tflm"
+        ),
+        WORKER,
+        "volumes[secret-key]",
+        "is another pool's",
+    ),
+    "a signer that the worker waits for until it ends": (
+        "dev",
+        lambda o: init(find(o, WORKER), "signer").pop("restartPolicy"),
+        WORKER,
+        "initContainers[signer].restartPolicy",
+        "has to be Always",
+    ),
+    "a key of another name": (
+        "dev",
+        lambda o: init(find(o, WORKER), "key")["command"].__setitem__(
+            3, "/etc/tinymlaas/key/builder-tmv.key"
+        ),
+        WORKER,
+        "initContainers[key].command",
+        "Secret signing-key-tvm has no key builder-tmv.key",
+    ),
+    "a key that nobody can read": (
+        "dev",
+        lambda o: pod(find(o, WORKER))["securityContext"].pop("fsGroup"),
+        WORKER,
+        "securityContext.fsGroup",
+        "nobody but root could read volumes[secret-key]",
+    ),
+    "a policy that lies elsewhere": (
+        "dev",
+        lambda o: variable(find(o, SCHEDULER), "TINYMLAAS_POLICY").update(value="/etc/policy.toml"),
+        SCHEDULER,
+        "containers[scheduler].env[TINYMLAAS_POLICY]",
+        "there is no volume at /etc/policy.toml",
+    ),
+    "a keyring of another name": (
+        "dev",
+        lambda o: variable(find(o, SCHEDULER), "TINYMLAAS_KEYRING").update(
+            value="/etc/tinymlaas/keyring/ring.json"
+        ),
+        SCHEDULER,
+        "containers[scheduler].env[TINYMLAAS_KEYRING]",
+        "ConfigMap keyring has no key ring.json",
     ),
     "a key that a Secret does not have": (
         "dev",

@@ -30,6 +30,10 @@ def init(thing, name):
     return next(each for each in pod(thing)["initContainers"] if each["name"] == name)
 
 
+def volume(thing, name):
+    return next(each for each in pod(thing)["volumes"] if each["name"] == name)
+
+
 def limits(thing):
     return container(thing)["resources"]["limits"]
 
