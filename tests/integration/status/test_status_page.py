@@ -104,20 +104,24 @@ def test_the_way_of_a_job_by_keyboard_alone(
     assert TOKEN not in browser.current_url
     browser.execute_script("window.sameDocument = true")
 
-    long = submit(client, "keyword", "print", 60_000)  # keeps the one worker until it is cancelled
+    long = submit(client, "keyword", "print", 60_000)
     until(lambda: long.id[:12] in text(browser), "the job does not appear by itself")
-    until(lambda: "compiling" in text(browser))
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".badge.compiling"))
     assert browser.execute_script("return window.sameDocument"), "the page was not loaded anew"
     tab_to(browser, f"a {long.id[:12]}…")
     press(browser, Keys.ENTER)
     until(lambda: "keyword on" in text(browser))
     first = until(lambda: _line(text(browser)), "no log is shown")
     until(lambda: _line(text(browser)) not in {"", first}, "the log does not grow")
+    long.cancel()
+    until(lambda: "cancelled" in browser.find_element(By.ID, "state").text)
 
     tab_to(browser, "a Farm")
     press(browser, Keys.ENTER)
-    until(lambda: long.id[:12] in unfinished(browser))
+    until(lambda: "No job is unfinished." in text(browser))
     browser.execute_script("window.sameDocument = true")
+    hold = submit(client, "hold", milliseconds=600_000)  # keeps the one worker, until cancelled
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, ".badge.compiling"))
     short, job = submit(client, "wake"), submit(client, "gesture")
     until(lambda: {short.id[:12], job.id[:12]} <= set(unfinished(browser)))
     tab_to(browser, f"a {job.id[:12]}…")
@@ -127,9 +131,9 @@ def test_the_way_of_a_job_by_keyboard_alone(
     assert browser.execute_script("return window.sameDocument")
     press(browser, Keys.ENTER)
     until(lambda: "gesture on" in text(browser))
-    assert "Waits for" in text(browser)
+    until(lambda: "Waits for" in text(browser))
     browser.execute_script("window.sameDocument = true")
-    long.cancel()
+    hold.cancel()
     until(lambda: "done" in browser.find_element(By.ID, "state").text)
     assert browser.execute_script("return window.sameDocument")
     assert job.result().status == "done"
@@ -224,7 +228,12 @@ def test_nothing_comes_from_elsewhere(place: Place, browser: WebDriver) -> None:
     requests_of(browser)
     browser.get(place.active)
     asked: list[str] = []
-    until(lambda: asked.extend(requests_of(browser)) or any("live.js" in url for url in asked))
+
+    def has_script() -> bool:
+        asked.extend(requests_of(browser))
+        return any("live.js" in url for url in asked)
+
+    until(has_script)
     assert [url for url in asked if not url.startswith((place.active, "data:"))] == []
 
 
