@@ -88,6 +88,10 @@ _OPENED = 'tinymlaas_broker_connections_total{instance="a:9100", link="publisher
 _LOOP = 'tinymlaas_loop_age_seconds{instance="a:9100"}'
 _SLOW = 'tinymlaas_store_seconds_bucket{operation="put", le="%s"}'
 _OTHER = 'tinymlaas_scheduler_active{job="tinymlaas-scheduler", instance="b:9100"}'
+_FORMER = {
+    series.replace('"a:', '"b:'): values
+    for series, values in (_pool("5x20", "0x20") | {_ACTIVE: "0x20"}).items()
+}
 
 CASES: tuple[Case, ...] = (
     Case("TinymlaasNoActiveScheduler", {}, 5, [{}]),
@@ -98,6 +102,8 @@ CASES: tuple[Case, ...] = (
     Case("TinymlaasLoopStuck", {_LOOP: "29x5"}, 5),
     Case("TinymlaasPoolWithoutWorkers", _pool("1x20", "0x20", "running"), 20, [_TVM]),
     Case("TinymlaasPoolWithoutWorkers", _pool("1x20", "0x9 1x11"), 20),
+    # A pool scaled to none; whoever scheduled before still shows what it saw last.
+    Case("TinymlaasPoolWithoutWorkers", _pool("0x20", "0x20") | _FORMER, 20),
     Case(
         "TinymlaasQueueGrows",
         _pool("100+5x60", "2x60"),
