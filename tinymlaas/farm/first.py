@@ -7,27 +7,34 @@ have the container run out of process ids in time. Python waits for nobody whom 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def leave_the_first_process() -> None:
-    """Return at once, or in a child if we are the first process of a container.
+def leave_the_first_process() -> bool:
+    """Return False at once, or True in a child if we are the first process of a container.
 
     The first then waits for all that end, passes signals on, and ends as the child does.
     """
     if os.getpid() != 1:
-        return
+        return False
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # none is lost while nobody heeds it
     child = os.fork()
     if child != 0:
         for number in _SIGNALS:
-            signal.signal(number, lambda number, _: os.kill(child, number))
+            signal.signal(number, lambda number, _: _pass_on(child, number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if child != 0:
         _bury(child)
+    return True
+
+
+def _pass_on(child: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended, and so do we
+        os.kill(child, number)
 
 
 def _bury(child: int) -> None:

@@ -96,7 +96,7 @@ def default_pools(environment: Environment) -> tuple[str, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a scheduler until SIGTERM; return the process's status."""
-    leave_the_first_process()
+    contained = leave_the_first_process()
     parser = argparse.ArgumentParser(prog="python -m scheduler", description=__doc__)
     parser.add_argument("--http-port", type=int, metavar="PORT", help="metrics (0: any free)")
     asked = parser.parse_args(arguments)
@@ -108,17 +108,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure(environment.log, {"service": SCHEDULER_SERVICE, "process": "scheduler"})
         stop = Stop()
         try:
-            _Scheduler(environment, stop).run()
+            _Scheduler(environment, stop, _own_name(contained)).run()
         except Interrupted:
             _log.info("stopped before it had begun")
 
     return guarded(run)
 
 
-def _own_name() -> str:
+def _own_name(contained: bool) -> str:
     """Return what people are told that this process is called: a pod's name is its host's."""
-    host, pid = socket.gethostname(), os.getpid()
-    return host if pid == 1 else f"{host}/{pid}"
+    host = socket.gethostname()
+    return host if contained else f"{host}/{os.getpid()}"
 
 
 class _MeteredCore(Core):
@@ -135,7 +135,7 @@ class _MeteredCore(Core):
 class _Scheduler:
     """All parts of one scheduler, put together."""
 
-    def __init__(self, environment: Environment, stop: Stop) -> None:
+    def __init__(self, environment: Environment, stop: Stop, own_name: str) -> None:
         policy, classes = read_policy(environment.policy)
         pools = default_pools(environment)
         version = service_digest()
@@ -146,7 +146,6 @@ class _Scheduler:
         self._open = False
         self._service: Service | None = None
         self._records: Records | None = None
-        own_name = _own_name()
         access = environment.status
         if access:  # the thread that decides waits for no page for longer than this
             sys.setswitchinterval(_SWITCH_SECONDS)
@@ -204,7 +203,8 @@ class _Scheduler:
         """Schedule until told to stop; what is unfinished then stays in the broker."""
         assert self._service is not None  # noqa: S101 - made by __init__
         self._publisher.open()
-        loop = threading.Thread(target=self._service.run, name="scheduler")
+        # A daemon: it schedules no longer than there is somebody to end it.
+        loop = threading.Thread(target=self._service.run, name="scheduler", daemon=True)
         loop.start()
         self._open = True
         state = ""

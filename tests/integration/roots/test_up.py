@@ -65,7 +65,7 @@ def up(folder: Path, stub: Stub) -> Iterator[Up]:
         assert len(processes) > 5, "guardian, RabbitMQ, S3, scheduler, two workers"
         assert running.drain() == 0
         assert not list(state.glob("*env"))
-        assert not alive(processes)
+        running.until(lambda: not alive(processes))
 
 
 def values(url: str) -> dict[tuple[str, ...], float]:
@@ -165,10 +165,11 @@ def test_a_job_goes_through_and_is_counted(up: Up, stub: Stub) -> None:
     assert found["tinymlaas_scheduler_active",] == 1
     assert found["process_resident_memory_bytes",] > 0
     up.until(lambda: values(scheduler)["tinymlaas_pool_workers", "stub", "idle"] == 1)
+    # Asked of the store once the end is told.
+    up.until(lambda: values(worker)["tinymlaas_module_bytes_sum", "stub"] > 0)
     of_worker = values(worker)
     assert of_worker["tinymlaas_worker_busy_seconds_total", "stub"] > 0
     assert of_worker["tinymlaas_worker_tasks_total", "built", "stub"] >= 1
-    assert of_worker["tinymlaas_module_bytes_sum", "stub"] > 0
     with Client(up.env) as client:
         jobs = {f"same-{number}": "done" for number in range(5)}
         for job in jobs:
