@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.scaffold.project import ROOT
 
-# Orphans come to it as to a container's first process, of which it asks only whether it is called 1.
+# Orphans come to it as to a first process, of which it asks only whether it is called 1.
 CODE = """
 import ctypes, os, signal, sys, time
 from tinymlaas.farm.first import leave_the_first_process
