@@ -9,8 +9,8 @@ from xdist.scheduler import LoadScopeScheduling
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests that share one RabbitMQ and one S3 server, or one farm: each costs seconds to start, so one
-# process of pytest-xdist runs them all.
+# Tests that share one RabbitMQ and one S3 server, one farm or one trained network: each costs
+# seconds to start, so one process of pytest-xdist runs them all.
 _TOGETHER = {
     **{f"tests/integration/{name}": "services" for name in ("broker", "chaos", "client", "farm")},
     **{f"tests/integration/{name}": "services" for name in ("powers", "services", "storage")},
@@ -19,6 +19,7 @@ _TOGETHER = {
     "tests/integration/roots/test_processes.py": "processes",
     "tests/integration/roots/test_up.py": "up",
     "tests/integration/observing": "observing",
+    "tests/integration/quantise/test_quantise.py": "trained",
     "tests/integration/pods/test_farm.py": "pods",
 }
 

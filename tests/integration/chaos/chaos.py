@@ -59,7 +59,7 @@ class Size:
 
 
 FULL = Size(jobs=300, real=10, seconds=110, scheduler_kills=2, store_seconds=10)
-SMALL = Size(jobs=40, real=2, seconds=25, scheduler_kills=1, store_seconds=2, worker_seconds=2.5)
+SMALL = Size(jobs=24, real=2, seconds=15, scheduler_kills=1, store_seconds=2, worker_seconds=2.5)
 
 
 @dataclass

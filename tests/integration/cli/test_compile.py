@@ -37,12 +37,12 @@ def chosen_of(result: dict) -> dict:
     ("board", "machine"),
     [
         ("nucleo-l4r5zi", "mps2-an386"),
-        ("rpi-pico", None),
+        pytest.param("rpi-pico", None, marks=pytest.mark.slow),
         pytest.param("mps2-an385", "mps2-an385", marks=pytest.mark.slow),
         pytest.param("mps2-an500", "mps2-an500", marks=pytest.mark.slow),
         pytest.param("mps2-an505", "mps2-an505", marks=pytest.mark.slow),
-        ("mps3-an547", "mps3-an547"),
-        ("hifive1-revb", None),
+        pytest.param("mps3-an547", "mps3-an547", marks=pytest.mark.slow),
+        pytest.param("hifive1-revb", None, marks=pytest.mark.slow),
         ("arduino-mega2560", None),
         ("host", "host"),
     ],
@@ -206,7 +206,14 @@ def test_a_warning_is_shown_but_is_no_mistake(cli: Cli, tmp_path: Path) -> None:
     assert "warning" in checked.err
 
 
-@pytest.mark.parametrize("what", ["actions", "modules", "models", "blobs"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "actions",
+        "blobs",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("modules", "models")),
+    ],
+)
 def test_a_damaged_store_heals_itself(cli: Cli, model: Path, tmp_path: Path, what: str) -> None:
     first = compile_for(cli, model, "host", tmp_path)
     whole = Path(first["module"]).read_bytes()

@@ -104,6 +104,7 @@ def test_arms_kernels_without_arms_sources(cli: Cli, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.zip"))
 
 
+@pytest.mark.slow
 def test_arms_kernels_as_soon_as_arms_sources_are_there(
     cli: Cli, tmp_path: Path, tree: Path
 ) -> None:

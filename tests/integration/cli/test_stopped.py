@@ -101,10 +101,10 @@ def plugin(folder: Path, where: str) -> Path:
     ("number", "where"),
     [
         (signal.SIGKILL, "compiling"),
-        (signal.SIGTERM, "compiling"),
+        pytest.param(signal.SIGTERM, "compiling", marks=pytest.mark.slow),
         (signal.SIGKILL, "running"),
         (signal.SIGINT, "running"),
-        (signal.SIGHUP, "running"),
+        pytest.param(signal.SIGHUP, "running", marks=pytest.mark.slow),
     ],
 )
 def test_nothing_is_left(cli: Cli, tmp_path: Path, number: signal.Signals, where: str) -> None:

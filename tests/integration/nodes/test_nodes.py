@@ -12,7 +12,7 @@ from scripts.node_tests_table import TABLE, outcome
 from tests.integration.nodes.driver import PASSED, REJECTED, Driver
 from tests.integration.tvm.node_cases import NodeCase, collect
 
-CHUNKS, DAILY = 40, 1
+CHUNKS, DAILY = 80, 1
 CASES = collect()
 ROW = re.compile(r"^\| (test_\S+) \| (.+) \|$")
 
@@ -29,7 +29,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Driver:
 
 
 def _chunks() -> list[object]:
-    """A fortieth of the cases is for every day, the others for `make test-all`.
+    """An eightieth of the cases is for every day, the others for `make test-all`.
 
     Each chunk is spread over all of them, for neighbours are cases of one operator.
     """

@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from storage.archive import read_archive, write_archive
 from tests.integration.cli.runner import Cli
 from tests.integration.race.services import dense, planted, relu
@@ -37,6 +39,7 @@ def test_identical_though_nothing_but_the_model_is_taken_from_the_store(
     assert "another model" in wrong.lines[0]
 
 
+@pytest.mark.slow
 def test_another_compiler_and_its_bytes_are_told(cli: Cli, tmp_path: Path) -> None:
     plugin = planted(tmp_path, "mine", "{0} > 0.0f ? {0} : 0.0f")
     found = {"TINYMLAAS_COMPILERS": str(plugin)}

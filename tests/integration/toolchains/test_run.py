@@ -47,6 +47,14 @@ MACHINES = {
     "host": "host",
 }
 COUNTING = [core for core in TARGETS if not core.startswith("avr") and core != "host"]
+# Built with other flags, run on the machine of another: integers are tried on them every day.
+_ALIKE = {"m4", "m4f-softfp", "m7", "m33", "m55", "m55i", "rv32imc", "avr51"}
+
+
+def _with_alike_slow(cores):
+    return [
+        pytest.param(core, marks=pytest.mark.slow) if core in _ALIKE else core for core in cores
+    ]
 
 
 def number(value):
@@ -98,7 +106,7 @@ def test_integers_are_bit_equal_on_every_core(core, run):
     assert 0 <= result.stack_bytes < 600
 
 
-@pytest.mark.parametrize("core", TARGETS)
+@pytest.mark.parametrize("core", _with_alike_slow(TARGETS))
 def test_floats_are_right_on_every_core(core, run):
     x = np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 16)
     weights = np.zeros((10, 16), np.float32)
@@ -108,7 +116,7 @@ def test_floats_are_right_on_every_core(core, run):
         assert np.abs(y - np.tanh(factor * x @ weights.T)).max() < 2e-7
 
 
-@pytest.mark.parametrize("core", COUNTING)
+@pytest.mark.parametrize("core", _with_alike_slow(COUNTING))
 def test_instructions_are_exact(core, run):
     """The same in every run, and to one instruction the same for every further loop turn."""
     turns = [5, 6, 7, 1000, 100_000]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.unit.cmsis_nn.running import ALL_OFF, Module, Oracle, assert_equal, compiled
 from tests.unit.cmsis_nn.schema import Model, T
 
-FEW, MANY = 200, 600  # cases: for every run of the tests, and for `make test-all`
-PLAIN = 50
+FEW, MANY = 100, 600  # cases: for every run of the tests, and for `make test-all`
+PLAIN = 25
 CASES_A_MODEL = 25
 _RUNS = 3
 _ROUNDS = 4  # of drawing, since some cases are alike
