@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
 from urllib.parse import unquote
 
@@ -97,6 +98,10 @@ class _Server(ThreadingHTTPServer):
         self._count = 0
         self._unheard: OrderedDict[socket.socket, None] = OrderedDict()
         super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Bind, but do not ask DNS for our own name, which may take it long and nobody wants."""
+        TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Have a thread deal with it, if need be in place of one that has not said anything yet."""

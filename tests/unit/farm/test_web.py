@@ -49,6 +49,15 @@ def test_pages() -> None:
         serve(pages, "127.0.0.1", 99999)
 
 
+def test_no_name_is_looked_up_before_we_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(name: str = "") -> str:
+        raise AssertionError("this may take DNS a minute")
+
+    monkeypatch.setattr(socket, "getfqdn", slow)
+    url, _ = site_of(said(HTTPStatus.OK, "fine"))
+    assert get(url)[::2] == (200, "fine\n")
+
+
 def test_who_goes_away_in_the_middle_leaves_no_traceback(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

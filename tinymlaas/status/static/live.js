@@ -80,7 +80,9 @@
 
   async function look() {
     const headers = tag ? { "If-None-Match": tag } : {};
-    const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "manual" });
+    const signal = AbortSignal.timeout(1000 * MOST_SECONDS); // a line that is gone says nothing
+    const how = { headers, signal, cache: "no-store", redirect: "manual" };
+    const answer = await fetch(location.href, how);
     const out = answer.type === "opaqueredirect" || [401, 403].includes(answer.status);
     if (out) return location.reload(); // signed out meanwhile: to where one signs in
     if (answer.status !== 200 && answer.status !== 304) throw new Error(String(answer.status));
