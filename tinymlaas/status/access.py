@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -132,7 +133,10 @@ class Guard:
             peer = peer.ipv4_mapped
         if not any(peer in network for network in self._access.networks):
             return None
-        return request.headers.get(self._access.header, "").strip()[:100] or None
+        name = request.headers.get(self._access.header, "").strip()
+        with contextlib.suppress(UnicodeError):  # headers come as ISO 8859-1; names are in UTF-8
+            name = name.encode("iso-8859-1").decode()
+        return name[:100] or None
 
     def _session(self, request: Request) -> bool:
         cookies = request.headers.get("cookie", "")

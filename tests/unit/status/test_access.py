@@ -172,6 +172,13 @@ def test_a_proxys_header_counts_from_its_network_alone(peer: str, header: str, s
         assert b"Sign out" not in answer.body
 
 
+def test_a_name_is_shown_as_it_is_written() -> None:
+    for sent in ("jörg".encode().decode("iso-8859-1"), "jörg"):  # some send the one, some the other
+        answer = Farm(BY_PROXY).get("/", x_forwarded_user=sent)
+        assert isinstance(answer.body, bytes)
+        assert "<bdi>jörg</bdi>" in answer.body.decode()
+
+
 def test_without_a_token_there_is_no_form() -> None:
     farm = Farm(BY_PROXY)
     assert farm.get("/login", accept="text/html").status == 303
