@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tinymlaas.contract.errors import Failure
 
-_ACCESS_REFUSED, _PRECONDITION_FAILED = 403, 406
+ACCESS_REFUSED, _PRECONDITION_FAILED = 403, 406
 
 
 class BrokerError(Failure):
@@ -59,7 +59,7 @@ def errors(what: str) -> Iterator[None]:
             f"cannot {what}: RabbitMQ does not let us in; check TINYMLAAS_AMQP_URL"
         ) from error
     except exceptions.ChannelClosedByBroker as error:
-        if error.reply_code == _ACCESS_REFUSED:
+        if error.reply_code == ACCESS_REFUSED:
             raise NotAllowed(f"cannot {what}: {error.reply_text}") from error
         remedy = ""
         if error.reply_code == _PRECONDITION_FAILED:  # as another version of ours has made it

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.errors import BrokerError, BrokerUnavailable, NotRouted
+from broker.errors import ACCESS_REFUSED, BrokerError, BrokerUnavailable, NotAllowed, NotRouted
 from broker.link import Link, Step
 
 Confirmed = Callable[[Exception | None], None]
@@ -47,6 +47,7 @@ class Publisher(Link):
         self._sent: dict[int, str] = {}  # delivery tag to message id; the link's thread's own
         self._on_the_way: set[str] = set()  # the ids in `_sent`
         self._returned: dict[str, str] = {}
+        self._refusal = ""  # what RabbitMQ said when it last refused us something
         self._tag = 0
 
     def publish(self, message: Message, confirmed: Confirmed | None = None) -> None:
@@ -77,6 +78,7 @@ class Publisher(Link):
 
         Raises:
             NotRouted: no queue takes it.
+            NotAllowed: our user may not publish that there; told after `seconds`.
             BrokerUnavailable: not confirmed within `seconds`; it may arrive all the same.
         """
         done = threading.Event()
@@ -89,6 +91,10 @@ class Publisher(Link):
         self.publish(message, confirmed)
         if not done.wait(seconds):
             self._answer(message.id, None)
+            if f"'{message.key}'" in self._refusal:  # rights are by routing key
+                raise NotAllowed(
+                    f"{self._refusal}; check TINYMLAAS_TENANT, --tenant and TINYMLAAS_AMQP_URL"
+                )
             raise BrokerUnavailable(f"RabbitMQ has not taken a message within {seconds:g} s")
         if problem[0] is not None:
             raise problem[0]
@@ -112,6 +118,11 @@ class Publisher(Link):
             waiting = [message for message, _ in self._waiting.values()]
         for message in waiting:
             self._send_waiting(message)
+
+    def _on_channel_closed(self, channel: Any, reason: Exception) -> None:
+        if getattr(reason, "reply_code", None) == ACCESS_REFUSED:
+            self._refusal = str(getattr(reason, "reply_text", reason))
+        super()._on_channel_closed(channel, reason)
 
     def _lost(self) -> None:
         self._sent.clear()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pika
 import pytest
 
+from broker.errors import BrokerUnavailable, NotAllowed
+from broker.publisher import Message, Publisher
 from broker.topology import CANCEL_KEY, COMPILE_KEY, OUTCOME_KEY, SEEN_KEY, STATUS_KEY, sent_by
 from tests.integration.powers.conftest import Broker
 
@@ -47,6 +50,24 @@ def test_who_may_publish_what(broker: Broker) -> None:
                 "outcome.tvm", "seen.tvm", "outcome", "outcome.cc.x"):  # fmt: skip
         publish = publishing(names.workers, key)
         assert may(broker, "worker-cc", publish) == key.endswith(".cc"), key
+
+
+def test_who_publishes_for_another_is_told_why_it_does_not_go(broker: Broker) -> None:
+    publisher = Publisher(broker.server.url_of("tenant-acme"), "test")
+    message = Message(broker.names.requests, "compile.rival", b"")
+
+    def until_refused() -> None:
+        for _ in range(60):
+            with contextlib.suppress(BrokerUnavailable):  # it has not been heard of yet
+                publisher.publish_and_wait(message, 1)
+
+    publisher.open()
+    try:
+        assert publisher.await_ready(60)
+        with pytest.raises(NotAllowed, match=r"topic 'compile.rival'.*check TINYMLAAS_TENANT"):
+            until_refused()
+    finally:
+        publisher.close()
 
 
 @pytest.mark.parametrize("role", ROLES)
