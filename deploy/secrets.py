@@ -168,8 +168,11 @@ def write(wanted: Wanted, folder: Path) -> Path:
 
 
 def _tenants(wanted: Wanted) -> list[dict[str, Any]]:
-    """Return the tenants as users of RabbitMQ's operator; all others are in its component."""
-    named = roles((), wanted.tenants, Names(wanted.prefix))
+    """Return tenants, and pools that are not ours, as users of RabbitMQ's operator; all others are
+    in its component.
+    """
+    others = [pool for pool in wanted.pools if pool not in POOLS]
+    named = roles(others, wanted.tenants, Names(wanted.prefix))
     powers = {name: role.broker for name, role in named.items() if name != SCHEDULER}
     return [*map(rabbitmq.user, powers), *rabbitmq.permissions(on_broker.permissions(powers))]
 

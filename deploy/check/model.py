@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 Object = dict[str, Any]
+T = TypeVar("T")
 _WITH_PODS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod"}
 _UNITS = {
     "": 1.0,
@@ -85,10 +86,7 @@ class Overlay:
     @property
     def pods(self) -> tuple[Pod, ...]:
         """The pods that its objects make."""
-        if "pods" not in self._memory:
-            self._memory["pods"] = tuple(_pod(each) for each in self.of(*_WITH_PODS))
-        found: tuple[Pod, ...] = self._memory["pods"]
-        return found
+        return self.once("pods", lambda: tuple(_pod(each) for each in self.of(*_WITH_PODS)))
 
     @property
     def foreign_pods(self) -> tuple[Mapping[str, str], ...]:
@@ -97,6 +95,13 @@ class Overlay:
             {"app.kubernetes.io/name": name_of(each), "app.kubernetes.io/component": "rabbitmq"}
             for each in self.of("RabbitmqCluster")
         )
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` returns, which is called the first time that `name` is asked for."""
+        if name not in self._memory:
+            self._memory[name] = make()
+        found: T = self._memory[name]
+        return found
 
     def finding(self, what: Object | Pod | str, field_: str, said: str) -> Finding:
         """Return a finding in this overlay."""

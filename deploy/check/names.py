@@ -9,7 +9,7 @@ from typing import Any
 from broker.topology import Names, topology
 from deploy.check.model import Finding, Object, Overlay, Pod, name_of, selects, title
 from deploy.check.settings import module, option, told
-from deploy.secrets import keys_made
+from deploy.secrets import POOLS, keys_made
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import POOLS_VARIABLE
 from tinymlaas.farm.roles import SCHEDULER, worker_role
@@ -52,13 +52,23 @@ def missing(overlay: Overlay, kind: str, name: str, key: str | None) -> str | No
     thing = overlay.get(kind, name)
     if thing is not None:
         keys = {*(thing.get("data") or {}), *(thing.get("stringData") or {})}
-    elif (kind, name) in keys_made():
-        keys = keys_made()[kind, name]
+    elif (kind, name) in _made(overlay):
+        keys = _made(overlay)[kind, name]
     elif (kind, name) in _BY_HAND:
         return None
     else:
         return f"there is no {kind} {name}, and python -m deploy.secrets makes none"
     return f"{kind} {name} has no key {key}" if key is not None and key not in keys else None
+
+
+def _made(overlay: Overlay) -> Mapping[tuple[str, str], set[str]]:
+    """Return what `deploy.secrets` makes for the pools that this overlay has, and ours."""
+
+    def made() -> dict[tuple[str, str], set[str]]:
+        labelled = (pod.labels.get("tinymlaas.dev/pool") for pod in overlay.pods)
+        return keys_made({*POOLS, *filter(None, labelled)})
+
+    return overlay.once("made", made)
 
 
 def _sources(overlay: Overlay, pod: Pod) -> Iterator[Finding]:

@@ -207,6 +207,10 @@ def test_tenants_are_users_of_the_operator_too(tmp_path, rendered):
         ("TopicPermission", "tenant-acme-tinymlaas-results"),
     ]
     assert all(schemas.mistakes(each) == () for each in made)
+    own = secrets.Wanted((*secrets.POOLS, "elementwise"), ("acme",))  # in no component
+    path = secrets.write(own, tmp_path / "s").with_name("tenants.yaml")
+    users = [each for each in yaml.safe_load_all(path.read_text()) if each["kind"] == "User"]
+    assert [u["metadata"]["name"] for u in users] == ["worker-elementwise", "tenant-acme"]
     names = {each["metadata"]["name"] for each in rendered["production"].of("User")}
     assert names == {"operator", "scaler", "scheduler", *(f"worker-{p}" for p in secrets.POOLS)}
 
