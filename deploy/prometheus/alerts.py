@@ -128,7 +128,7 @@ SCHEDULING = (
     Alert(
         "TinymlaasLoopStuck",
         "tinymlaas_loop_age_seconds > 30",
-        "1m",
+        "0m",  # it is an age already, and Kubernetes ends such a process within a minute or so
         CRITICAL,
         "A process of the farm is stuck",
         "The loop of {{ $labels.instance }} does not turn; its /healthz is 503 by now.",
