@@ -101,6 +101,8 @@ def image_variables() -> dict[str, str]:
         "PATH": f"{beside}:/usr/local/bin:/usr/bin:/bin",
         "PYTHONPATH": str(ROOT),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
         "LANG": "C.UTF-8",
     }
 
