@@ -117,7 +117,7 @@ class Names:
     @property
     def seen(self) -> str:
         """Queue of heartbeats and progress of workers."""
-        return f"{self.prefix}scheduler.seen"
+        return f"{self.prefix}scheduler.heartbeats"
 
     @property
     def dead_letters(self) -> str:
