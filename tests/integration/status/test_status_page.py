@@ -5,6 +5,7 @@ The tests go on from one another, as a person would: one farm and one browser se
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 import urllib.request
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -28,11 +30,14 @@ SECONDS = 60.0
 
 
 def until(holds: Callable[[], Any], said: str = "it did not come about") -> Any:
+    """Return what `holds` does as soon as it is anything; a page may go away while it looks."""
     deadline = time.monotonic() + SECONDS
-    while not (found := holds()):
+    while True:
+        with contextlib.suppress(StaleElementReferenceException, NoSuchElementException):
+            if found := holds():
+                return found
         assert time.monotonic() < deadline, said
         time.sleep(0.05)
-    return found
 
 
 def submit(client: Client, name: str, does: str = "work", milliseconds: int = 0) -> Job:
@@ -41,7 +46,7 @@ def submit(client: Client, name: str, does: str = "work", milliseconds: int = 0)
 
 
 def text(browser: WebDriver) -> str:
-    return browser.find_element(By.TAG_NAME, "main").text
+    return str(browser.execute_script("return document.querySelector('main')?.innerText ?? ''"))
 
 
 def press(browser: WebDriver, *keys: str) -> None:
@@ -49,8 +54,8 @@ def press(browser: WebDriver, *keys: str) -> None:
 
 
 def focused(browser: WebDriver) -> str:
-    element = browser.switch_to.active_element
-    return f"{element.tag_name} {element.text}".strip()
+    script = "const e = document.activeElement; return `${e?.localName} ${e?.innerText}`"
+    return str(browser.execute_script(script)).strip()
 
 
 def unfinished(browser: WebDriver) -> list[str]:
@@ -67,7 +72,8 @@ def tab_to(browser: WebDriver, wanted: str) -> None:
     for _ in range(60):
         press(browser, Keys.TAB)
         if focused(browser) == wanted:
-            ring = browser.switch_to.active_element.value_of_css_property("outline-style")
+            script = "return getComputedStyle(document.activeElement).outlineStyle"
+            ring = browser.execute_script(script)
             assert ring != "none", f"nobody sees that {wanted} has the focus"
             return
     raise AssertionError(f"{wanted} is not reached by Tab")
