@@ -67,7 +67,8 @@ def errors(what: str) -> Iterator[None]:
         raise BrokerError(f"cannot {what}: {error.reply_text}{remedy}") from error
     except (AMQPConnectorException, AMQPConnectionWorkflowFailed) as error:  # no AMQPError of pika
         raise BrokerUnavailable(
-            f"cannot {what}: what answers there does not speak AMQP; check TINYMLAAS_AMQP_URL"
+            f"cannot {what}: what answers there does not speak AMQP, or not in time; "
+            "check TINYMLAAS_AMQP_URL"
         ) from error
     except (exceptions.AMQPError, OSError) as error:
         said = str(error) or type(error).__name__
