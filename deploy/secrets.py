@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import secrets
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +30,7 @@ from tinymlaas.contract.errors import TinymlaasError, UsageError
 from tinymlaas.contract.pool_messages import PREPARE_POOL
 from tinymlaas.farm.environment import parse_pools
 from tinymlaas.farm.roles import SCHEDULER, Role, roles, tenant_role
-from tinymlaas.farm_settings import checked_tenant
+from tinymlaas.farm_settings import PREFIX_VARIABLE, checked_tenant, prefix_from_environment
 from tinymlaas.keyrings import adopt
 
 POOLS = ("tvm", "tflm", "cmsis-nn", PREPARE_POOL)
@@ -38,6 +39,10 @@ STATUS = "status-page"
 _STATE, _OUT, _TENANTS, _KEYS = "passwords.json", "secrets.yaml", "tenants.yaml", "keys"
 _OPTIONS = "options.json"
 _NOTHING = on_broker.Power()
+_NAMES = {
+    "namespace": "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+    "bucket": "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+}
 # What no `kubectl apply` takes away, nor RabbitMQ when it reads its definitions anew.
 _STILL_THERE = """\
 {name} is out of the files, but not out of the cluster until you
@@ -120,6 +125,10 @@ def _wanted(asked: argparse.Namespace, options: Mapping[str, Any]) -> Wanted:
     """
     found = dict(options)
     pools = parse_pools(",".join(found.pop("pool", POOLS)))
+    prefix_from_environment({PREFIX_VARIABLE: found.get("prefix", "")})
+    for name, pattern in _NAMES.items():
+        if not re.fullmatch(pattern, found.get(name, getattr(Wanted, name))):
+            raise UsageError(f"--{name}: none is called '{found[name][:80]}'")
     for name, schemes in (("broker", ("amqp", "amqps")), ("management", ("http", "https"))):
         if found.get(name):
             found[name] = _address(f"--{name}", found[name], schemes)

@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         path = OVERLAYS / asked.overlay / "images" / "kustomization.yaml"
         found = {**(_built(asked.metadata) if asked.metadata else {}), **_named(asked.image)}
+        if not found:
+            raise UsageError("say which: --metadata FILE, --image NAME=REPOSITORY@sha256:…")
         write(path, found)
     except TinymlaasError as error:
         for reason in error.reasons:

@@ -20,7 +20,7 @@ K8S = _HERE.parent / "k8s"
 VARIANTS = _HERE / "variants"
 # What is built on the spot has no digest; of the rest one is cut off from everything.
 _UNPINNED, _CLOSED = {"dev"}, {"air-gapped"}
-_SECONDS = 60
+_SECONDS = 300
 
 
 def overlays(k8s: Path = K8S) -> list[Path]:

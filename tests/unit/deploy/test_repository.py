@@ -137,6 +137,13 @@ def test_digests_of_a_build_are_written_where_kustomize_reads_them(tmp_path):
         set_images.write(path, {})
 
 
+def test_images_are_not_set_to_nothing(capsys, tmp_path):
+    (tmp_path / "empty.json").write_text("{}")
+    for arguments in ([], ["--metadata", str(tmp_path / "empty.json")]):
+        assert set_images.main(["--overlay", "production", *arguments]) == 2
+        assert "say which: --metadata FILE" in capsys.readouterr().err
+
+
 def test_secrets_are_made_once_and_are_what_the_manifests_ask_for(tmp_path):
     wanted = secrets.Wanted(secrets.POOLS, ("acme",))
     first = secrets.write(wanted, tmp_path / "s").read_text()
@@ -273,6 +280,9 @@ def test_what_was_said_once_need_not_be_said_again(tmp_path, capsys):
         (["--broker", "amqps://mq:5671/farm"], "without user and path"),
         (["--broker", "amqps://mq:5671"], "say with --management"),
         (["--management", "amqp://mq:15671"], "--management: write https://HOST:PORT"),
+        (["--prefix", "Mine/"], "TINYMLAAS_QUEUE_PREFIX must be"),
+        (["--namespace", ""], "--namespace: none is called ''"),
+        (["--bucket", "../x"], "--bucket: none is called '../x'"),
     ],
 )
 def test_an_address_that_would_not_work_is_refused(tmp_path, capsys, arguments, said):
