@@ -36,13 +36,10 @@ BoardName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 CompilerChoice = Annotated[
     str, Field(pattern=r"^(auto|[a-z][a-z0-9-]{0,31}(/[a-z0-9][a-z0-9_-]{0,31})?)$")
 ]
-# Only queues made for answers: a name of ours would have the farm feed its own queues.
+# Only queues made for answers: a name of ours would have the farm feed its own queues. Nor those of
+# RabbitMQ's direct reply-to: by a forged one RabbitMQ ends the connection of whoever publishes.
 ReplyQueue = Annotated[
-    str,
-    Field(
-        pattern=r"^(reply\.[A-Za-z0-9_.-]{1,120}|amq\.gen-[A-Za-z0-9_-]{1,80}"
-        r"|amq\.rabbitmq\.reply-to\.[A-Za-z0-9+/=._-]{1,180})$"
-    ),
+    str, Field(pattern=r"^(reply\.[A-Za-z0-9_.-]{1,120}|amq\.gen-[A-Za-z0-9_-]{1,80})$")
 ]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}$")]
 OptionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]

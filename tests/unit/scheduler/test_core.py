@@ -15,6 +15,7 @@ from tests.unit.messages.malformed import kinds
 from tests.unit.scheduler.world import START, Worker, World, request
 from tinymlaas.contract.messages import JobName, JobState
 from tinymlaas.contract.pool_messages import PREPARE_POOL, PoolTask, TaskStatus
+from tinymlaas.contract.wire import MalformedMessage, parse
 
 CONTROL = Token("control", 1, 7)
 
@@ -111,6 +112,21 @@ def test_malformed_messages_are_refused_where_a_reply_is_named_and_kept_aside_el
     world.submit(request("a", "1"))
     world.run()
     assert states(world) == {"1": JobState.DONE}
+
+
+def test_nobody_is_answered_by_direct_reply_to() -> None:
+    """RabbitMQ ends the connection of whoever publishes to a forged one."""
+    world, forged = World(), "amq.rabbitmq.reply-to.A.B"
+    world.submit(request("a", "1").encoded(), reply_to=forged)
+    world.submit(b"{}", reply_to=forged)
+    world.run()
+    assert states(world) == {"1": JobState.DONE}
+    assert len(world.dead) == 1
+    assert forged not in {reply for reply, _ in world.replies}
+    asked = b'{"tenant": "a", "job_id": "1", "reply": "%b"}'
+    parse(asked % b"reply.me", JobName)
+    with pytest.raises(MalformedMessage, match="reply"):
+        parse(asked % forged.encode(), JobName)
 
 
 def test_the_same_request_twice_is_one_job_and_another_under_its_name_is_refused() -> None:
