@@ -89,10 +89,27 @@ class Proxy:
             sink.shutdown(socket.SHUT_RDWR)
 
 
+class Losing(Proxy):
+    """Loses the first request on its way, and the connection with it."""
+
+    lost = False
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if not self.lost and b"tinymlaas.requests" in data:
+                    self.lost = True
+                    self.cut()
+                    self.mend()
+                    return
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
 @contextlib.contextmanager
-def through_proxy() -> Iterator[tuple[FarmSettings, Proxy]]:
+def through_proxy(kind: type[Proxy] = Proxy) -> Iterator[tuple[FarmSettings, Proxy]]:
     settings = from_environment()
-    proxy = Proxy(settings.amqp_url)
+    proxy = kind(settings.amqp_url)
     try:
         yield replace(settings, amqp_url=proxy.url), proxy
     finally:

@@ -21,7 +21,7 @@ import pytest
 from typer.testing import CliRunner
 
 from broker.connecting import connect
-from tests.integration.client.farms import SECONDS, Place, through_proxy
+from tests.integration.client.farms import SECONDS, Losing, Place, through_proxy
 from tests.services.stub_compiler import FAST, model
 from tests.unit.scaffold.project import ROOT
 from tinymlaas.cli import app
@@ -249,6 +249,22 @@ def test_what_will_not_change_is_told_and_not_tried_again(
         assert "connecting again" not in result.stderr
         assert "Traceback" not in result.stderr
         assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", LANGUAGES)
+def test_a_request_that_is_lost_on_its_way_is_sent_again(
+    command: Command, place: Place, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "model.onnx", tmp_path / "module.zip"
+    file.write_bytes(model())
+    arguments = [str(file), FAST, str(out), *signers(place)]
+    with through_proxy(Losing) as (settings, _):
+        result = publish(command, place, *arguments, TINYMLAAS_AMQP_URL=settings.amqp_url)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "connecting again" in result.stderr
+    assert result.stdout.count("sent: job ") == 1
+    assert out.exists()
 
 
 @pytest.mark.slow
