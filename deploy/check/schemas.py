@@ -33,12 +33,25 @@ def versions() -> tuple[str, ...]:
 def check(overlay: Overlay) -> Iterator[Finding]:
     """Yield whatever the schemas do not allow."""
     for thing in overlay.objects:
-        kind, version = thing.get("kind"), thing.get("apiVersion")
-        if not kind or not version or not (thing.get("metadata") or {}).get("name"):
-            yield overlay.finding(thing, "metadata.name", "every object has apiVersion, kind, name")
+        kind, version, metadata = (thing.get(each) for each in ("kind", "apiVersion", "metadata"))
+        named = isinstance(metadata, dict) and isinstance(metadata.get("name"), str)
+        if not (kind and version and named):
+            said = "every object has apiVersion, kind, name"
+            yield overlay.finding(str(kind or "?"), "metadata.name", said)
             continue
+        for path in _empty(thing):
+            yield overlay.finding(thing, _path(path), "is empty: give it a value or take it out")
         for field, said in mistakes(thing):
             yield overlay.finding(thing, field, said)
+
+
+def _empty(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where nothing stands, as after a dash or colon left over: schemas allow that."""
+    if value is None:
+        yield at
+    elif isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _empty(each, (*at, key))
 
 
 def mistakes(thing: Object) -> tuple[tuple[str, str], ...]:

@@ -36,7 +36,8 @@ class Told:
 
 def is_ours(container: Mapping[str, Any]) -> bool:
     """Return whether the container runs our code."""
-    return list(container.get("command") or [])[:2] == ["python", "-m"]
+    command = list(container.get("command") or [])
+    return command[:2] == ["python", "-m"] and len(command) > 2
 
 
 def module(container: Mapping[str, Any]) -> str:

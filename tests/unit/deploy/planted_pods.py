@@ -28,6 +28,13 @@ PODS = {
         "spec.replicas",
         "is not of type",
     ),
+    "a dash left over": (
+        "dev",
+        lambda o: container(find(o, WORKER))["env"].append(None),
+        WORKER,
+        "spec.template.spec.containers[0].env[",
+        "is empty",
+    ),
     "a missing limit": (
         "dev",
         lambda o: limits(find(o, WORKER)).pop("memory"),

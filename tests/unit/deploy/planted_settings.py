@@ -54,8 +54,8 @@ SETTINGS = {
     ),
     "a secret in the open": (
         "dev",
-        lambda o: variable(find(o, WORKER), "AWS_SECRET_ACCESS_KEY").update(
-            value="hunter2", valueFrom=None
+        lambda o: container(find(o, WORKER))["env"].append(
+            {"name": "AWS_SECRET_ACCESS_KEY", "value": "hunter2"}
         ),
         WORKER,
         "containers[worker].env",
