@@ -170,7 +170,7 @@ class Site:
                 f"Tenant {tenant} has no job {job_id}: it waits in RabbitMQ for a scheduler, its "
                 "record is older than the store keeps it, or there never was one."
             )
-            return self._problem(visitor, HTTPStatus.NOT_FOUND, "No such job", reason)
+            return self._problem(visitor, HTTPStatus.NOT_FOUND, "No such job", reason, again=True)
         facts |= views.unfinished(told) | {"notice": _notice(seen)}
         return self._live("job.html", request, visitor, seen, **facts)
 
@@ -287,10 +287,17 @@ class Site:
         return self._problem(visitor, HTTPStatus.SERVICE_UNAVAILABLE, "Not ready yet", reason)
 
     def _problem(
-        self, visitor: access.Visitor, status: HTTPStatus, title: str, reason: str
+        self,
+        visitor: access.Visitor,
+        status: HTTPStatus,
+        title: str,
+        reason: str,
+        *,
+        again: bool = False,
     ) -> Answer:
-        passes = status is HTTPStatus.SERVICE_UNAVAILABLE  # so the page looks again by itself
-        poll = _FASTEST_SECONDS if passes else 0
+        """Return a page that says what is wrong; what may pass, or `again`, looks by itself."""
+        passes = status is HTTPStatus.SERVICE_UNAVAILABLE
+        poll = _FASTEST_SECONDS if passes or again else 0
         body = self._render("problem.html", visitor, title=title, reason=reason, poll=poll)
         retry = {"Retry-After": "5"} if passes else {}
         return Answer(status, HTML, body, retry)

@@ -258,6 +258,16 @@ def test_who_is_not_answered_sees_what_was_known_and_how_old_it_is(
     assert b"live.js" in away.body, "it looks again by itself"
 
 
+def test_a_job_that_nobody_knows_yet_is_looked_for_again() -> None:
+    farm = Farm()
+    unknown, nothing = farm.get("/jobs/acme/soon").body, farm.get("/nothing").body
+    assert isinstance(unknown, bytes)
+    assert isinstance(nothing, bytes)
+    assert b"No such job" in unknown
+    assert b"live.js" in unknown, "its request may be on its way to a scheduler"
+    assert b"live.js" not in nothing
+
+
 def test_who_was_silent_once_is_waited_for_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinymlaas.status.asking._PATIENCE_SECONDS", 60)
 
