@@ -16,7 +16,9 @@ REQUESTS_AT_ONCE = 60_000  # what a scheduler holds unacknowledged; the rest wai
 _CONTROL_AT_ONCE = 200
 _OUTCOMES_AT_ONCE = 500
 _SEEN_AT_ONCE = 500
-_BODIES = 256  # kept so that a dead letter can go with its reason
+# Bodies that are kept so that a dead letter can go with its reason: none that is far larger than a
+# request may be, for a tenant can send as many as the broker takes.
+_BODIES, _BODIES_BYTES, _LETTER_BYTES = 256, 32 * 1024 * 1024, 1024 * 1024
 
 
 Observe = Callable[[str, str], None]  # what was published, and what the broker said
@@ -109,6 +111,7 @@ class SchedulerSource:
         self._publisher = publisher
         self._observe = observe
         self._bodies: OrderedDict[Token, Delivery] = OrderedDict()
+        self._bytes = 0  # of these
         self._guard = threading.Lock()
         subscriptions = [
             Subscription(self._names.control, _CONTROL_AT_ONCE),
@@ -147,10 +150,8 @@ class SchedulerSource:
         """
 
         def remembered(delivery: Delivery) -> None:
-            with self._guard:
-                self._bodies[delivery.token] = delivery
-                while len(self._bodies) > _BODIES:
-                    self._bodies.popitem(last=False)
+            if len(delivery.body) <= _LETTER_BYTES:
+                self._remember(delivery)
             deliver(delivery)
 
         self._words.start(remembered, active, self._requests.follow)
@@ -168,17 +169,16 @@ class SchedulerSource:
 
     def ack(self, token: Token) -> None:
         """Acknowledge; a void token is passed over."""
-        with self._guard:
-            self._bodies.pop(token, None)
+        self._recall(token)
         self._consumer(token).ack(token)
 
     def dead_letter(self, token: Token, reason: str) -> None:
         """Keep the message aside with `reason`, then acknowledge it.
 
-        If it was delivered long ago, or cannot be published, the broker keeps it aside without.
+        If it was delivered long ago, is large, or cannot be published, the broker keeps it aside
+        without.
         """
-        with self._guard:
-            delivery = self._bodies.pop(token, None)
+        delivery = self._recall(token)
         if delivery is None:
             self._consumer(token).reject(token)
             self._observe("dead_letter", "taken")
@@ -192,6 +192,19 @@ class SchedulerSource:
             settle(token)
 
         self._publisher.publish(letter, _observed(self._observe, "dead_letter", confirmed))
+
+    def _remember(self, delivery: Delivery) -> None:
+        with self._guard:
+            self._bodies[delivery.token] = delivery
+            self._bytes += len(delivery.body)
+            while len(self._bodies) > _BODIES or self._bytes > _BODIES_BYTES:
+                self._bytes -= len(self._bodies.popitem(last=False)[1].body)
+
+    def _recall(self, token: Token) -> Delivery | None:
+        with self._guard:
+            delivery = self._bodies.pop(token, None)
+            self._bytes -= len(delivery.body) if delivery is not None else 0
+        return delivery
 
     def _consumer(self, token: Token) -> Consumer:
         return self._requests if token.source == self._names.compile_requests else self._words

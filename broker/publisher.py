@@ -13,7 +13,7 @@ from broker.errors import ACCESS_REFUSED, BrokerError, BrokerUnavailable, NotAll
 from broker.link import Link, Step
 
 Confirmed = Callable[[Exception | None], None]
-_WAITING = 20_000
+_WAITING, _WAITING_BYTES = 20_000, 64 * 1024 * 1024
 _ours, _numbers = uuid.uuid4().hex, itertools.count()
 
 
@@ -44,6 +44,7 @@ class Publisher(Link):
         super().__init__(url, name)
         self._state = threading.Lock()
         self._waiting: dict[str, tuple[Message, Confirmed]] = {}  # in the order of `publish`
+        self._bytes = 0  # of the bodies in `_waiting`
         self._sent: dict[int, str] = {}  # delivery tag to message id; the link's thread's own
         self._on_the_way: set[str] = set()  # the ids in `_sent`
         self._returned: dict[str, str] = {}
@@ -62,12 +63,13 @@ class Publisher(Link):
                 self.call(lambda: self._send(message, mandatory=False))
             return
         with self._state:
-            room = len(self._waiting) < _WAITING
+            room = len(self._waiting) < _WAITING and self._bytes < _WAITING_BYTES
             if room:
                 self._waiting[message.id] = (message, confirmed)
+                self._bytes += len(message.body)
         if not room:
             # Not raised: that would end a loop that has much to tell while the broker is away.
-            confirmed(BrokerUnavailable(f"{_WAITING:,} messages wait for RabbitMQ already"))
+            confirmed(BrokerUnavailable("too many messages wait for RabbitMQ already"))
             return
         sent = self.is_ready and self.call(lambda: self._send_waiting(message))
         if not sent and self._ending.is_set():
@@ -181,5 +183,6 @@ class Publisher(Link):
     def _answer(self, name: str, error: Exception | None) -> None:
         with self._state:
             found = self._waiting.pop(name, None)
+            self._bytes -= len(found[0].body) if found is not None else 0
         if found is not None:
             found[1](error)

@@ -37,6 +37,7 @@ vm_memory_high_watermark.absolute = 512MB
 disk_free_limit.absolute = 64MB
 raft.wal_max_size_bytes = 67108864
 consumer_timeout = 14400000
+max_message_size = 16777216
 """
 
 
