@@ -8,11 +8,11 @@ from typing import Any
 
 from deploy.check.model import Finding, Overlay, Pod
 from deploy.check.names import missing
-from deploy.check.settings import is_ours, told
+from deploy.check.settings import is_ours, module, option, told
 from tinymlaas.farm.environment import POLICY_VARIABLE
-from tinymlaas.settings import KEYRING_VARIABLE
+from tinymlaas.settings import KEYRING_VARIABLE, SIGNER_VARIABLE
 
-_FILES = (POLICY_VARIABLE, KEYRING_VARIABLE)
+_FILES = (POLICY_VARIABLE, KEYRING_VARIABLE, SIGNER_VARIABLE)
 _OF_ALL = 0o004
 
 
@@ -21,6 +21,11 @@ def check(overlay: Overlay) -> Iterator[Finding]:
     for pod in overlay.pods:
         for path, container in pod.containers():
             yield from _named(overlay, pod, path, container)
+            keys = option(container, "--keys") if module(container) == "tinymlaas.signer" else None
+            volume, _ = _within(pod, container, keys or "")
+            if keys and (volume.get("emptyDir") or {}).get("medium") != "Memory":
+                said = f"{keys} has to be an emptyDir of `medium: Memory`: no key lies on a disk"
+                yield overlay.finding(pod, f"{path}.args", said)
         for volume in pod.spec.get("volumes") or ():
             yield from _readable(overlay, pod, volume)
 
@@ -29,7 +34,7 @@ def _named(
     overlay: Overlay, pod: Pod, path: str, container: Mapping[str, Any]
 ) -> Iterator[Finding]:
     """Follow every path of the command, and of variables that name a file, into its volume."""
-    words = [*(container.get("command") or ()), *(container.get("args") or ())]
+    words = [*(container.get("command") or ())[1:], *(container.get("args") or ())]
     wanted = [(f"{path}.command", str(word).rpartition("=")[2]) for word in words]
     plain = told(overlay, container).plain if is_ours(container) else {}
     wanted += [(f"{path}.env[{name}]", plain[name]) for name in _FILES if plain.get(name)]
@@ -41,7 +46,7 @@ def _named(
             said = missing(overlay, "ConfigMap", config.get("name", "?"), key)
         elif key and secret:
             said = missing(overlay, "Secret", secret.get("secretName", "?"), key)
-        elif not volume and ".env[" in field:
+        elif not volume and place.startswith("/"):
             said = f"there is no volume at {place}"
         if said:
             yield overlay.finding(pod, field, said)
@@ -54,7 +59,8 @@ def _within(pod: Pod, container: Mapping[str, Any], place: str) -> tuple[Mapping
         at = PurePosixPath(mount.get("mountPath", "/"))
         if "subPath" not in mount and PurePosixPath(place).is_relative_to(at):
             key = str(PurePosixPath(place).relative_to(at))
-            return volumes.get(mount.get("name"), {}), "" if key == "." else key
+            claimed = {"name": mount.get("name")}
+            return volumes.get(mount.get("name"), claimed), "" if key == "." else key
     return {}, ""
 
 

@@ -17,6 +17,7 @@ from tinymlaas.farm_settings import PREFIX_VARIABLE
 
 # Made by hand for the cluster at hand (docs/deploy.md), besides what `deploy.secrets` makes.
 _BY_HAND = {("Secret", "registry"), ("Secret", "status-page-tls")}
+_OF_THE_CLUSTER = {"Namespace", "PriorityClass", "RuntimeClass"}
 _KEY = "signing-key-"
 _EVICTION = "unhealthyPodEvictionPolicy"
 _PRIORITIES = {"system-cluster-critical", "system-node-critical"}
@@ -31,6 +32,7 @@ def check(overlay: Overlay) -> Iterator[Finding]:
     for thing, times in Counter(map(title, overlay.objects)).items():
         if times > 1:
             yield overlay.finding(thing, "metadata.name", f"is there {times} times")
+    yield from _namespaces(overlay)
     for secret in overlay.of("Secret"):
         said = "stands in the manifests, where all can read it: make it by python -m deploy.secrets"
         yield overlay.finding(secret, "(whole)", said)
@@ -45,6 +47,16 @@ def check(overlay: Overlay) -> Iterator[Finding]:
     yield from _scaled(overlay)
     yield from _users(overlay)
     yield from _pools(overlay)
+
+
+def _namespaces(overlay: Overlay) -> Iterator[Finding]:
+    """See that all is in the namespace that the overlay makes, and not where kubectl stands."""
+    own = {name_of(each) for each in overlay.of("Namespace")}
+    for thing in overlay.objects:
+        named = str(thing["metadata"].get("namespace"))
+        if thing["kind"] not in _OF_THE_CLUSTER and named not in own:
+            said = f"is {named}, not {', '.join(own)}: give the overlay `namespace:`"
+            yield overlay.finding(thing, "metadata.namespace", said)
 
 
 def missing(overlay: Overlay, kind: str, name: str, key: str | None) -> str | None:
@@ -270,7 +282,11 @@ def _scaled(overlay: Overlay) -> Iterator[Finding]:
             said = f"Deployment {target} has replicas too: every apply would undo the scaling"
             yield overlay.finding(thing, "spec.scaleTargetRef", said)
     for thing in overlay.of("TriggerAuthentication"):
-        for each in (thing.get("spec") or {}).get("secretTargetRef") or ():
+        references = (thing.get("spec") or {}).get("secretTargetRef") or ()
+        if not any(each.get("parameter") == "host" for each in references):
+            said = "gives no host: KEDA knows neither where RabbitMQ is nor a password"
+            yield overlay.finding(thing, "spec.secretTargetRef", said)
+        for each in references:
             lost = missing(overlay, "Secret", each.get("name", "?"), each.get("key"))
             if lost:
                 yield overlay.finding(thing, "spec.secretTargetRef", lost)

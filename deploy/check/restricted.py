@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.check.model import Finding, Overlay, Pod
+from deploy.check.model import Finding, Object, Overlay, Pod
 from deploy.check.settings import is_ours, module
 
 _PROFILE = "pod-security.kubernetes.io/enforce"
@@ -28,6 +28,27 @@ def check(overlay: Overlay) -> Iterator[Finding]:
         yield from _pod(overlay, pod)
         for path, container in pod.containers():
             yield from _container(overlay, pod, path, container)
+    for cluster in overlay.of("RabbitmqCluster"):
+        yield from _of_the_operator(overlay, cluster)
+
+
+def _of_the_operator(overlay: Overlay, cluster: Object) -> Iterator[Finding]:
+    """Yield what the profile would refuse of pods that RabbitMQ's operator makes."""
+    whole = ((cluster.get("spec") or {}).get("override") or {}).get("statefulSet") or {}
+    spec = ((whole.get("spec") or {}).get("template") or {}).get("spec") or {}
+    context = spec.get("securityContext") or {}
+    sound = context.get("runAsNonRoot") is True
+    if not sound or (context.get("seccompProfile") or {}).get("type") not in _PROFILES:
+        said = "has to have runAsNonRoot and a seccompProfile, or no pod of it is admitted"
+        yield overlay.finding(cluster, "spec.override.statefulSet", said)
+    for field, name in (("initContainers", "setup-container"), ("containers", "rabbitmq")):
+        own: Mapping[str, Any] = {}
+        for each in spec.get(field) or ():
+            own = (each.get("securityContext") or {}) if each.get("name") == name else own
+        dropped = (own.get("capabilities") or {}).get("drop") or ()
+        if own.get("allowPrivilegeEscalation") is not False or "ALL" not in dropped:
+            said = f"{name} has to drop ALL and to allow no escalation, or no pod of it is admitted"
+            yield overlay.finding(cluster, f"spec.override.statefulSet.{field}", said)
 
 
 def _pod(overlay: Overlay, pod: Pod) -> Iterator[Finding]:
@@ -37,6 +58,8 @@ def _pod(overlay: Overlay, pod: Pod) -> Iterator[Finding]:
                 pod, field, "a pod shares nothing with its node or its containers"
             )
     for volume in pod.spec.get("volumes") or ():
+        if set(volume) == {"name"}:
+            yield overlay.finding(pod, f"volumes[{volume['name']}]", "is of no kind: an empty one")
         if kinds := set(volume) - {"name"} - _VOLUMES:
             said = f"{sorted(kinds)[0]} is not allowed by the profile restricted"
             yield overlay.finding(pod, f"volumes[{volume.get('name')}]", said)

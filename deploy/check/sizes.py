@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from deploy.check.model import Finding, Overlay, Pod, quantity
-from deploy.check.settings import told
+from deploy.check.settings import module, told
 from tinymlaas.farm.environment import MEMORY_VARIABLE
 
 _KINDS = ("cpu", "memory", "ephemeral-storage")
@@ -42,6 +42,9 @@ def _container(
 def _job(overlay: Overlay, pod: Pod, path: str, container: Mapping[str, Any]) -> Iterator[Finding]:
     job = told(overlay, container).plain.get(MEMORY_VARIABLE)
     most = ((container.get("resources") or {}).get("limits") or {}).get("memory")
+    if module(container) == "workers" and job is None:
+        said = f"{MEMORY_VARIABLE} is missing: a job may then take more than the container"
+        yield overlay.finding(pod, f"{path}.env", said)
     if job is None or most is None:
         return
     needed = _amount(job.removesuffix("B")) + BESIDES_THE_JOB

@@ -66,6 +66,20 @@ OTHERS = {
         "(whole)",
         "stands in the manifests",
     ),
+    "an object outside of the namespace": (
+        "production",
+        lambda o: find(o, "PodMonitor/workers")["metadata"].pop("namespace"),
+        "PodMonitor/workers",
+        "metadata.namespace",
+        "is None, not tinymlaas",
+    ),
+    "a scaler without an address": (
+        "production",
+        lambda o: find(o, "TriggerAuthentication/rabbitmq")["spec"].pop("secretTargetRef"),
+        "TriggerAuthentication/rabbitmq",
+        "spec.secretTargetRef",
+        "gives no host",
+    ),
     "nothing denied": (
         "dev",
         lambda o: drop_policy(o, "default-deny"),

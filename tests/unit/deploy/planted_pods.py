@@ -9,6 +9,7 @@ from tests.unit.deploy.planting import (
     find,
     limits,
     pod,
+    rabbitmq,
     renamed,
 )
 
@@ -138,6 +139,27 @@ PODS = {
         WORKER,
         "containers[worker].securityContext.seccompProfile.localhostProfile",
         "the sandbox needs it",
+    ),
+    "a volume of no kind": (
+        "dev",
+        lambda o: pod(find(o, WORKER))["volumes"][0].pop("secret"),
+        WORKER,
+        "volumes[secret-key]",
+        "is of no kind",
+    ),
+    "a broker's container that is not admitted": (
+        "production",
+        lambda o: rabbitmq(o)["containers"][0].pop("securityContext"),
+        "RabbitmqCluster/rabbitmq",
+        "spec.override.statefulSet.containers",
+        "no pod of it is admitted",
+    ),
+    "a broker's pod that is not admitted": (
+        "production",
+        lambda o: rabbitmq(o)["securityContext"].pop("seccompProfile"),
+        "RabbitmqCluster/rabbitmq",
+        "spec.override.statefulSet",
+        "no pod of it is admitted",
     ),
     "a folder of the node": (
         "dev",

@@ -7,6 +7,7 @@ from tests.unit.deploy.planting import (
     find,
     init,
     pod,
+    unmounted,
     variable,
     volume,
 )
@@ -124,6 +125,29 @@ SETTINGS = {
         WORKER,
         "securityContext.fsGroup",
         "nobody but root could read volumes[secret-key]",
+    ),
+    "a key on a disk": (
+        "dev",
+        lambda o: volume(find(o, WORKER), "key")["emptyDir"].pop("medium"),
+        WORKER,
+        "initContainers[signer].args",
+        "no key lies on a disk",
+    ),
+    "a signer that the worker cannot reach": (
+        "dev",
+        lambda o: unmounted(container(find(o, WORKER)), "signer"),
+        WORKER,
+        "containers[worker].env[TINYMLAAS_SIGNER]",
+        "there is no volume at /run/tinymlaas/signer/socket",
+    ),
+    "no limit of a job": (
+        "dev",
+        lambda o: container(find(o, WORKER))["env"].remove(
+            variable(find(o, WORKER), "TINYMLAAS_JOB_MEMORY")
+        ),
+        WORKER,
+        "containers[worker].env",
+        "more than the container",
     ),
     "a policy that lies elsewhere": (
         "dev",

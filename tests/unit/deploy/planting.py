@@ -34,6 +34,15 @@ def volume(thing, name):
     return next(each for each in pod(thing)["volumes"] if each["name"] == name)
 
 
+def rabbitmq(overlay):
+    cluster = find(overlay, "RabbitmqCluster/rabbitmq")
+    return cluster["spec"]["override"]["statefulSet"]["spec"]["template"]["spec"]
+
+
+def unmounted(container, name):
+    container["volumeMounts"] = [m for m in container["volumeMounts"] if m["name"] != name]
+
+
 def limits(thing):
     return container(thing)["resources"]["limits"]
 
