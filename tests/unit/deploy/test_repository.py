@@ -192,6 +192,22 @@ def test_the_addresses_are_such_as_other_namespaces_find(tmp_path):
     )
 
 
+def test_rabbitmq_has_the_bounds_that_the_farm_is_tested_with(rendered):
+    cluster = rendered["production"].get("RabbitmqCluster", "rabbitmq")["spec"]
+    (own,) = (
+        each["data"]["rabbitmq.conf"]
+        for each in rendered["dev"].of("ConfigMap")
+        if "rabbitmq.conf" in each["data"]
+    )
+    tested = (ROOT / "tinymlaas" / "services" / "rabbitmq.py").read_text()
+    for name in ("max_message_size", "consumer_timeout"):
+        found = {
+            int(re.search(rf"^{name} = (\d+)$", text, re.M)[1])
+            for text in (own, cluster["rabbitmq"]["additionalConfig"], tested)
+        }
+        assert len(found) == 1, name
+
+
 def test_the_ingress_leads_to_every_page_and_to_nothing_else(rendered):
     """Each path that the page's own code compares with is led to; metrics and probes are not."""
     rules = rendered["production"].get("Ingress", "status-page")["spec"]["rules"]
