@@ -70,8 +70,11 @@ def write(path: Path, found: Mapping[str, tuple[str, str]]) -> None:
         if image["name"] in found:
             image["newName"], image["digest"] = found[image["name"]]
     made = path.with_suffix(".tmp")
-    made.write_text(_HEAD + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    os.replace(made, path)
+    try:
+        made.write_text(_HEAD + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        os.replace(made, path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _built(path: Path) -> dict[str, tuple[str, str]]:

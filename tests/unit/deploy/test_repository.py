@@ -132,6 +132,9 @@ def test_digests_of_a_build_are_written_where_kustomize_reads_them(tmp_path):
     assert images == 3 * [f"registry.example.com/x/tvm@{digest}"]
     with pytest.raises(UsageError, match="no image is called"):
         set_images.write(path, {"tinymlaas/worker-tvn": ("x", digest)})
+    path.with_suffix(".tmp").mkdir()  # nothing can be written there, by root neither
+    with pytest.raises(UsageError, match="cannot write"):
+        set_images.write(path, {})
     path.write_text("kind: Component\n")
     with pytest.raises(UsageError, match="no list `images`"):
         set_images.write(path, {})
