@@ -91,10 +91,12 @@
     if (answer.status === 304) return;
     tag = answer.headers.get("ETag");
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const says = page.getElementById("who-says");
+    const said = document.getElementById("who-says");
+    if (says && !said) return location.reload(); // nobody had answered before: it has no footer
     document.title = page.title;
     patchMain(page.querySelector("main"));
-    const says = page.getElementById("who-says");
-    if (says) patch(document.getElementById("who-says"), says);
+    if (says) patch(said, says);
   }
 
   async function again() {
