@@ -61,6 +61,7 @@ def test_a_cortex_m_on_a_tty_says_the_same_numbers(arm: Archive, tmp_path: Path)
             assert (found.instructions, found.stack_bytes) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_noisy_wire_costs_time_and_no_numbers(arm: Archive, tmp_path: Path) -> None:
     image, machine = firmware(arm, Port.UART, UARTS[arm.manifest.target.core], tmp_path)
     with on_tcp(image, machine) as place, Wire(place, flipped=(100, 300), lost=(200,)) as wire:

@@ -44,7 +44,7 @@ def chosen_of(result: dict) -> dict:
         pytest.param("mps3-an547", "mps3-an547", marks=pytest.mark.slow),
         pytest.param("hifive1-revb", None, marks=pytest.mark.slow),
         ("arduino-mega2560", None),
-        ("host", "host"),
+        pytest.param("host", "host", marks=pytest.mark.slow),
     ],
 )
 def test_every_kind_of_core_is_verified(

@@ -29,9 +29,7 @@ GOALS = {
 
 
 # The two larger ones take minutes and show the same at each change; they are for `make test-all`.
-_NAMES = [
-    pytest.param(name, marks=pytest.mark.slow if name in {"ic", "vww"} else ()) for name in GOALS
-]
+_NAMES = [pytest.param(name, marks=pytest.mark.slow if name != "kws" else ()) for name in GOALS]
 
 
 def estimates_hold(candidates: list[dict[str, Any]]) -> int:

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from broker.topology import CANCEL_KEY, COMPILE_KEY, sent_by
 from tests.integration.farm.desk import Desk, count, kept_alive, waiting_queues
 from tests.services.stub_compiler import Stub
@@ -38,6 +40,7 @@ def test_a_hundred_identical_requests_compile_once(desk: Desk, stub: Stub) -> No
     assert stub.begun().count("merged") == 1
 
 
+@pytest.mark.slow
 def test_a_crowd_delays_a_single_job_by_one_job_for_each_worker_at_most(
     desk: Desk, stub: Stub
 ) -> None:

@@ -60,6 +60,7 @@ def _sample(documented: dict[str, str]) -> list[NodeCase]:
     return passing[:: max(1, len(passing) // 10)][:10]
 
 
+@pytest.mark.slow
 def test_a_sample_on_cortex_m4(documented: dict[str, str], tmp_path: Path) -> None:
     driver = Driver("mps2-an386", tmp_path, tmp_path / "cache")
     results = [driver.run(case) for case in _sample(documented)]

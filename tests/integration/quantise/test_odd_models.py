@@ -90,6 +90,7 @@ def test_samples_without_an_answer_are_refused():
     assert reason.startswith("c.npz: for sample 0 the float model's output 'y' is NaN or infinite")
 
 
+@pytest.mark.slow
 def test_a_model_of_quantise_nodes_is_quantised_already():
     nodes = [node("QuantizeLinear", ["a", "s"], ["q"]), node("DequantizeLinear", ["q", "s"], ["y"])]
     model = onnx_model(nodes, [("a", (1, 8))], [("y", (1, 8))], s=np.float32(0.1))

@@ -59,6 +59,7 @@ def test_a_budget_ends_the_race_and_says_what_was_not_tried(tmp_path: Path, cach
     assert late.reasons == ("not finished within the budget of 1 s",)
 
 
+@pytest.mark.slow
 def test_history_has_the_best_guess_tried_first(tmp_path: Path, cache: Path) -> None:
     racing = service(tmp_path, cache, PLUGIN)
     model = relu(tmp_path)

@@ -18,7 +18,9 @@ HOST = CapabilityClass(core=Core.HOST)
 
 @pytest.mark.shared
 @pytest.mark.parametrize("kind", ["fp32", "int8"])
-@pytest.mark.parametrize("model", ["kws", "ic", "vww", "ad"])
+@pytest.mark.parametrize(
+    "model", ["kws", "ad", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ic", "vww"))]
+)
 def test_like_the_reference(model, kind, tmp_path):
     path = FOLDER / f"{model}_{kind}.tflite"
     if not path.exists():

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.cmsis_nn.running import ALL_OFF, Module, Oracle, assert_equal, compiled
 from tests.unit.cmsis_nn.schema import Model, T
 
-FEW, MANY = 100, 600  # cases: for every run of the tests, and for `make test-all`
+FEW, MANY = 50, 600  # cases: for every run of the tests, and for `make test-all`
 PLAIN = 25
 CASES_A_MODEL = 25
 _RUNS = 3
