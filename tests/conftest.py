@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import logging
 import signal
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 # Under nohup, or in the background of a script, our children would ignore them.
@@ -35,6 +38,20 @@ class Together(LoadScopeScheduling):
 # The group marks of xdist 3.8 (--dist loadgroup) have no effect with pytest 9.2.
 def pytest_xdist_make_scheduler(config: Any, log: Any) -> Together:
     return Together(config, log)
+
+
+# By tinymlaas.cli_jobs and tinymlaas.logs.
+_SILENCED = ("broker", "opentelemetry", "pika", "tinymlaas.client")
+
+
+@pytest.fixture(autouse=True)
+def what_is_silenced_is_heard_again() -> Iterator[None]:
+    """A command in our own process would leave later tests of the log without one."""
+    loggers = [logging.getLogger(name) for name in _SILENCED]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 class AtOnce:

@@ -120,7 +120,7 @@ FOUND = {
     "answer_is_a_symlink": f"compiled.json {LINK}",
     "answer_is_a_pipe": "compiled.json is no regular file",
     "output_folder_is_replaced": "out is|" + LINK,
-    "symlink_race": "m.o|object|modules for msp430|link",
+    "symlink_race": "m.o|file|object|modules for msp430|link",
     "name_goes_up": NAME,
     "name_goes_up_in_the_middle": NAME,
     "name_is_absolute": NAME,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +71,8 @@ def desk(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
-) -> Iterator[Desk]:
-    levels = {
-        name: logging.getLogger(name).level for name in ("broker", "pika", "tinymlaas.client")
-    }
-    yield Desk(place, tmp_path, monkeypatch, capsys)
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
+) -> Desk:
+    return Desk(place, tmp_path, monkeypatch, capsys)
 
 
 def test_from_submit_to_a_verified_module(desk: Desk) -> None:
