@@ -40,16 +40,18 @@ def pae(builder: str = BUILDER, compiler: str = "tvm") -> bytes:
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnSigner]:
     with OwnSigner(tmp_path_factory.mktemp("keys"), "tvm") as signer:
+        signer.ensure()
         yield signer
 
 
-def test_it_signs_what_its_pool_has_built(own: OwnSigner) -> None:
-    remote = RemoteSigner(own.ensure())
-    assert remote.public_key.verifies(remote.sign(pae()), pae())
-    assert own.ready.created
-    private = Path(own.ready.private_path)
-    assert stat.S_IMODE(private.stat().st_mode) == 0o600
-    assert stat.S_IMODE(own.ensure().parent.stat().st_mode) == 0o700
+def test_it_signs_what_its_pool_has_built(tmp_path: Path) -> None:
+    with OwnSigner(tmp_path, "tvm") as own:
+        remote = RemoteSigner(own.ensure())
+        assert remote.public_key.verifies(remote.sign(pae()), pae())
+        assert own.ready.created
+        private = Path(own.ready.private_path)
+        assert stat.S_IMODE(private.stat().st_mode) == 0o600
+        assert stat.S_IMODE(own.ensure().parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(
