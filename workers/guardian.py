@@ -39,6 +39,8 @@ def scratch(purpose: str, parent: Path | None = None) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     prefix = f"tinymlaas-{purpose}-" if parent is None else f".tinymlaas-{purpose}-"
+    # There before the folder is: while it starts we may be killed, and nobody would know of that.
+    _guardian.begin()
     made = tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True)
     # Absolute, for the guardian has another working directory.
     with _watched(_FOLDER, os.path.abspath(made.name)), made as folder:
@@ -134,6 +136,12 @@ class _Guardian:
         self._things: set[tuple[str, str]] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self.idle = False
+
+    def begin(self) -> None:
+        """Start the process if there is none."""
+        if not self.idle:
+            with self._lock:
+                self._process = self._process or _start()
 
     def add(self, kind: str, what: str) -> None:
         if self.idle:
