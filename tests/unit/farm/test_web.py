@@ -208,9 +208,8 @@ def test_who_only_connects_keeps_nobody_from_asking(monkeypatch: pytest.MonkeyPa
         assert b" 200 " in idle[-1].recv(100), "the last had not"
 
 
-@pytest.mark.parametrize("line", [b"X: a\rX-User: root", b"X: a\r", b"no header"])
-def test_what_two_would_read_in_two_ways_is_not_read(line: bytes) -> None:
-    """A proxy that takes this for one header must not have let in the second unseen."""
+def listening() -> tuple[str, list[Request]]:
+    """Return the URL of a site that is content with every request, and those it was given."""
     asked: list[Request] = []
 
     def site(request: Request) -> Answer:
@@ -219,6 +218,13 @@ def test_what_two_would_read_in_two_ways_is_not_read(line: bytes) -> None:
 
     well = Health(True, "well")
     url = serve(Pages(lambda a: ("", b""), lambda: well, lambda: well, site), "127.0.0.1", 0)
+    return url, asked
+
+
+@pytest.mark.parametrize("line", [b"X: a\rX-User: root", b"X: a\r", b"no header"])
+def test_what_two_would_read_in_two_ways_is_not_read(line: bytes) -> None:
+    """A proxy that takes this for one header must not have let in the second unseen."""
+    url, asked = listening()
     with contextlib.suppress(ConnectionResetError):
         answer = spoken(url, b"GET / HTTP/1.0\r\n" + line + b"\r\nX-User: ann\r\n\r\n")
         assert not answer or b" 400 " in answer.splitlines()[0]
@@ -234,14 +240,7 @@ def test_headers_without_end_are_not_kept() -> None:
 
 
 def test_a_header_that_comes_twice_is_told_apart() -> None:
-    asked: list[Request] = []
-
-    def site(request: Request) -> Answer:
-        asked.append(request)
-        return said(HTTPStatus.OK, "fine")
-
-    well = Health(True, "well")
-    url = serve(Pages(lambda a: ("", b""), lambda: well, lambda: well, site), "127.0.0.1", 0)
+    url, asked = listening()
     spoken(url, b"GET /a%20b?c HTTP/1.0\r\nX-User: a\r\nHost: h\r\nx-user: b\r\n\r\n")
     (request,) = asked
     assert request.repeated == {"x-user"}
